@@ -1,0 +1,35 @@
+# Everything a checkout needs: `make run` shows it, `make test` checks it.
+.POSIX:
+
+BIN = .venv/bin
+PYTEST = $(BIN)/python -m pytest -q
+
+.PHONY: help setup run test test-fast test-full bench
+
+help:
+	@echo 'make run        set up, then watch a real Codex session go through the chain'
+	@echo 'make test       unit, addon and end-to-end tests'
+	@echo 'make test-fast  unit and addon tests only'
+	@echo 'make test-full  everything, with what fetches pinned packages'
+	@echo 'make bench      the chain against the direct way, bare mitmdump and its peers'
+	@echo 'make setup      only the virtual environment, in .venv'
+
+setup:
+	@tools/setup
+
+run: setup
+	@$(BIN)/interpose tour
+
+test-fast: setup
+	@$(PYTEST) -n 2 tests/unit tests/addons
+
+test: setup
+	@$(PYTEST) -n 2 tests/unit tests/addons -m 'not full'
+	@$(PYTEST) tests/e2e -m 'not full'
+
+test-full: setup
+	@$(PYTEST) -n 2 tests/unit tests/addons
+	@$(PYTEST) tests/e2e
+
+bench: setup
+	@$(BIN)/python -m benchmarks
