@@ -1,0 +1,102 @@
+"""Model name to route: which provider, which upstream model, under which name and key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlencode, urlsplit
+
+import msgspec
+
+from ..policy.load import expand, nearest
+from ..policy.schema import Model, Policy, Protocol, Provider
+
+
+class Route(msgspec.Struct, frozen=True):
+    """The way of one turn. ``base_url`` is None for the target of ``--mode reverse:``.
+
+    ``third_party`` upstreams get no private metadata and not the client's own key.
+    """
+
+    provider: str
+    protocol: Protocol
+    model: str
+    asked: str
+    reason: str
+    base_url: str | None = None
+    images: bool = True
+    third_party: bool = True
+
+
+class NoRoute(Exception):
+    """No model answers to that name; the sentence says which ones there are."""
+
+
+def choose(
+    policy: Policy, asked: str, *, default: str | None = None, reverse: Protocol = "responses"
+) -> Route:
+    """The route for the model ``asked``: its exact name, then ``PROVIDER:MODEL``, then the default.
+
+    ``default`` overrides the policy's own; ``reverse`` is the protocol of the reverse target.
+    """
+    default = default or policy.default
+    if policy.empty and not default:
+        return Route("reverse", reverse, asked, asked, "no policy", third_party=False)
+    if model := policy.models.get(asked):
+        return _named(policy, asked, asked, model, "the model's name", reverse)
+    if (route := _prefixed(policy, asked, asked, "its provider: prefix", reverse)) is not None:
+        return route
+    if default:
+        reason = f"the default: no model {asked}" if asked else "the default: no model named"
+        if model := policy.models.get(default):
+            return _named(policy, asked, default, model, reason, reverse)
+        if (route := _prefixed(policy, asked, default, reason, reverse)) is not None:
+            return route
+        raise NoRoute(f"the default model {default} is not in the policy"
+                      f"{nearest(default, policy.models)}")
+    raise NoRoute(f"no model {asked!r} in the policy{nearest(asked, policy.models)}")
+
+
+def _named(
+    policy: Policy, asked: str, name: str, model: Model, reason: str, reverse: Protocol
+) -> Route:
+    return _route(policy, model.provider, model.model or name, asked, reason, model.images, reverse)
+
+
+def _prefixed(
+    policy: Policy, asked: str, name: str, reason: str, reverse: Protocol
+) -> Route | None:
+    head, colon, rest = name.partition(":")
+    if not (colon and rest and (head in policy.providers or head in ("reverse", "demo"))):
+        return None
+    return _route(policy, head, rest, asked, reason, True, reverse)
+
+
+def _route(
+    policy: Policy, name: str, model: str, asked: str, reason: str, images: bool, reverse: Protocol
+) -> Route:
+    provider = policy.providers.get(name)
+    if provider is not None:
+        return Route(name, provider.protocol, model, asked, reason, provider.base_url, images)
+    if name == "demo":
+        return Route(name, "chat", model, asked, reason, None, images)
+    return Route(name, reverse, model, asked, reason, None, images, third_party=False)
+
+
+def address(provider: Provider, tail: str) -> tuple[str, str, int, str]:
+    """(scheme, host, port, path with query) of the endpoint ``tail`` at ``provider``."""
+    url = urlsplit(expand(provider.base_url))
+    port = url.port or (443 if url.scheme == "https" else 80)
+    query = "&".join(q for q in (url.query, urlencode(
+        {k: expand(v) for k, v in provider.query.items()})) if q)
+    path = url.path.rstrip("/") + tail + (f"?{query}" if query else "")
+    return url.scheme, url.hostname or "", port, path
+
+
+def headers(provider: Provider, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The headers a provider asks for, its key among them. MissingVariable when one is not set."""
+    found = {name.lower(): expand(value, environ) for name, value in provider.headers.items()}
+    key = expand(provider.key, environ)
+    if key and provider.auth != "none":
+        name = "authorization" if provider.auth == "bearer" else provider.auth
+        found[name] = f"Bearer {key}" if provider.auth == "bearer" else key
+    return found

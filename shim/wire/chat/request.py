@@ -1,0 +1,277 @@
+"""A Turn as a Chat Completions request. Source: OpenAI's API reference (chat/create).
+
+Strategy: walk the items once. What the model said (reasoning, text, calls) gathers in one assistant
+message; each call is answered right behind it, as providers insist. What cannot be said here is
+noted, never dropped in silence.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from typing import Any
+
+import msgspec
+
+from ...tools.bridge import Bridge, Bridged, freeform_arguments
+from ...turn import Item, Turn
+from ..reasoning import unpack
+
+_CALLS = frozenset({"function_call", "custom_tool_call", "tool_search_call", "local_shell_call"})
+_OUTPUTS = frozenset({"function_call_output", "custom_tool_call_output", "tool_search_output",
+                      "local_shell_call_output"})
+#: Items that only bring tools or settings; they are read elsewhere.
+_SILENT = frozenset({"additional_tools", "configuration_update"})
+_TEXT_PARTS = frozenset({"input_text", "output_text", "text", "summary_text", "reasoning_text"})
+#: Settings with the same name and meaning on both sides.
+_SAME = ("temperature", "top_p", "parallel_tool_calls", "seed", "stop", "presence_penalty",
+         "frequency_penalty")
+#: Settings that say how the Responses API keeps or shows things: nothing to send.
+_MEANINGLESS = frozenset({"model", "input", "instructions", "tools", "stream", "store", "include",
+                          "client_metadata", "prompt_cache_key", "tool_choice", "reasoning", "text",
+                          "max_output_tokens", "metadata", "user", "stream_options", "truncation",
+                          "safety_identifier", "background", "previous_response_id"})
+
+
+def encode_request(
+    turn: Turn, bridge: Bridge, *, model: str, provider: str, images: bool, notes: list[str]
+) -> bytes:
+    """The body for ``POST …/chat/completions``; ``notes`` gets a sentence for all that was left out."""
+    messages = _Messages(bridge, provider, images, notes)
+    if instructions := turn.setting("instructions"):
+        messages.system(str(instructions))
+    messages.walk(turn.items)
+    body: dict[str, Any] = {"model": model, "messages": messages.done}
+    body["stream"] = turn.stream
+    if turn.stream:
+        body["stream_options"] = {"include_usage": True}
+    tools = [_function(t) for t in bridge.offered.values()]
+    if tools:
+        body["tools"] = tools
+        if (choice := _choice(turn.setting("tool_choice"), bridge)) is not None:
+            body["tool_choice"] = choice
+    notes += [f"tool {kind} left out: no counterpart in Chat Completions"
+              for kind in dict.fromkeys(bridge.left_out)]
+    _settings(turn, body, notes)
+    return msgspec.json.encode(body)
+
+
+def _settings(turn: Turn, body: dict[str, Any], notes: list[str]) -> None:
+    for name in turn.fields:
+        if name in _SAME:
+            value = turn.setting(name)
+            if value is not None and not (name == "parallel_tool_calls" and "tools" not in body):
+                body[name] = value
+        elif name not in _MEANINGLESS and turn.setting(name) is not None:
+            notes.append(f"setting {name} left out: no counterpart in Chat Completions")
+    if (limit := turn.setting("max_output_tokens")) is not None:
+        body["max_tokens"] = limit
+    effort = (turn.setting("reasoning") or {}).get("effort")
+    for item in turn.items:
+        if item.get("type") == "configuration_update":
+            effort = (item.get("reasoning") or {}).get("effort") or effort
+    if effort:
+        body["reasoning_effort"] = effort
+    text = turn.setting("text") or {}
+    form = text.get("format") or {}
+    if form.get("type") == "json_schema":
+        schema = {k: form[k] for k in ("name", "description", "schema", "strict") if k in form}
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
+    elif form.get("type") == "json_object":
+        body["response_format"] = {"type": "json_object"}
+    if text.get("verbosity"):
+        notes.append("setting text.verbosity left out: no counterpart in Chat Completions")
+
+
+def _function(tool: Bridged) -> dict[str, Any]:
+    function: dict[str, Any] = {"name": tool.flat}
+    if tool.description:
+        function["description"] = tool.description
+    function["parameters"] = tool.parameters or {"type": "object", "properties": {}}
+    if tool.strict:
+        function["strict"] = True
+    return {"type": "function", "function": function}
+
+
+def _choice(choice: Any, bridge: Bridge) -> Any:
+    if isinstance(choice, dict):
+        flat = bridge.flat_name(choice)
+        return {"type": "function", "function": {"name": flat}} if flat in bridge.offered else None
+    return choice if isinstance(choice, str) else None
+
+
+class _Messages:
+    """The message list under construction; ``pending`` is the assistant message still open."""
+
+    def __init__(self, bridge: Bridge, provider: str, images: bool, notes: list[str]) -> None:
+        self.done: list[dict[str, Any]] = []
+        self._bridge = bridge
+        self._provider = provider
+        self._images = images
+        self._notes = notes
+        self._pending: dict[str, Any] = {}
+        self._texts: list[str] = []
+        self._calls: list[dict[str, Any]] = []
+        self._outputs: defaultdict[str, deque[Item]] = defaultdict(deque)
+        self._answered: set[int] = set()
+
+    def walk(self, items: list[Item]) -> None:
+        for item in items:
+            if item.get("type") in _OUTPUTS:
+                self._outputs[str(item.get("call_id"))].append(item)
+        for item in items:
+            kind = item.get("type") or ("message" if "role" in item else "")
+            if kind == "message":
+                self._message(item)
+            elif kind in _CALLS:
+                self._call(item, kind)
+            elif kind in _OUTPUTS:
+                self._output(item)
+            elif kind == "reasoning":
+                self._reasoning(item)
+            elif kind not in _SILENT:
+                self._note_left_out(kind)
+        self._flush()
+
+    def system(self, text: str) -> None:
+        """Leading instructions share one system message: many templates take no second one."""
+        self._flush()
+        if len(self.done) == 1 and self.done[0]["role"] == "system":
+            self.done[0]["content"] += f"\n\n{text}"
+        else:
+            self.done.append({"role": "system", "content": text})
+
+    def _message(self, item: Item) -> None:
+        role = item.get("role")
+        if role == "assistant":
+            if text := self._text(item.get("content")):
+                self._texts.append(text)
+            return
+        if role in ("developer", "system"):
+            self.system(self._text(item.get("content")))
+            return
+        self._flush()
+        self.done.append({"role": "user", "content": self._content(item.get("content"))})
+
+    def _reasoning(self, item: Item) -> None:
+        if self._texts or self._calls:
+            # Reasoning opens the next answer, unless outputs of the last one are still to come.
+            self._flush()
+        for name, value in unpack(item, self._provider).items():
+            old = self._pending.get(name)
+            self._pending[name] = old + value if isinstance(old, type(value)) else value
+
+    def _call(self, item: Item, kind: str) -> None:
+        if kind == "custom_tool_call":
+            arguments = freeform_arguments(str(item.get("input") or ""))
+        elif kind == "function_call":
+            arguments = str(item.get("arguments") or "{}")
+        else:
+            value = item.get("arguments") or item.get("action") or {}
+            arguments = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+        name = {"tool_search_call": "tool_search", "local_shell_call": "local_shell"}.get(kind)
+        self._calls.append({
+            "id": str(item.get("call_id") or item.get("id") or f"call_{len(self.done)}"),
+            "type": "function",
+            "function": {"name": name or self._bridge.flat_name(item), "arguments": arguments},
+        })
+
+    def _output(self, item: Item) -> None:
+        if id(item) in self._answered:
+            return
+        self._flush()
+        if id(item) in self._answered:
+            return
+        # Its call is gone (a compacted history): providers refuse a tool message without one.
+        text, images = self._result(item)
+        self._answered.add(id(item))
+        said = f"[output of the earlier tool call {item.get('call_id')}]\n{text}"
+        parts = [{"type": "text", "text": said}, *images]
+        self.done.append({"role": "user", "content": parts if images else said})
+
+    def _flush(self) -> None:
+        """Close the assistant message and put each call's output right behind it."""
+        if not (self._pending or self._texts or self._calls):
+            return
+        message: dict[str, Any] = {"role": "assistant", "content": None}
+        text = "\n\n".join(self._texts)
+        thinking = self._pending.pop("content", None)
+        if thinking:
+            message["content"] = [*thinking, {"type": "text", "text": text}] if text else thinking
+        elif text or not self._calls:
+            message["content"] = text
+        message |= self._pending
+        if self._calls:
+            message["tool_calls"] = self._calls
+        calls, only_thoughts = self._calls, not (text or self._calls)
+        self._pending, self._texts, self._calls = {}, [], []
+        if only_thoughts:
+            return
+        self.done.append(message)
+        pictures: list[dict[str, Any]] = []
+        for call in calls:
+            waiting = self._outputs.get(call["id"])
+            if waiting:
+                item = waiting.popleft()
+                self._answered.add(id(item))
+                text, images = self._result(item)
+            else:
+                text, images = "(this call has no output: it was interrupted)", []
+            self.done.append({"role": "tool", "tool_call_id": call["id"], "content": text})
+            pictures += images
+        if pictures:
+            label = {"type": "text", "text": "[images from the tool outputs above]"}
+            self.done.append({"role": "user", "content": [label, *pictures]})
+
+    def _result(self, item: Item) -> tuple[str, list[dict[str, Any]]]:
+        if item.get("type") == "tool_search_output":
+            found = [t.get("name") for t in item.get("tools") or () if isinstance(t, dict)]
+            return f"Tools now offered: {', '.join(map(str, found)) or 'none'}", []
+        output = item.get("output")
+        if isinstance(output, str):
+            return output, []
+        if not isinstance(output, list):
+            return "" if output is None else msgspec.json.encode(output).decode(), []
+        content = self._content(output)
+        if isinstance(content, str):
+            return content, []
+        images = [p for p in content if p["type"] != "text"]
+        return "\n".join(p["text"] for p in content if p["type"] == "text"), images
+
+    def _text(self, content: Any) -> str:
+        value = self._content(content)
+        if isinstance(value, str):
+            return value
+        return "\n".join(p.get("text") or "[image]" for p in value)
+
+    def _content(self, content: Any) -> str | list[dict[str, Any]]:
+        """Plain text where there is nothing but text: not every server takes a list of parts."""
+        if isinstance(content, str):
+            return content
+        parts = [self._part(p) for p in content or () if isinstance(p, dict)]
+        if any(p["type"] != "text" for p in parts):
+            return parts
+        return "\n".join(p["text"] for p in parts)
+
+    def _part(self, part: Item) -> dict[str, Any]:
+        kind = part.get("type")
+        if kind in _TEXT_PARTS:
+            return {"type": "text", "text": part.get("text") or ""}
+        if kind == "refusal":
+            return {"type": "text", "text": part.get("refusal") or ""}
+        if kind in ("input_image", "image_url") and part.get("image_url"):
+            if not self._images:
+                self._note("image left out: this model takes text only")
+                return {"type": "text", "text": "[image left out: this model takes text only]"}
+            image: dict[str, Any] = {"url": part["image_url"]}
+            if part.get("detail"):
+                image["detail"] = part["detail"]
+            return {"type": "image_url", "image_url": image}
+        self._note(f"content {kind} left out: no counterpart in Chat Completions")
+        return {"type": "text", "text": f"[{kind} left out: it cannot be sent to this model]"}
+
+    def _note_left_out(self, kind: str) -> None:
+        self._note(f"item {kind or 'without type'} left out: no counterpart in Chat Completions")
+
+    def _note(self, text: str) -> None:
+        if text not in self._notes:
+            self._notes.append(text)

@@ -1,0 +1,278 @@
+"""Chat Completions answers to canonical events. Source: OpenAI's API reference (chat/streaming).
+
+Strategy: one decoder for streams and for whole answers, tolerant of everything providers do: no
+``[DONE]``, no index, ids empty or repeated, usage on any chunk, empty ``choices``, content as a
+list, reasoning under many names. The end is told once, at ``[DONE]`` or when the stream closes,
+since usage may come after ``finish_reason``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ...turn import (
+    Annotation, CallDelta, CallStart, Event, Failure, Finish, KeepAlive, Reasoning,
+    ReasoningState, Refusal, Started, Text, Usage,
+)
+from ..errors import event_failure
+from ..sse import SSEDecoder
+
+_decode = msgspec.json.Decoder().decode
+_FINISH = {"stop": "stop", "length": "length", "max_tokens": "length", "tool_calls": "tool_calls",
+           "function_call": "tool_calls", "content_filter": "content_filter", "eos": "stop",
+           "end_turn": "stop", "tool_use": "tool_calls"}
+
+
+class ChatDecoder:
+    """Bytes of a Chat Completions stream in, canonical events out.
+
+    ``seed`` stands in for missing ids; ``taken`` are the call ids the conversation already has.
+    """
+
+    def __init__(self, seed: str, upstream: str = "upstream", taken: frozenset[str] = frozenset()):
+        self._sse = SSEDecoder()
+        self._seed = seed
+        self._upstream = upstream
+        self._ids = set(taken)
+        self._started = False
+        self._ended = False
+        self._finish: str | None = None
+        self._done = False
+        self._usage: Usage | None = None
+        self._calls: dict[int, str] = {}
+        self._wire_ids: dict[int, str] = {}
+        self._thought = _Thoughts()
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The events that ``data`` completes."""
+        out: list[Event] = []
+        for event, payload in self._sse.feed(data):
+            self._take(event, payload, out)
+        return out
+
+    def close(self) -> list[Event]:
+        """The events of the stream's end; a Failure if it ended too early."""
+        out: list[Event] = []
+        for event, payload in self._sse.close():
+            self._take(event, payload, out)
+        if not self._ended:
+            if self._finish is None and not self._done:
+                what = "broke off in mid-answer" if self._started else "sent an empty answer"
+                self._fail(Failure(f"{self._upstream} {what}", retry=True), out)
+            else:
+                self._end(out)
+        return out
+
+    def whole(self, body: bytes) -> list[Event]:
+        """The events of an answer that came as one JSON object."""
+        out: list[Event] = []
+        self._chunk(_decode(body), out)
+        if not self._ended:
+            self._done = True
+            self._end(out)
+        return out
+
+    def _take(self, event: str | None, payload: bytes, out: list[Event]) -> None:
+        if self._ended:
+            return
+        if event is None:
+            self._start({}, out)
+            out.append(KeepAlive())
+        elif payload.strip() == b"[DONE]":
+            self._done = True
+            self._end(out)
+        else:
+            try:
+                chunk = _decode(payload)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                return
+            self._chunk(chunk, out, event == "error")
+
+    def _chunk(self, chunk: Any, out: list[Event], error: bool = False) -> None:
+        if not isinstance(chunk, dict):
+            return
+        if error or chunk.get("error") or chunk.get("type") == "error":
+            self._fail(event_failure(chunk, self._upstream), out)
+            return
+        self._start(chunk, out)
+        self._note_usage(chunk)
+        for choice in chunk.get("choices") or ():
+            if not isinstance(choice, dict) or choice.get("index") not in (0, None):
+                continue
+            if choice.get("error"):
+                self._fail(event_failure(choice, self._upstream), out)
+                return
+            delta = choice.get("delta") or choice.get("message")
+            if isinstance(delta, dict):
+                self._delta(delta, out)
+            reason = choice.get("finish_reason")
+            if isinstance(reason, str) and reason:
+                if reason == "error":
+                    self._fail(Failure(f"{self._upstream} stopped with an error", retry=True), out)
+                    return
+                self._finish = _FINISH.get(reason, "stop")
+
+    def _start(self, chunk: dict[str, Any], out: list[Event]) -> None:
+        if not self._started:
+            self._started = True
+            wire_id, created = chunk.get("id"), chunk.get("created")
+            out.append(Started(wire_id if isinstance(wire_id, str) and wire_id else self._seed,
+                               int(created) if isinstance(created, int | float) else 0))
+
+    def _delta(self, delta: dict[str, Any], out: list[Event]) -> None:
+        if thought := self._thought.take(delta):
+            out.append(Reasoning(thought))
+        content = delta.get("content")
+        if isinstance(content, list):
+            content = "".join(p.get("text") or "" for p in content
+                              if isinstance(p, dict) and p.get("type") in ("text", "output_text"))
+        if isinstance(content, str) and content:
+            out.append(Text(content))
+        if isinstance(refusal := delta.get("refusal"), str) and refusal:
+            out.append(Refusal(refusal))
+        for annotation in delta.get("annotations") or ():
+            if isinstance(annotation, dict):
+                out.append(Annotation(annotation))
+        for n, call in enumerate(delta.get("tool_calls") or ()):
+            if isinstance(call, dict):
+                self._call(call, n, out)
+        if isinstance(old := delta.get("function_call"), dict):
+            self._call({"index": 0, "function": old}, 0, out)
+
+    def _call(self, call: dict[str, Any], position: int, out: list[Event]) -> None:
+        function = call.get("function")
+        function = function if isinstance(function, dict) else {}
+        name, wire_id = function.get("name") or "", call.get("id") or ""
+        key = call.get("index")
+        if not isinstance(key, int):
+            # No index: a new id is a new call, no id continues the last one.
+            same = [k for k, v in self._wire_ids.items() if wire_id and v == wire_id]
+            fresh = wire_id or (name and position >= len(self._calls))
+            key = same[0] if same else len(self._calls) if fresh else max(self._calls, default=0)
+        elif name and wire_id and self._wire_ids.get(key, wire_id) != wire_id:
+            # Some servers send every parallel call with index 0.
+            same = [k for k, v in self._wire_ids.items() if v == wire_id]
+            key = same[0] if same else max(self._calls) + 1
+        if key not in self._calls:
+            if not name:
+                return
+            self._wire_ids[key] = wire_id
+            self._calls[key] = self._unique(wire_id, key)
+            out.append(CallStart(key, self._calls[key], name))
+        arguments = function.get("arguments")
+        if isinstance(arguments, dict):
+            arguments = msgspec.json.encode(arguments).decode()
+        if arguments:
+            out.append(CallDelta(key, arguments))
+
+    def _unique(self, wire_id: str, key: int) -> str:
+        """An id the client has not seen in this thread: providers repeat ``0`` or ``call_0``."""
+        made = wire_id or f"call_{self._seed}_{key}"
+        if made in self._ids:
+            made = f"{made}_{self._seed[:8]}_{key}"
+        self._ids.add(made)
+        return made
+
+    def _note_usage(self, chunk: dict[str, Any]) -> None:
+        usage = chunk.get("usage")
+        if isinstance(usage, dict) and usage:
+            self._usage = read_usage(usage)
+
+    def _end(self, out: list[Event]) -> None:
+        self._ended = True
+        self._start({}, out)
+        if state := self._thought.state():
+            out.append(ReasoningState(state))
+        if self._usage:
+            out.append(self._usage)
+        reason = self._finish or "stop"
+        if self._calls and reason == "stop":
+            reason = "tool_calls"
+        out.append(Finish(reason))
+
+    def _fail(self, failure: Failure, out: list[Event]) -> None:
+        self._ended = True
+        out.append(failure)
+
+
+class _Thoughts:
+    """Gathers reasoning under its many names, to be shown and to be given back as it came."""
+
+    def __init__(self) -> None:
+        self._text: dict[str, list[str]] = {}
+        self._details: list[dict[str, Any]] = []
+        self._parts: list[str] = []
+
+    def take(self, delta: dict[str, Any]) -> str:
+        """The readable thinking in ``delta``, each piece once however often it stands there."""
+        shown = ""
+        for name in ("reasoning_content", "reasoning", "thinking"):
+            piece = delta.get(name)
+            if isinstance(piece, str) and piece:
+                self._text.setdefault(name, []).append(piece)
+                shown = shown or piece
+        from_details = "".join(
+            [self._detail(d) for d in delta.get("reasoning_details") or () if isinstance(d, dict)]
+        )
+        content = delta.get("content")
+        if isinstance(content, list):
+            pieces = [_thinking(p) for p in content if isinstance(p, dict)]
+            self._parts += [p for p in pieces if p]
+            shown = shown or "".join(pieces)
+        return shown or from_details
+
+    def _detail(self, detail: dict[str, Any]) -> str:
+        last = self._details[-1] if self._details else {}
+        grows = [k for k in ("text", "summary") if isinstance(detail.get(k), str)]
+        same = last and all(last.get(k) == detail.get(k) for k in ("type", "index")) and (
+            not detail.get("id") or last.get("id") == detail.get("id")
+        )
+        if same and "data" not in detail and "data" not in last:
+            for key, value in detail.items():
+                if key in grows:
+                    last[key] = (last.get(key) or "") + value
+                elif value not in (None, ""):
+                    last[key] = value
+        else:
+            self._details.append(dict(detail))
+        return "".join(detail[k] for k in grows)
+
+    def state(self) -> dict[str, Any]:
+        """The assistant message's fields that this upstream wants to see again, or nothing."""
+        fields: dict[str, Any] = {k: "".join(v) for k, v in self._text.items()}
+        if self._details:
+            fields["reasoning_details"] = self._details
+        if self._parts:
+            thinking = [{"type": "text", "text": "".join(self._parts)}]
+            fields["content"] = [{"type": "thinking", "thinking": thinking}]
+        return fields
+
+
+def _thinking(part: dict[str, Any]) -> str:
+    if part.get("type") != "thinking":
+        return ""
+    inner = part.get("thinking")
+    if isinstance(inner, str):
+        return inner
+    return "".join(p.get("text") or "" for p in inner or () if isinstance(p, dict))
+
+
+def read_usage(usage: dict[str, Any]) -> Usage:
+    """Token counts as integers, from the places where providers put them."""
+    prompt = usage.get("prompt_tokens_details") or {}
+    completion = usage.get("completion_tokens_details") or {}
+    cached = _int(prompt.get("cached_tokens")) or _int(usage.get("prompt_cache_hit_tokens")) or (
+        _int(usage.get("cached_tokens")))
+    return Usage(
+        input=_int(usage.get("prompt_tokens")),
+        cached=cached,
+        cache_write=_int(prompt.get("cache_write_tokens")),
+        output=_int(usage.get("completion_tokens")),
+        reasoning=_int(completion.get("reasoning_tokens")),
+    )
+
+
+def _int(value: Any) -> int:
+    return int(value) if isinstance(value, int | float) else 0

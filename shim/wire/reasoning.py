@@ -1,0 +1,38 @@
+"""A foreign model's reasoning inside a Responses item, so that it survives the client's history.
+
+Codex sends ``encrypted_content`` back byte for byte (codex-wire.md section 3): the one safe place
+for what a provider wants to see again. It is not encrypted, only wrapped; it is the user's own data.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+
+import msgspec
+
+from ..turn import Item
+
+_MARK = "interpose.1."
+
+
+def pack(provider: str, fields: dict[str, Any]) -> str:
+    """``fields`` of ``provider``'s own assistant message, as text for ``encrypted_content``."""
+    raw = msgspec.json.encode({"provider": provider, "fields": fields})
+    return _MARK + base64.b64encode(raw).decode()
+
+
+def unpack(item: Item, provider: str) -> dict[str, Any]:
+    """The fields that ``provider`` itself wrote; empty for anybody else's reasoning."""
+    text = item.get("encrypted_content")
+    if not isinstance(text, str) or not text.startswith(_MARK):
+        return {}
+    try:
+        state = msgspec.json.decode(base64.b64decode(text[len(_MARK):], validate=True))
+    except (binascii.Error, msgspec.DecodeError):
+        return {}
+    if not isinstance(state, dict) or state.get("provider") != provider:
+        return {}
+    fields = state.get("fields")
+    return fields if isinstance(fields, dict) else {}

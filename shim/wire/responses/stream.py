@@ -1,0 +1,320 @@
+"""Canonical events to a Responses stream. Source: codex-wire.md section 5 and OpenAI's API reference.
+
+Strategy: at most one item that speaks (reasoning or message) is open; tool calls stay open until the
+answer ends, since providers interleave their arguments. ``output_item.done`` is what Codex acts on,
+``response.completed`` closes the turn. The finished items are kept, so the same encoder also gives
+the whole response of a request that did not ask for a stream.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from ...tools.bridge import Bridge
+from ...turn import (
+    Annotation, CallDelta, CallStart, Event, Failure, Finish, Item, KeepAlive, Reasoning,
+    ReasoningState, Refusal, Started, Text, Usage,
+)
+from ..reasoning import pack
+from ..sse import encode as sse
+from .errors import error_object, failed_error
+
+_UNFIT = re.compile(r"[^A-Za-z0-9]+")
+_encode = msgspec.json.encode
+
+
+class ResponsesEncoder:
+    """Canonical events in, bytes of a Responses stream out.
+
+    ``codex`` shapes endings for Codex (codex-wire.md section 6); ``provider`` owns the reasoning.
+    """
+
+    def __init__(self, *, model: str, provider: str, bridge: Bridge, codex: bool) -> None:
+        self._model = model
+        self._provider = provider
+        self._bridge = bridge
+        self._codex = codex
+        self._id = ""
+        self._suffix = ""
+        self._created = 0
+        self._number = 0
+        self._output: list[Item | None] = []
+        self._open: _Speech | None = None
+        self._calls: dict[int, _Call] = {}
+        self._state: dict[str, Any] | None = None
+        self._reasoning: tuple[int, Item] | None = None
+        self.usage: Usage | None = None
+        self.failure: Failure | None = None
+        self.response: dict[str, Any] | None = None
+
+    @property
+    def calls(self) -> int:
+        """How many tool calls the answer holds so far."""
+        return len(self._calls)
+
+    def encode(self, events: list[Event]) -> bytes:
+        """The bytes for ``events``; empty once the response has ended."""
+        out: list[bytes] = []
+        for event in events:
+            if self.response is None:
+                _HANDLERS[type(event)](self, event, out)
+        return b"".join(out)
+
+    def _send(self, out: list[bytes], kind: str, **fields: Any) -> None:
+        fields = {"type": kind, "sequence_number": self._number, **fields}
+        self._number += 1
+        out.append(sse(kind, _encode(fields)))
+
+    def _snapshot(self, status: str, **more: Any) -> dict[str, Any]:
+        return {
+            "id": self._id, "object": "response", "created_at": self._created, "status": status,
+            "model": self._model, "output": [], "error": None, "incomplete_details": None,
+            "instructions": None, "metadata": {}, "parallel_tool_calls": True, "temperature": None,
+            "tool_choice": "auto", "tools": [], "top_p": None, "usage": None, **more,
+        }
+
+    def _started(self, event: Started, out: list[bytes]) -> None:
+        self._suffix = _UNFIT.sub("", event.id) or "0"
+        self._id, self._created = f"resp_{self._suffix}", event.created
+        self._send(out, "response.created", response=self._snapshot("in_progress"))
+        self._send(out, "response.in_progress", response=self._snapshot("in_progress"))
+
+    def _keep_alive(self, event: KeepAlive, out: list[bytes]) -> None:
+        # A comment would not reset Codex's idle timer; a data event does.
+        self._send(out, "response.in_progress", response=self._snapshot("in_progress"))
+
+    def _slot(self) -> int:
+        self._output.append(None)
+        return len(self._output) - 1
+
+    def _item_id(self, prefix: str, index: int) -> str:
+        return f"{prefix}_{self._suffix}{index:02d}"
+
+    def _speak(self, kind: str, part: str, out: list[bytes]) -> _Speech:
+        if self._open is None or self._open.kind != kind:
+            self._hush(out)
+            index = self._slot()
+            self._open = _Speech(kind, index, self._item_id(_PREFIX[kind], index))
+            item: Item = {"type": kind, "id": self._open.id}
+            item |= {"status": "in_progress", "role": "assistant", "content": []} if (
+                kind == "message") else {"summary": []}
+            self._send(out, "response.output_item.added", output_index=index, item=item)
+        speech = self._open
+        if speech.part != part:
+            self._close_part(speech, out)
+            speech.part, speech.pieces, speech.annotations = part, [], []
+            self._part_event(speech, "added", out)
+        return speech
+
+    def _text(self, event: Text, out: list[bytes]) -> None:
+        speech = self._speak("message", "output_text", out)
+        speech.pieces.append(event.text)
+        self._send(out, "response.output_text.delta", item_id=speech.id,
+                   output_index=speech.index, content_index=len(speech.parts), delta=event.text,
+                   logprobs=[])
+
+    def _refusal(self, event: Refusal, out: list[bytes]) -> None:
+        if self._codex:
+            # Codex drops a message with a refusal part as a whole.
+            self._text(Text(event.text), out)
+            return
+        speech = self._speak("message", "refusal", out)
+        speech.pieces.append(event.text)
+        self._send(out, "response.refusal.delta", item_id=speech.id, output_index=speech.index,
+                   content_index=len(speech.parts), delta=event.text)
+
+    def _annotation(self, event: Annotation, out: list[bytes]) -> None:
+        speech = self._speak("message", "output_text", out)
+        data = dict(event.data)
+        inner = data.pop(str(data.get("type")), None)
+        if isinstance(inner, dict):
+            data |= inner
+        speech.annotations.append(data)
+        self._send(out, "response.output_text.annotation.added", item_id=speech.id,
+                   output_index=speech.index, content_index=len(speech.parts),
+                   annotation_index=len(speech.annotations) - 1, annotation=data)
+
+    def _reason(self, event: Reasoning, out: list[bytes]) -> None:
+        speech = self._speak("reasoning", "summary_text", out)
+        speech.pieces.append(event.text)
+        self._send(out, "response.reasoning_summary_text.delta", item_id=speech.id,
+                   output_index=speech.index, summary_index=len(speech.parts), delta=event.text)
+
+    def _keep_state(self, event: ReasoningState, out: list[bytes]) -> None:
+        self._state = event.data
+
+    def _part_event(self, speech: _Speech, what: str, out: list[bytes]) -> None:
+        where: dict[str, Any] = {"item_id": speech.id, "output_index": speech.index}
+        if speech.kind == "reasoning":
+            self._send(out, f"response.reasoning_summary_part.{what}", **where,
+                       summary_index=len(speech.parts), part=speech.content())
+        else:
+            self._send(out, f"response.content_part.{what}", **where,
+                       content_index=len(speech.parts), part=speech.content())
+
+    def _close_part(self, speech: _Speech, out: list[bytes]) -> None:
+        if not speech.part:
+            return
+        text = "".join(speech.pieces)
+        where: dict[str, Any] = {"item_id": speech.id, "output_index": speech.index}
+        if speech.kind == "reasoning":
+            self._send(out, "response.reasoning_summary_text.done", **where,
+                       summary_index=len(speech.parts), text=text)
+        elif speech.part == "refusal":
+            self._send(out, "response.refusal.done", **where, content_index=len(speech.parts),
+                       refusal=text)
+        else:
+            self._send(out, "response.output_text.done", **where,
+                       content_index=len(speech.parts), text=text, logprobs=[])
+        self._part_event(speech, "done", out)
+        speech.parts.append(speech.content())
+
+    def _hush(self, out: list[bytes]) -> None:
+        """Finish what is being said. Reasoning waits for the end: its state comes last."""
+        speech, self._open = self._open, None
+        if speech is None:
+            return
+        self._close_part(speech, out)
+        item: Item = {"type": speech.kind, "id": speech.id}
+        if speech.kind == "reasoning":
+            item["summary"] = speech.parts
+            if self._reasoning:
+                self._finish_reasoning(out)
+            self._reasoning = (speech.index, item)
+            return
+        item |= {"status": "completed", "role": "assistant", "content": speech.parts}
+        self._done(speech.index, item, out)
+
+    def _finish_reasoning(self, out: list[bytes]) -> None:
+        if self._reasoning:
+            index, item = self._reasoning
+            self._reasoning = None
+            state, self._state = self._state, None
+            item["encrypted_content"] = pack(self._provider, state) if state else None
+            self._done(index, item, out)
+
+    def _done(self, index: int, item: Item, out: list[bytes]) -> None:
+        self._output[index] = item
+        self._send(out, "response.output_item.done", output_index=index, item=item)
+
+    def _call_start(self, event: CallStart, out: list[bytes]) -> None:
+        self._hush(out)
+        index = self._slot()
+        item = self._bridge.call_item(event.name, event.id, "")
+        call = _Call(index, self._item_id(_PREFIX.get(item["type"], "fc"), index), event, item)
+        self._calls[event.key] = call
+        if "arguments" in item and isinstance(item["arguments"], str):
+            item["arguments"] = ""
+        self._send(out, "response.output_item.added", output_index=index,
+                   item={"id": call.id, "status": "in_progress", **item})
+
+    def _call_delta(self, event: CallDelta, out: list[bytes]) -> None:
+        call = self._calls[event.key]
+        call.pieces.append(event.arguments)
+        if call.item["type"] == "function_call":
+            self._send(out, "response.function_call_arguments.delta", item_id=call.id,
+                       output_index=call.index, delta=event.arguments)
+
+    def _call_done(self, call: _Call, out: list[bytes]) -> None:
+        item = self._bridge.call_item(call.start.name, call.start.id, "".join(call.pieces))
+        where: dict[str, Any] = {"item_id": call.id, "output_index": call.index}
+        if item["type"] == "function_call":
+            self._send(out, "response.function_call_arguments.done", **where, name=item["name"],
+                       arguments=item["arguments"])
+        elif item["type"] == "custom_tool_call":
+            self._send(out, "response.custom_tool_call_input.delta", **where, delta=item["input"])
+            self._send(out, "response.custom_tool_call_input.done", **where, input=item["input"])
+        self._done(call.index, {"id": call.id, "status": "completed", **item}, out)
+
+    def _use(self, event: Usage, out: list[bytes]) -> None:
+        self.usage = event
+
+    def _finish(self, event: Finish, out: list[bytes]) -> None:
+        self._hush(out)
+        if self._state and not self._reasoning:
+            # State without readable thinking still has to survive the client's history.
+            index = self._slot()
+            self._reasoning = (index, {"type": "reasoning", "id": self._item_id("rs", index),
+                                       "summary": []})
+            self._send(out, "response.output_item.added", output_index=index,
+                       item=self._reasoning[1])
+        if event.reason == "content_filter" and self._codex:
+            # Codex would ask six times and show the partial answer each time.
+            self._fail(Failure(f"{self._provider} stopped the answer: content_filter"), out)
+            return
+        self._finish_reasoning(out)
+        for call in sorted(self._calls.values(), key=lambda c: c.index):
+            self._call_done(call, out)
+        reason = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(
+            event.reason)
+        # To Codex an incomplete response is a failed turn; what was said so far is worth more.
+        whole = reason is None or self._codex
+        status = "completed" if whole else "incomplete"
+        self.response = self._snapshot(
+            status, output=[i for i in self._output if i is not None], usage=self._usage(),
+            incomplete_details=None if whole else {"reason": reason},
+        )
+        self._send(out, f"response.{status}", response=self.response)
+
+    def _usage(self) -> dict[str, Any] | None:
+        u = self.usage
+        if u is None:
+            return None
+        cached: dict[str, int] = {"cached_tokens": u.cached}
+        if u.cache_write:
+            cached["cache_write_tokens"] = u.cache_write
+        return {"input_tokens": u.input, "input_tokens_details": cached,
+                "output_tokens": u.output,
+                "output_tokens_details": {"reasoning_tokens": u.reasoning},
+                "total_tokens": u.input + u.output}
+
+    def _fail(self, event: Failure, out: list[bytes]) -> None:
+        self.failure = event
+        if not self._id:
+            self._id = "resp_failed"
+        error = failed_error(event) if self._codex else error_object(event)
+        self.response = self._snapshot("failed", error=error)
+        self._send(out, "response.failed", response=self.response)
+
+
+class _Speech:
+    """An open reasoning or message item, and its open part."""
+
+    def __init__(self, kind: str, index: int, id: str) -> None:
+        self.kind, self.index, self.id = kind, index, id
+        self.part = ""
+        self.parts: list[dict[str, Any]] = []
+        self.pieces: list[str] = []
+        self.annotations: list[dict[str, Any]] = []
+
+    def content(self) -> dict[str, Any]:
+        text = "".join(self.pieces)
+        if self.part == "refusal":
+            return {"type": "refusal", "refusal": text}
+        if self.part == "summary_text":
+            return {"type": "summary_text", "text": text}
+        return {"type": "output_text", "text": text, "annotations": self.annotations,
+                "logprobs": []}
+
+
+class _Call:
+    """An open tool call and the pieces of its arguments."""
+
+    def __init__(self, index: int, id: str, start: CallStart, item: Item) -> None:
+        self.index, self.id, self.start, self.item = index, id, start, item
+        self.pieces: list[str] = []
+
+
+_PREFIX = {"message": "msg", "reasoning": "rs", "function_call": "fc", "custom_tool_call": "ctc",
+           "tool_search_call": "tsc"}
+_HANDLERS: dict[type, Any] = {
+    Started: ResponsesEncoder._started, Text: ResponsesEncoder._text,
+    Refusal: ResponsesEncoder._refusal, Reasoning: ResponsesEncoder._reason,
+    ReasoningState: ResponsesEncoder._keep_state, Annotation: ResponsesEncoder._annotation,
+    CallStart: ResponsesEncoder._call_start, CallDelta: ResponsesEncoder._call_delta,
+    Usage: ResponsesEncoder._use, Finish: ResponsesEncoder._finish,
+    KeepAlive: ResponsesEncoder._keep_alive, Failure: ResponsesEncoder._fail,
+}

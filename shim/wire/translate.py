@@ -1,0 +1,189 @@
+"""Puts a client's codec and an upstream's together: what the translate addon calls, and replay too.
+
+A translator is a transducer: ``feed(bytes) -> bytes``, ``close() -> bytes``; no I/O, no clock.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import msgspec
+
+from ..route.choose import Route
+from ..tools.bridge import Bridge
+from ..turn import Event, Failure, Turn, Usage
+from .chat.request import encode_request as encode_chat
+from .chat.stream import ChatDecoder, read_usage
+from .errors import http_failure
+from .responses.errors import error_body, failed_stream
+from .responses.request import encode_request as encode_responses
+from .responses.stream import ResponsesEncoder
+
+#: Per upstream protocol, the end of the path that stands for the client's ``/responses``.
+PATHS = {"chat": "/chat/completions", "responses": "/responses"}
+
+
+class Translator(Protocol):
+    """One answer on its way to the client."""
+
+    usage: Usage | None
+    failure: Failure | None
+
+    def feed(self, data: bytes) -> bytes:
+        """What the client gets for a piece of the upstream's stream."""
+
+    def close(self) -> bytes:
+        """What the client gets at the end of the upstream's stream."""
+
+    def whole(self, body: bytes) -> bytes | None:
+        """The client's answer for an unstreamed success; None when it is no model answer."""
+
+    @property
+    def calls(self) -> int:
+        """How many tool calls the answer holds."""
+
+
+class Exchange:
+    """One turn and its route: the request for the upstream, and the way back for its answer."""
+
+    def __init__(self, turn: Turn, route: Route, *, codex: bool) -> None:
+        self.turn = turn
+        self.route = route
+        self.codex = codex
+        self.notes: list[str] = []
+        self.bridge = Bridge(turn.tools) if route.protocol != "responses" else Bridge([])
+
+    def request(self) -> bytes:
+        """The body for the upstream. WireError when an item cannot be understood."""
+        route = self.route
+        if route.protocol == "responses":
+            return encode_responses(self.turn, model=route.model, third_party=route.third_party)
+        return encode_chat(self.turn, self.bridge, model=route.model, provider=route.provider,
+                           images=route.images, notes=self.notes)
+
+    def translator(self) -> Translator:
+        """A fresh transducer for the answer."""
+        if self.route.protocol == "responses":
+            return Passthrough()
+        return _Translated(self)
+
+    def failure(self, status: int, headers: dict[str, str], body: bytes) -> Failure:
+        """What an answer that is no success says; ``headers`` with lower-case names."""
+        return http_failure(status, headers, body, self.route.provider)
+
+    def error_answer(self, failure: Failure) -> tuple[int, dict[str, str], bytes]:
+        """(status, headers, body) that tell the client of ``failure`` in its own way."""
+        return error_answer(failure, codex=self.codex, seed=self.turn.seed)
+
+
+def error_answer(
+    failure: Failure, *, codex: bool, seed: str
+) -> tuple[int, dict[str, str], bytes]:
+    """(status, headers, body) for a failure before the first byte of the answer was sent."""
+    if codex:
+        return 200, {"content-type": "text/event-stream"}, failed_stream(failure, seed)
+    headers = {"content-type": "application/json"}
+    if failure.delay is not None:
+        headers["retry-after"] = f"{failure.delay:g}"
+    status = failure.status if failure.status >= 400 else 502
+    return status, headers, error_body(
+        failure.message, status=status, type=failure.type, code=failure.code or None)
+
+
+class _Translated:
+    def __init__(self, exchange: Exchange) -> None:
+        turn, route = exchange.turn, exchange.route
+        taken = frozenset(str(i["call_id"]) for i in turn.items if i.get("call_id"))
+        self._stream = turn.stream
+        self._decoder = ChatDecoder(turn.seed, route.provider, taken)
+        self._encoder = ResponsesEncoder(model=turn.model or route.model, provider=route.provider,
+                                         bridge=exchange.bridge, codex=exchange.codex)
+
+    @property
+    def usage(self) -> Usage | None:
+        return self._encoder.usage
+
+    @property
+    def failure(self) -> Failure | None:
+        return self._encoder.failure
+
+    @property
+    def calls(self) -> int:
+        return self._encoder.calls
+
+    def feed(self, data: bytes) -> bytes:
+        return self._encoder.encode(self._decoder.feed(data))
+
+    def close(self) -> bytes:
+        return self._encoder.encode(self._decoder.close())
+
+    def whole(self, body: bytes) -> bytes | None:
+        if body.lstrip().startswith((b"data:", b"event:", b":")):
+            events = [*self._decoder.feed(body), *self._decoder.close()]
+        elif not _is_answer(body):
+            return None
+        else:
+            events = self._decoder.whole(body)
+        return self._finish(events)
+
+    def _finish(self, events: list[Event]) -> bytes:
+        stream = self._encoder.encode(events)
+        return stream if self._stream else msgspec.json.encode(self._encoder.response)
+
+
+def _is_answer(body: bytes) -> bool:
+    try:
+        data = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return isinstance(data, dict) and not data.get("error") and bool(data.get("choices"))
+
+
+class Passthrough:
+    """The same protocol on both sides: the bytes pass; only the last event is looked at."""
+
+    _TAIL = 256 * 1024
+
+    def __init__(self) -> None:
+        self._tail = b""
+        self.failure: Failure | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        self._tail = (self._tail + data)[-self._TAIL:]
+        return data
+
+    def close(self) -> bytes:
+        return b""
+
+    def whole(self, body: bytes) -> bytes | None:
+        self._tail = body[-self._TAIL:]
+        return body
+
+    @property
+    def usage(self) -> Usage | None:
+        usage = self._last().get("usage")
+        if not isinstance(usage, dict):
+            return None
+        renamed = {
+            "prompt_tokens": usage.get("input_tokens"),
+            "completion_tokens": usage.get("output_tokens"),
+            "prompt_tokens_details": usage.get("input_tokens_details"),
+            "completion_tokens_details": usage.get("output_tokens_details"),
+        }
+        return read_usage(renamed)
+
+    @property
+    def calls(self) -> int:
+        output = self._last().get("output")
+        found = output if isinstance(output, list) else ()
+        return sum(str(i.get("type", "")).endswith("_call") for i in found if isinstance(i, dict))
+
+    def _last(self) -> dict[str, Any]:
+        start = self._tail.rfind(b'{"type":"response.completed"')
+        text = self._tail[start:].split(b"\n", 1)[0] if start >= 0 else self._tail
+        try:
+            data = msgspec.json.decode(text)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return {}
+        inner = data.get("response", data) if isinstance(data, dict) else {}
+        return inner if isinstance(inner, dict) else {}
