@@ -1,0 +1,104 @@
+"""The model catalog Codex wants: one entry per model of a policy.
+
+Codex takes context window, tools and modalities from this list only. A model that is missing in it
+works with guessed values and a warning, so every name a client may ask for gets an entry.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ..policy.schema import Model, Policy
+
+#: The name Codex asks for when neither the policy nor the user names a model.
+UNNAMED = "default"
+
+#: Output of one tool call that Codex keeps, in tokens.
+TOOL_OUTPUT_TOKENS = 10_000
+
+_EFFORTS = {
+    "none": "No reasoning",
+    "minimal": "Almost no reasoning",
+    "low": "Short reasoning, quick answers",
+    "medium": "Balances speed and depth",
+    "high": "Long reasoning for hard problems",
+    "xhigh": "Very long reasoning",
+    "max": "As much reasoning as the model has",
+}
+
+
+def catalog(policy: Policy, also: Iterable[str] = ()) -> dict[str, Any]:
+    """``{"models": [entry, …]}`` for every model of the policy, the default one first.
+
+    ``also`` names further models a client may ask for, such as ``PROVIDER:upstream-model``; they
+    get the entry of a model about which nothing was said. There is always at least one entry,
+    since Codex refuses an empty catalog.
+    """
+    models = dict(policy.models)
+    for name in (*((policy.default,) if policy.default else ()), *also):
+        if name not in models:
+            models[name] = Model(provider=name.partition(":")[0])
+    if not models:
+        models[UNNAMED] = Model(provider="reverse")
+    names = sorted(models, key=lambda name: name != policy.default)
+    return {"models": [_entry(name, models[name], n) for n, name in enumerate(names, 1)]}
+
+
+def etag(catalog: dict[str, Any]) -> str:
+    """The ``ETag`` header value of a catalog, quotes included: the same list, the same tag."""
+    text = json.dumps(catalog, sort_keys=True, ensure_ascii=False)
+    return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+
+
+@cache
+def base_instructions() -> str:
+    """The instructions Codex puts at the head of each request, in its first developer message."""
+    return (Path(__file__).parent / "instructions.md").read_text(encoding="utf-8")
+
+
+def _entry(name: str, model: Model, priority: int) -> dict[str, Any]:
+    return {
+        "slug": name,
+        "display_name": name,
+        "description": model.description or _behind(name, model),
+        "supported_reasoning_levels": [
+            {"effort": effort, "description": _EFFORTS.get(effort, "")}
+            for effort in model.reasoning
+        ],
+        "default_reasoning_level": _usual_effort(model.reasoning),
+        "default_reasoning_summary": "auto",
+        "supports_reasoning_summary_parameter": True,
+        "base_instructions": base_instructions(),
+        "context_window": model.context_window,
+        "max_context_window": model.context_window,
+        "input_modalities": ["text", "image"] if model.images else ["text"],
+        "apply_patch_tool_type": "freeform",
+        "shell_type": "unified_exec",
+        "truncation_policy": {"mode": "tokens", "limit": TOOL_OUTPUT_TOKENS},
+        "experimental_supported_tools": [],
+        "supports_search_tool": False,
+        "use_responses_lite": False,
+        "support_verbosity": False,
+        "visibility": "list",
+        "supported_in_api": True,
+        "priority": priority,
+        # Codex before 0.169 insists on these; later versions ignore them.
+        "supports_reasoning_summaries": True,
+        "supports_parallel_tool_calls": True,
+    }
+
+
+def _behind(name: str, model: Model) -> str:
+    upstream = model.model or (name.partition(":")[2] or None)
+    return f"{upstream} at {model.provider}" if upstream else f"The provider {model.provider}"
+
+
+def _usual_effort(efforts: list[str]) -> str | None:
+    if "medium" in efforts or not efforts:
+        return "medium" if efforts else None
+    return efforts[len(efforts) // 2]
