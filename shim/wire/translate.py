@@ -38,12 +38,15 @@ class Translator(Protocol):
     def whole(self, body: bytes) -> bytes | None:
         """The client's answer for an unstreamed success; None when it is no model answer."""
 
+    def abort(self, failure: Failure) -> bytes:
+        """What the client gets when the answer cannot go on."""
+
     @property
     def calls(self) -> int:
         """How many tool calls the answer holds."""
 
 
-class Exchange:
+class Translation:
     """One turn and its route: the request for the upstream, and the way back for its answer."""
 
     def __init__(self, turn: Turn, route: Route, *, codex: bool) -> None:
@@ -51,7 +54,12 @@ class Exchange:
         self.route = route
         self.codex = codex
         self.notes: list[str] = []
-        self.bridge = Bridge(turn.tools) if route.protocol != "responses" else Bridge([])
+        self.bridge = Bridge(turn.tools if self.translates else [])
+
+    @property
+    def translates(self) -> bool:
+        """Whether client and upstream speak different protocols."""
+        return self.route.protocol != "responses"
 
     def request(self) -> bytes:
         """The body for the upstream. WireError when an item cannot be understood."""
@@ -64,7 +72,7 @@ class Exchange:
     def translator(self) -> Translator:
         """A fresh transducer for the answer."""
         if self.route.protocol == "responses":
-            return Passthrough()
+            return Passthrough(self.turn.stream)
         return _Translated(self)
 
     def failure(self, status: int, headers: dict[str, str], body: bytes) -> Failure:
@@ -91,13 +99,13 @@ def error_answer(
 
 
 class _Translated:
-    def __init__(self, exchange: Exchange) -> None:
-        turn, route = exchange.turn, exchange.route
+    def __init__(self, translation: Translation) -> None:
+        turn, route = translation.turn, translation.route
         taken = frozenset(str(i["call_id"]) for i in turn.items if i.get("call_id"))
         self._stream = turn.stream
         self._decoder = ChatDecoder(turn.seed, route.provider, taken)
         self._encoder = ResponsesEncoder(model=turn.model or route.model, provider=route.provider,
-                                         bridge=exchange.bridge, codex=exchange.codex)
+                                         bridge=translation.bridge, codex=translation.codex)
 
     @property
     def usage(self) -> Usage | None:
@@ -118,7 +126,7 @@ class _Translated:
         return self._encoder.encode(self._decoder.close())
 
     def whole(self, body: bytes) -> bytes | None:
-        if body.lstrip().startswith((b"data:", b"event:", b":")):
+        if _is_stream(body):
             events = [*self._decoder.feed(body), *self._decoder.close()]
         elif not _is_answer(body):
             return None
@@ -126,9 +134,16 @@ class _Translated:
             events = self._decoder.whole(body)
         return self._finish(events)
 
+    def abort(self, failure: Failure) -> bytes:
+        return self._encoder.encode([failure])
+
     def _finish(self, events: list[Event]) -> bytes:
         stream = self._encoder.encode(events)
         return stream if self._stream else msgspec.json.encode(self._encoder.response)
+
+
+def _is_stream(body: bytes) -> bool:
+    return body.lstrip().startswith((b"data:", b"event:", b":"))
 
 
 def _is_answer(body: bytes) -> bool:
@@ -144,7 +159,8 @@ class Passthrough:
 
     _TAIL = 256 * 1024
 
-    def __init__(self) -> None:
+    def __init__(self, stream: bool) -> None:
+        self._stream = stream
         self._tail = b""
         self.failure: Failure | None = None
 
@@ -155,9 +171,12 @@ class Passthrough:
     def close(self) -> bytes:
         return b""
 
+    def abort(self, failure: Failure) -> bytes:
+        return b""
+
     def whole(self, body: bytes) -> bytes | None:
         self._tail = body[-self._TAIL:]
-        return body
+        return None if self._stream and not _is_stream(body) else body
 
     @property
     def usage(self) -> Usage | None:

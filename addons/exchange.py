@@ -1,0 +1,95 @@
+"""What the stages of the chain share: one Exchange per turn, and what outlives a turn."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
+
+from mitmproxy import http
+
+from shim.policy.store import PolicyStore
+from shim.route.choose import Route
+from shim.turn import Failure, Turn
+from shim.wire.responses.errors import error_body
+from shim.wire.translate import Translation, Translator, error_answer
+
+
+@dataclass
+class Exchange:
+    """One turn on its way through the chain. Times are seconds since 1970."""
+
+    client_request: http.Request
+    codex: bool
+    turn: Turn
+    who: str
+    started: float = field(default_factory=time.time)
+    route: Route | None = None
+    endpoint: tuple[str, str, int] | None = None
+    translation: Translation | None = None
+    translator: Translator | None = None
+    upstream_request: http.Request | None = None
+    upstream_response: http.Response | None = None
+    received: list[bytes] = field(default_factory=list)
+    sent: list[bytes] = field(default_factory=list)
+    decisions: list[str] = field(default_factory=list)
+    secrets: set[str] = field(default_factory=set)
+    failure: Failure | None = None
+    first_byte: float | None = None
+    added: float = 0.0
+
+    def decide(self, stage: str, what: str) -> None:
+        """Note what ``stage`` decided and why; it lands in the recording and in mitmweb."""
+        self.decisions.append(f"{stage}: {what}")
+
+    def clean(self, text: str) -> str:
+        """``text`` without any key this exchange has seen."""
+        for secret in self.secrets:
+            if len(secret) >= 6 and secret in text:
+                text = text.replace(secret, "[redacted]")
+        return text
+
+    def fail(self, flow: http.HTTPFlow, failure: Failure) -> None:
+        """Answer the client with ``failure``, in its own way; nothing was sent yet."""
+        said = self.clean(failure.message)
+        if said != failure.message:
+            failure = Failure(said, failure.status, failure.code, failure.type, failure.delay,
+                              failure.retry, failure.context)
+        self.failure = failure
+        status, headers, body = error_answer(failure, codex=self.codex, seed=self.turn.seed)
+        flow.response = http.Response.make(status, body, headers)
+
+
+_exchanges: WeakKeyDictionary[http.HTTPFlow, Exchange] = WeakKeyDictionary()
+
+
+def exchange_of(flow: http.HTTPFlow) -> Exchange | None:
+    """The exchange that ``flow`` carries; None for pages, refusals and foreign traffic."""
+    return _exchanges.get(flow)
+
+
+def begin(flow: http.HTTPFlow, exchange: Exchange) -> None:
+    """Bind ``exchange`` to ``flow`` for as long as the flow lives."""
+    _exchanges[flow] = exchange
+
+
+def refuse(flow: http.HTTPFlow, status: int, message: str, *, param: str | None = None) -> None:
+    """Answer with an error in the client's own shape, before anything else is done."""
+    body = error_body(message, status=status, param=param)
+    flow.response = http.Response.make(status, body, {"content-type": "application/json"})
+
+
+def tail(path: str) -> str:
+    """The last part of a request path: what is asked for, under whatever prefix."""
+    return path.partition("?")[0].rstrip("/").rpartition("/")[2]
+
+
+class Chain:
+    """What the stages have in common beyond one turn."""
+
+    def __init__(self) -> None:
+        self.policies = PolicyStore()
+        self.default_model: str | None = None
+        self.rows: list[dict[str, object]] = []
+        self.flow_file: str | None = None
+        self.recording_error: str | None = None

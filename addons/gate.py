@@ -1,0 +1,160 @@
+"""The gate: who may talk to the chain, from where and about what; it opens an exchange per turn."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from collections.abc import Sequence
+
+from mitmproxy import connection, ctx, http
+from mitmproxy.proxy.mode_specs import ProxyMode, ReverseMode
+from mitmproxy.utils import human
+
+from addons.exchange import Chain, Exchange, begin, refuse, tail
+from addons.stop import stop
+from shim import client
+from shim.turn import WireError
+from shim.wire.responses.request import decode_request
+
+logger = logging.getLogger(__name__)
+
+#: The last part of every path the chain serves, and the methods it takes there.
+_PATHS = {"responses": ("POST",), "models": ("GET",), "health": ("GET",)}
+_LOOPBACK = "127.0.0.1"
+
+
+class Gate:
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+        self._limit = 0
+        self._keys: list[str] = []
+
+    def load(self, loader) -> None:  # type: ignore[no-untyped-def]
+        loader.add_option("allow_remote", bool, False,
+                          "Serve other machines too; needs client_keys.")
+        loader.add_option("allow_hosts", Sequence[str], [],
+                          "Host names by which clients may call the chain, besides loopback.")
+        loader.add_option("client_keys", Sequence[str], [],
+                          "Keys of which a client must send one (Bearer or x-api-key).")
+        loader.add_option("body_limit", str, "64m", "Largest request body that is taken.")
+        # The Host guard needs the client's own Host; a turn's target is known only after routing.
+        wanted = {"keep_host_header": True, "connection_strategy": "lazy"}
+        if "flow_detail" in ctx.options and ctx.options.flow_detail == 1:
+            wanted["flow_detail"] = 0
+        ctx.options.update(**wanted)
+
+    def configure(self, updated: set[str]) -> None:
+        self._keys = list(ctx.options.client_keys)
+        if ctx.options.allow_remote and not self._keys:
+            stop("allow_remote needs client keys: add --set client_keys=KEY")
+        if "body_limit" in updated:
+            try:
+                self._limit = human.parse_size(ctx.options.body_limit) or 0
+            except ValueError:
+                stop(f"body_limit must be a size such as 64m, is {ctx.options.body_limit!r}")
+
+    def running(self) -> None:
+        """Move listeners that mitmproxy opened on all interfaces to loopback."""
+        if ctx.options.allow_remote or not ctx.options.server or ctx.options.listen_host:
+            return
+        modes = [_on_loopback(m, ctx.options.listen_port) for m in ctx.options.mode]
+        if modes != list(ctx.options.mode):
+            ctx.options.update(mode=modes)
+
+    def client_connected(self, client_conn: connection.Client) -> None:
+        host = str(client_conn.peername[0])
+        if not ctx.options.allow_remote and not client.is_loopback(host):
+            client_conn.error = "only loopback is served; see allow_remote"
+
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        if flow.response or flow.is_replay or not _is_ours(flow):
+            return
+        request = flow.request
+        what = tail(request.path)
+        if not self._host_allowed(flow):
+            refuse(flow, 403, f"the host {request.host_header!r} is not served here; "
+                              "name it with --set allow_hosts=NAME")
+        elif not self._origin_allowed(request):
+            refuse(flow, 403, "requests from web pages of other sites are not served")
+        elif what not in _PATHS:
+            refuse(flow, 404, f"no such path: {request.path.partition('?')[0]}; "
+                              "POST /v1/responses, GET /v1/models and GET /health are served")
+        elif what != "health" and not self._key_allowed(request):
+            refuse(flow, 401, "this chain needs one of its client keys, as a bearer token "
+                              "or in x-api-key")
+        elif "websocket" in request.headers.get("upgrade", "").lower():
+            refuse(flow, 426, "WebSocket is not served here; use POST")
+        elif request.method not in _PATHS[what]:
+            refuse(flow, 405, f"{request.method} is not served at {request.path}; "
+                              f"use {_PATHS[what][0]}")
+        elif self._too_large(int(_digits(request.headers.get("content-length")))):
+            self._refuse_size(flow)
+
+    def request(self, flow: http.HTTPFlow) -> None:
+        if flow.response or flow.is_replay or not _is_ours(flow):
+            return
+        if tail(flow.request.path) != "responses":
+            return
+        if self._too_large(len(flow.request.raw_content or b"")):
+            self._refuse_size(flow)
+            return
+        headers = flow.request.headers
+        try:
+            body = flow.request.get_content(strict=True) or b""
+            turn = decode_request(body)
+        except ValueError:
+            refuse(flow, 400, f"the body is not {headers.get('content-encoding')} as it says")
+            return
+        except WireError as e:
+            refuse(flow, e.status, str(e), param=e.param)
+            return
+        peer = flow.client_conn.peername
+        exchange = Exchange(
+            client_request=flow.request.copy(), codex=client.is_codex(headers), turn=turn,
+            who=headers.get("thread-id") or (str(peer[0]) if peer else ""),
+            secrets=client.secrets(headers.items()),
+            started=flow.request.timestamp_start,
+        )
+        begin(flow, exchange)
+
+    def _host_allowed(self, flow: http.HTTPFlow) -> bool:
+        host = client.hostname(flow.request.host_header or "")
+        bound = flow.client_conn.sockname
+        return (
+            client.is_loopback(host)
+            or (bool(bound) and host == str(bound[0]))
+            or host == (ctx.options.listen_host or None)
+            or host in {h.lower() for h in ctx.options.allow_hosts}
+        )
+
+    def _origin_allowed(self, request: http.Request) -> bool:
+        origin = request.headers.get("origin", "")
+        host = client.hostname(origin.partition("://")[2])
+        return not origin or client.is_loopback(host) or host in ctx.options.allow_hosts
+
+    def _key_allowed(self, request: http.Request) -> bool:
+        given = client.given_key(request.headers).encode()
+        return not self._keys or any(hmac.compare_digest(given, k.encode()) for k in self._keys)
+
+    def _too_large(self, size: int) -> bool:
+        return bool(self._limit) and size > self._limit
+
+    def _refuse_size(self, flow: http.HTTPFlow) -> None:
+        refuse(flow, 413, f"the request body is larger than {ctx.options.body_limit}; "
+                          "see --set body_limit")
+
+
+def _is_ours(flow: http.HTTPFlow) -> bool:
+    return isinstance(flow.client_conn.proxy_mode, ReverseMode)
+
+
+def _on_loopback(spec: str, port: int | None) -> str:
+    mode = ProxyMode.parse(spec)
+    if mode.custom_listen_host is not None or mode.listen_port(port) is None:
+        return spec
+    bare = spec.rpartition("@")[0] if mode.custom_listen_port is not None else spec
+    return f"{bare}@{_LOOPBACK}:{mode.listen_port(port)}"
+
+
+def _digits(text: str | None) -> str:
+    return text if text and text.isdigit() else "0"

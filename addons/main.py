@@ -1,0 +1,16 @@
+"""The chain, in the order in which a turn passes it: ``mitmdump -s addons/main.py``."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from addons.exchange import Chain
+from addons.gate import Gate
+from addons.pages import Pages
+from addons.record import Record
+from addons.route import Router
+from addons.translate import Translate
+
+chain = Chain()
+addons = [Gate(chain), Pages(chain), Router(chain), Translate(chain), Record(chain)]

@@ -1,0 +1,66 @@
+"""The chain's own answers: ``GET /health`` and ``GET /v1/models`` in the form each client expects."""
+
+from __future__ import annotations
+
+import msgspec
+from mitmproxy import http
+from mitmproxy.proxy.mode_specs import ReverseMode
+
+from addons.exchange import Chain, refuse, tail
+from shim import client
+from shim.codex import catalog
+from shim.policy.schema import Policy
+
+
+class Pages:
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+
+    def request(self, flow: http.HTTPFlow) -> None:
+        if flow.response or not isinstance(flow.client_conn.proxy_mode, ReverseMode):
+            return
+        what = tail(flow.request.path)
+        if what == "health":
+            _json(flow, self._health("exchanges" in flow.request.query))
+        elif what == "models":
+            self._models(flow)
+
+    def _health(self, exchanges: bool) -> dict[str, object]:
+        chain = self._chain
+        policy = chain.policies.current()
+        problems = [p for p in (chain.policies.error, chain.recording_error) if p]
+        page: dict[str, object] = {
+            "status": "degraded" if problems else "ok",
+            "policy": {"file": str(chain.policies.path) if chain.policies.path else None,
+                       "error": chain.policies.error,
+                       "models": sorted(policy.models),
+                       "default": chain.default_model or policy.default},
+            "recording": {"file": chain.flow_file, "error": chain.recording_error},
+        }
+        if exchanges:
+            page |= {"exchanges": chain.rows, "flow_file": chain.flow_file}
+        return page
+
+    def _models(self, flow: http.HTTPFlow) -> None:
+        policy = self._chain.policies.current()
+        codex = "client_version" in flow.request.query or client.is_codex(flow.request.headers)
+        if policy.empty:
+            if codex:
+                refuse(flow, 404, "no policy, so no model list; models pass by their own names")
+            return
+        if codex:
+            found = catalog.catalog(policy)
+            _json(flow, found, {"etag": catalog.etag(found)})
+        else:
+            _json(flow, _openai_list(policy))
+
+
+def _openai_list(policy: Policy) -> dict[str, object]:
+    data = [{"id": name, "object": "model", "created": 0, "owned_by": model.provider}
+            for name, model in policy.models.items()]
+    return {"object": "list", "data": data}
+
+
+def _json(flow: http.HTTPFlow, page: object, headers: dict[str, str] | None = None) -> None:
+    flow.response = http.Response.make(
+        200, msgspec.json.encode(page), {"content-type": "application/json", **(headers or {})})

@@ -1,0 +1,174 @@
+"""Routing: which upstream a turn goes to, whether it can be reached, and with which headers."""
+
+from __future__ import annotations
+
+import os
+import ssl
+
+import certifi
+from mitmproxy import ctx, http
+from mitmproxy.proxy.mode_specs import ReverseMode
+
+from addons.exchange import Chain, Exchange, exchange_of, refuse, tail
+from addons.stop import stop
+from shim import client
+from shim.engines.server import EngineServer
+from shim.policy.load import MissingVariable, PolicyError
+from shim.policy.schema import Provider
+from shim.policy.store import PolicyStore
+from shim.route import choose
+from shim.route.failures import Failures, key
+from shim.route.probe import Probe
+from shim.turn import Failure
+from shim.wire.translate import PATHS
+
+
+class Router:
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+        self._failures = Failures()
+        self._probe = Probe(_tls)
+        self._engines: EngineServer | None = None
+
+    def load(self, loader) -> None:  # type: ignore[no-untyped-def]
+        loader.add_option("policy", str, os.environ.get("INTERPOSE_POLICY", ""),
+                          "Policy file (YAML); also by the variable INTERPOSE_POLICY.")
+        loader.add_option("default_model", str, "",
+                          "Model for names the policy does not know, instead of its own default.")
+        loader.add_option("upstream", str, "responses",
+                          "Protocol of the target of --mode reverse:URL.",
+                          choices=("responses", "chat"))
+
+    def configure(self, updated: set[str]) -> None:
+        if "policy" in updated:
+            try:
+                self._chain.policies = PolicyStore(ctx.options.policy or None)
+            except PolicyError as e:
+                stop(str(e))
+        self._chain.default_model = ctx.options.default_model or None
+        if self._chain.default_model:
+            try:
+                choose.choose(self._chain.policies.current(), "", default=self._chain.default_model)
+            except choose.NoRoute as e:
+                stop(f"default_model: {e}")
+
+    async def done(self) -> None:
+        if self._engines:
+            await self._engines.stop()
+
+    async def request(self, flow: http.HTTPFlow) -> None:
+        exchange = exchange_of(flow)
+        if flow.response:
+            return
+        if exchange is None:
+            if tail(flow.request.path) == "models":
+                self._to_reverse_target(flow, flow.request.path)
+            return
+        policy = self._chain.policies.current()
+        try:
+            route = choose.choose(policy, exchange.turn.model, default=self._chain.default_model,
+                                  reverse=ctx.options.upstream)
+        except choose.NoRoute as e:
+            exchange.fail(flow, Failure(str(e), 404, "model_not_found", "invalid_request_error"))
+            return
+        exchange.route = route
+        exchange.decide("route", f"{route.provider}/{route.model} by {route.reason}")
+        if self._failures and (lately := self._failures.recall(_key(exchange))):
+            exchange.decide("route", "answered from what failed a moment ago")
+            exchange.fail(flow, lately)
+            return
+        try:
+            await self._aim(flow, exchange, policy.providers.get(route.provider))
+        except MissingVariable as e:
+            exchange.fail(flow, Failure(
+                f"{route.provider}: its key or address needs the variable {e.name}, which is not "
+                "set where the chain runs", 401, "missing_key", "authentication_error"))
+            return
+        assert exchange.endpoint
+        if why := await self._probe.check(exchange.endpoint):
+            exchange.fail(flow, Failure(f"{route.provider}: {why}", 502, "upstream_unreachable"))
+
+    async def _aim(
+        self, flow: http.HTTPFlow, exchange: Exchange, provider: Provider | None
+    ) -> None:
+        """Point the flow at the route's upstream, with the headers it asks for."""
+        route = exchange.route
+        assert route
+        request = flow.request
+        own_key = {k: v for k, v in request.headers.items()
+                   if k.lower() in ("authorization", "x-api-key")}
+        if route.provider == "demo":
+            if self._engines is None:
+                self._engines = EngineServer()
+                await self._engines.start()
+            provider = Provider(self._engines.base_url, key=self._engines.secret)
+        if provider is None:
+            bare, _, query = request.path.partition("?")
+            path = bare.rstrip("/").removesuffix("/responses") + PATHS[route.protocol]
+            self._to_reverse_target(flow, path + (f"?{query}" if query else ""))
+            if route.protocol != "responses":
+                request.headers = _headers(exchange, own_key)
+                request.host_header = _authority(request)
+            exchange.endpoint = (request.scheme, request.host, request.port)
+            return
+        scheme, host, port, path = choose.address(provider, PATHS[route.protocol])
+        wanted = choose.headers(provider)
+        exchange.secrets |= client.secrets(wanted.items())
+        exchange.secrets |= {wanted[k.lower()] for k, v in provider.headers.items() if "${" in v}
+        request.scheme, request.host, request.port, request.path = scheme, host, port, path
+        request.headers = _headers(exchange, wanted)
+        request.host_header = _authority(request)
+        exchange.endpoint = (scheme, host, port)
+
+    def _to_reverse_target(self, flow: http.HTTPFlow, path: str) -> None:
+        mode = flow.client_conn.proxy_mode
+        assert isinstance(mode, ReverseMode)
+        scheme = "http" if mode.scheme == "http" else "https"
+        flow.request.scheme, flow.request.path = scheme, path
+        flow.request.host, flow.request.port = mode.address
+        flow.request.host_header = _authority(flow.request)
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        exchange = exchange_of(flow)
+        if exchange and exchange.endpoint and exchange.upstream_request:
+            self._probe.answered(exchange.endpoint)
+
+    def error(self, flow: http.HTTPFlow) -> None:
+        exchange = exchange_of(flow)
+        if not (exchange and exchange.route and exchange.endpoint) or flow.response:
+            return
+        self._probe.failed(exchange.endpoint)
+        why = flow.error.msg if flow.error else "no answer"
+        exchange.failure = Failure(f"{exchange.route.provider}: no answer came: {why}", 502,
+                                   "upstream_unreachable")
+        self._failures.note(_key(exchange), exchange.failure)
+
+
+def _key(exchange: Exchange) -> tuple[str, bytes]:
+    return key(exchange.who, exchange.turn.body)
+
+
+def _authority(request: http.Request) -> str:
+    usual = {"http": 80, "https": 443}.get(request.scheme)
+    host = f"[{request.host}]" if ":" in request.host else request.host
+    return host if request.port == usual else f"{host}:{request.port}"
+
+
+def _headers(exchange: Exchange, extra: dict[str, str]) -> http.Headers:
+    """Fresh headers for an upstream: nothing of the client's machine or session goes along."""
+    accept = "text/event-stream" if exchange.turn.stream else "application/json"
+    named = {"accept": accept, "content-type": "application/json", "user-agent": "interpose", **extra}
+    return http.Headers([(k.encode(), v.encode()) for k, v in named.items()])
+
+
+def _tls() -> ssl.SSLContext:
+    """Trust what mitmproxy trusts when it connects."""
+    context = ssl.create_default_context(
+        cafile=ctx.options.ssl_verify_upstream_trusted_ca
+        or (None if ctx.options.ssl_verify_upstream_trusted_confdir else certifi.where()),
+        capath=ctx.options.ssl_verify_upstream_trusted_confdir,
+    )
+    if ctx.options.ssl_insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

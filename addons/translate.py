@@ -1,0 +1,140 @@
+"""Translation: the turn in the upstream's protocol, its answer in the client's, as it streams."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from mitmproxy import http
+
+from addons.exchange import Chain, Exchange, exchange_of
+from shim.turn import Failure, WireError
+from shim.wire.translate import Translation
+
+logger = logging.getLogger(__name__)
+
+#: Above this many bytes a request is translated beside the event loop, so that streams flow on.
+_BIG = 512 * 1024
+_STREAM = "text/event-stream"
+
+
+class Translate:
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+
+    async def request(self, flow: http.HTTPFlow) -> None:
+        exchange = exchange_of(flow)
+        if flow.response or exchange is None or exchange.route is None:
+            return
+        begun = time.perf_counter()
+        translation = Translation(exchange.turn, exchange.route, codex=exchange.codex)
+        exchange.translation = translation
+        try:
+            if len(exchange.turn.body) > _BIG:
+                body = await asyncio.to_thread(translation.request)
+            else:
+                body = translation.request()
+        except WireError as e:
+            exchange.fail(flow, Failure(str(e), e.status, type="invalid_request_error"))
+            return
+        for note in translation.notes:
+            exchange.decide("translate", note)
+        if body is not exchange.turn.body:
+            flow.request.headers.pop("content-encoding", None)
+            flow.request.content = body
+        exchange.upstream_request = flow.request.copy()
+        exchange.added += time.perf_counter() - begun
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        exchange = exchange_of(flow)
+        if exchange is None or exchange.upstream_request is None or flow.response is None:
+            return
+        assert exchange.translation
+        response = flow.response
+        exchange.upstream_response = response.copy()
+        exchange.translator = exchange.translation.translator()
+        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        streamed = kind == _STREAM or (exchange.turn.stream and "json" not in kind and
+                                       "html" not in kind)
+        translated = exchange.translation.translates
+        if response.status_code != 200 or not streamed or not exchange.turn.stream or (
+            translated and response.headers.get("content-encoding", "identity") != "identity"
+        ):
+            # Looked at as a whole in ``response``: an error, or an answer that is no stream.
+            return
+        if response.headers.get("content-length") == "0":
+            return
+        if translated:
+            response.headers = _stream_headers(flow)
+        elif exchange.turn.model != exchange.translation.route.model:
+            # Codex takes another name there for a re-routing and warns of a flagged account.
+            response.headers.pop("openai-model", None)
+        response.stream = _tap(exchange)
+
+    def response(self, flow: http.HTTPFlow) -> None:
+        exchange = exchange_of(flow)
+        if exchange is None or flow.response is None or exchange.translator is None:
+            return
+        if flow.response.stream:
+            exchange.failure = exchange.failure or exchange.translator.failure
+            return
+        assert exchange.translation
+        response = flow.response
+        exchange.received = [response.raw_content or b""]
+        body = response.get_content(strict=False) or b""
+        answer = exchange.translator.whole(body) if response.status_code == 200 else None
+        if answer is None:
+            headers = {k.lower(): v for k, v in response.headers.items()}
+            failure = exchange.translation.failure(response.status_code, headers, body)
+            if exchange.codex or exchange.translation.translates:
+                exchange.fail(flow, failure)
+            else:
+                exchange.failure = failure
+            return
+        exchange.failure = exchange.translator.failure
+        if exchange.failure and not exchange.turn.stream:
+            exchange.fail(flow, exchange.failure)
+        elif exchange.translation.translates:
+            kind = _STREAM if exchange.turn.stream else "application/json"
+            flow.response = http.Response.make(200, answer, {"content-type": kind})
+
+
+def _tap(exchange: Exchange) -> Callable[[bytes], list[bytes]]:
+    """The stream function of a flow: the upstream's bytes in, the client's out; b"" is the end."""
+    translator = exchange.translator
+    assert translator
+    received, sent = exchange.received.append, exchange.sent.append
+    clock = time.perf_counter
+
+    def tap(data: bytes) -> list[bytes]:
+        begun = clock()
+        try:
+            out = translator.feed(data) if data else translator.close()
+        except Exception as e:
+            # A bug of ours must not hang the client: it gets a readable end.
+            logger.exception("an answer could not be translated")
+            out = translator.abort(Failure(f"interpose: the answer could not be translated: {e}"))
+        if data:
+            received(data)
+            if exchange.first_byte is None:
+                exchange.first_byte = time.time()
+        exchange.added += clock() - begun
+        # An empty chunk would end a chunked answer.
+        if not out:
+            return []
+        sent(out)
+        return [out]
+
+    return tap
+
+
+def _stream_headers(flow: http.HTTPFlow) -> http.Headers:
+    assert flow.response
+    headers = {"content-type": _STREAM, "cache-control": "no-cache"}
+    if flow.request.http_version == "HTTP/1.1":
+        headers["transfer-encoding"] = "chunked"
+    if request_id := flow.response.headers.get("x-request-id"):
+        headers["x-request-id"] = request_id
+    return http.Headers([(k.encode(), v.encode()) for k, v in headers.items()])

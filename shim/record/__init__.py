@@ -1,0 +1,1 @@
+"""What is kept of an exchange: redaction, the summary, and replay of what was recorded."""

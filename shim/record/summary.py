@@ -1,0 +1,61 @@
+"""One exchange in a line for the log, and in a row for the health page and the recording."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ..route.choose import Route
+from ..turn import Failure, Usage
+
+
+class Row(msgspec.Struct, frozen=True):
+    """What one exchange came to. ``ms`` in milliseconds: total, first_byte, added by the chain."""
+
+    exchange: str
+    thread: str | None
+    model: str
+    route: dict[str, Any]
+    codex: bool
+    stream: bool
+    status: int
+    calls: int
+    usage: dict[str, int] | None
+    ms: dict[str, float | None]
+    decisions: list[str]
+    error: str | None = None
+    interpose: int = 1
+
+
+def route_fields(route: Route | None) -> dict[str, Any]:
+    """A route as plain fields, complete enough to replay the exchange without its policy."""
+    return msgspec.to_builtins(route) if route else {}
+
+
+def usage_fields(usage: Usage | None) -> dict[str, int] | None:
+    """Token counts under the names of the Responses API."""
+    if usage is None:
+        return None
+    return {"input_tokens": usage.input, "cached_tokens": usage.cached,
+            "output_tokens": usage.output, "reasoning_tokens": usage.reasoning}
+
+
+def line(row: Row) -> str:
+    """The exchange in one line: model, route, status, time, tokens, calls, or what went wrong."""
+    target = f"{row.route['provider']}/{row.route['model']}" if row.route else "no route"
+    parts = [f"{row.model or '(no model)'} → {target}", str(row.status),
+             f"{(row.ms['total'] or 0) / 1000:.2f} s"]
+    if row.usage:
+        cached = f" ({row.usage['cached_tokens']:,} cached)" if row.usage["cached_tokens"] else ""
+        parts.append(f"in {row.usage['input_tokens']:,}{cached} out {row.usage['output_tokens']:,}")
+    if row.calls:
+        parts.append(f"{row.calls} tool call{'s' if row.calls > 1 else ''}")
+    if row.error:
+        parts.append(f"failed: {row.error}")
+    return " · ".join(parts)
+
+
+def failure_text(failure: Failure | None) -> str | None:
+    """The words of a failure, if there was one."""
+    return failure.message if failure else None
