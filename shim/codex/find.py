@@ -32,7 +32,7 @@ def local_folder() -> Path:
 
 def installed(version: str = PINNED) -> Path | None:
     """The client of that version in the local folder, or None."""
-    return _client(local_folder() / version)
+    return _client(local_folder() / f"codex-{version}")
 
 
 def codex(say: Callable[[str], None] = lambda line: None) -> Path:
@@ -57,7 +57,7 @@ def install(version: str = PINNED, say: Callable[[str], None] = lambda line: Non
 
     CodexMissing when there is no npm or it fails.
     """
-    target = local_folder() / version
+    target = local_folder() / f"codex-{version}"
     ready = _client(target)
     if ready:
         return ready

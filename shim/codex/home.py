@@ -89,17 +89,19 @@ def provider_table(base_url: str, env_key: str = "INTERPOSE_KEY") -> Table:
     return table
 
 
-def paste_lines(base_url: str, model: str, env_key: str = "INTERPOSE_KEY") -> str:
+def paste_lines(base_url: str, model: str, has_catalog: bool) -> str:
     """The lines that send a user's own Codex through the chain, ready for ``config.toml``.
 
-    The catalog comes from the chain itself; clients before 0.169 do not know that key and ignore it.
+    ``has_catalog`` says whether the chain answers with one, which it does for a policy; clients
+    that do not know ``model_catalog_url`` ignore it.
     """
     document = tomlkit.document()
     document["model"] = model
     document["model_provider"] = PROVIDER
     document["model_providers"] = tomlkit.table(is_super_table=True)
-    table = provider_table(base_url, env_key)
-    table["model_catalog_url"] = f"{base_url}/models"
+    table = provider_table(base_url)
+    if has_catalog:
+        table["model_catalog_url"] = f"{base_url}/models"
     document["model_providers"][PROVIDER] = table
     return tomlkit.dumps(document)
 

@@ -1,0 +1,110 @@
+"""The `interpose` command: one module per subcommand, imported only when it is asked for.
+
+To add a command: a module here with ``add_arguments(parser)`` and ``run(args) -> int``, and a
+line in COMMANDS. A module with ``PASSES_ON = True`` gets what stands after ``--`` as ``args.rest``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+COMMANDS = {
+    "serve": "run the chain in the foreground and print what to paste into Codex",
+    "home": "write an isolated CODEX_HOME that sends Codex through the chain",
+    "run": "run one Codex session through a chain of its own; nothing stays behind",
+    "replay": "run recorded exchanges through today's code and compare byte for byte",
+    "tour": "watch a real Codex session fix a bug through the chain (`make run`)",
+}
+
+
+class UserError(Exception):
+    """Something the user can set right, said in one line."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; its exit code. Errors are one line on stderr, never a traceback."""
+    words = sys.argv[1:] if argv is None else argv
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_usage(), file=sys.stdout if words else sys.stderr)
+        return 0 if words else 2
+    if words[0] in ("-V", "--version"):
+        print(f"interpose {_version()}")
+        return 0
+    name, rest = words[0], words[1:]
+    if name not in COMMANDS:
+        close = difflib.get_close_matches(name, COMMANDS, 1)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(COMMANDS)}"
+        return _complain(f"no command {name}; {hint}", 2)
+    try:
+        return _command(name, rest)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone; the interpreter shall not complain at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception as e:
+        if os.environ.get("INTERPOSE_DEBUG"):
+            raise
+        return _complain(_one_line(e), 1)
+
+
+def _command(name: str, words: list[str]) -> int:
+    module = importlib.import_module(f".{name}", __package__)
+    parser = argparse.ArgumentParser(prog=f"interpose {name}", description=COMMANDS[name] + ".")
+    module.add_arguments(parser)
+    rest: list[str] = []
+    if getattr(module, "PASSES_ON", False) and "--" in words:
+        at = words.index("--")
+        words, rest = words[:at], words[at + 1 :]
+    args = parser.parse_args(words)
+    args.rest = rest
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, _end)
+    return int(module.run(args))
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def _one_line(e: Exception) -> str:
+    from ..codex.find import CodexMissing
+    from ..codex.home import HomeError
+    from ..policy.load import PolicyError
+
+    said = " ".join(str(e).split())
+    if isinstance(e, UserError | CodexMissing | HomeError | PolicyError):
+        return said
+    if isinstance(e, OSError) and e.strerror:
+        return f"{e.filename}: {e.strerror}" if e.filename else e.strerror
+    return f"internal error: {type(e).__name__}: {said} (INTERPOSE_DEBUG=1 shows where)"
+
+
+def _complain(line: str, code: int) -> int:
+    print(f"interpose: {line}", file=sys.stderr)
+    return code
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        ["usage: interpose COMMAND …", "", *lines, "", "`interpose COMMAND --help` says more."]
+    )
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("interpose")
+    except PackageNotFoundError:
+        return "(checkout)"

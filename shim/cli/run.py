@@ -1,0 +1,108 @@
+"""`interpose run -- ARGS…`: one Codex session through a chain of its own; nothing stays behind."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from ..codex.find import cache_folder, codex
+from ..codex.home import write_home
+from .chain import Chain, add_chain_arguments, options
+
+PASSES_ON = True
+
+#: Seconds Codex has to end after a SIGTERM.
+GRACE = 10.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "interpose run [options] -- ARGS…"
+    parser.epilog = "Example: interpose run -- exec 'What does this repository do?'"
+    add_chain_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    opts = options(args)
+    policy = opts.load()
+    client = codex(lambda line: print(f"interpose: {line}", file=sys.stderr))
+    with Chain(opts) as chain, temporary_home() as home:
+        write_home(home, chain.url, policy, opts.model)
+        code = session([str(client), *args.rest], client_environment(home))
+        recorded = chain.health("?exchanges=1").get("flow_file") if opts.record_dir else None
+    if recorded and Path(recorded).exists():
+        print(f"interpose: recorded in {recorded}", file=sys.stderr)
+    return code
+
+
+@contextmanager
+def temporary_home() -> Iterator[Path]:
+    """A folder for one session. Not under /tmp if possible: there Codex warns at every start."""
+    try:
+        parent: Path | None = cache_folder() / "homes"
+        parent.mkdir(parents=True, exist_ok=True, mode=0o700)  # type: ignore[union-attr]
+    except OSError:
+        parent = None
+    with tempfile.TemporaryDirectory(
+        prefix="session-", dir=parent, ignore_cleanup_errors=True
+    ) as folder:
+        yield Path(folder)
+
+
+def client_environment(home: Path) -> dict[str, str]:
+    """The environment in which Codex uses that home and reaches the chain directly."""
+    env = {"INTERPOSE_KEY": "any", **os.environ, "CODEX_HOME": str(home)}
+    # Codex sends even loopback addresses to a proxy that is set.
+    for name in ("NO_PROXY", "no_proxy"):
+        env[name] = ",".join(filter(None, [env.get(name), "127.0.0.1,localhost"]))
+    return env
+
+
+def session(command: list[str], env: dict[str, str]) -> int:
+    """Run Codex with our terminal until it ends; its exit code, 128 + N for signal N.
+
+    On a terminal Codex gets Ctrl-C itself and decides; otherwise it is in a process group of its
+    own and signals are passed on. After SIGTERM it has GRACE seconds.
+    """
+    terminal = os.isatty(0)
+    process = subprocess.Popen(command, env=env, process_group=None if terminal else 0)
+    asked: list[float] = []
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        if number != signal.SIGINT:
+            asked.append(time.monotonic())
+        if number != signal.SIGINT or not terminal:
+            process.send_signal(number)
+
+    kinds = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, pass_on) for number in kinds}
+    try:
+        while True:
+            try:
+                code = process.wait(0.5)
+                break
+            except subprocess.TimeoutExpired:
+                if asked and time.monotonic() - asked[0] > GRACE:
+                    _kill(process, terminal)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if process.poll() is None:
+            _kill(process, terminal)
+            process.wait()
+    return code if code >= 0 else 128 - code
+
+
+def _kill(process: subprocess.Popen[bytes], terminal: bool) -> None:
+    if terminal:
+        process.kill()
+    else:
+        os.killpg(process.pid, signal.SIGKILL)

@@ -1,0 +1,50 @@
+"""`interpose serve`: the chain in the foreground; this process becomes mitmdump or mitmweb."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import sys
+
+from ..codex.catalog import UNNAMED
+from ..codex.home import paste_lines
+from . import UserError
+from .chain import add_chain_arguments, environment, options
+
+PASSES_ON = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_chain_arguments(parser)
+    parser.add_argument("--port", type=int, default=8080, help="loopback port (default: 8080)")
+    parser.add_argument("--web", action="store_true", help="mitmweb instead of mitmdump")
+    parser.epilog = "What stands after `--` goes to mitmdump (or mitmweb) as it is."
+
+
+def run(args: argparse.Namespace) -> int:
+    opts = options(args)
+    policy = opts.load()
+    model = opts.model or policy.default or next(iter(policy.models), UNNAMED)
+    _must_be_free(args.port)
+    tool = "mitmweb" if args.web else "mitmdump"
+    print(f"# {tool} on http://127.0.0.1:{args.port}, policy: {opts.policy or 'none'}")
+    print("# For ~/.codex/config.toml, or `interpose home` for a home of its own:\n")
+    print(paste_lines(f"http://127.0.0.1:{args.port}/v1", model, not policy.empty))
+    print("# In the shell that runs codex:\n")
+    key = "<the key of the target>" if policy.empty else "any"
+    print(f"export INTERPOSE_KEY={key}\n", flush=True)
+    boot = f'import importlib; importlib.import_module("mitmproxy.tools.main").{tool}()'
+    words = [sys.executable, "-c", boot, *opts.arguments(args.port), *args.rest]
+    os.execve(sys.executable, words, environment())
+
+
+def _must_be_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OverflowError:
+            raise UserError(f"--port must be between 0 and 65535, is {port}") from None
+        except OSError as e:
+            raise UserError(f"port {port} of 127.0.0.1 cannot be used: {e.strerror}") from None
