@@ -56,8 +56,8 @@ class Exchange:
             failure = Failure(said, failure.status, failure.code, failure.type, failure.delay,
                               failure.retry, failure.context)
         self.failure = failure
-        status, headers, body = error_answer(failure, codex=self.codex, seed=self.turn.seed)
-        flow.response = http.Response.make(status, body, headers)
+        answer = error_answer(failure, codex=self.codex, seed=self.turn.seed)
+        flow.response = http.Response.make(answer.status, answer.body or b"", answer.headers)
 
 
 _exchanges: WeakKeyDictionary[http.HTTPFlow, Exchange] = WeakKeyDictionary()

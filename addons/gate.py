@@ -32,7 +32,7 @@ class Gate:
     def load(self, loader) -> None:  # type: ignore[no-untyped-def]
         loader.add_option("allow_remote", bool, False,
                           "Serve other machines too; needs client_keys.")
-        loader.add_option("allow_hosts", Sequence[str], [],
+        loader.add_option("served_hosts", Sequence[str], [],
                           "Host names by which clients may call the chain, besides loopback.")
         loader.add_option("client_keys", Sequence[str], [],
                           "Keys of which a client must send one (Bearer or x-api-key).")
@@ -73,7 +73,7 @@ class Gate:
         what = tail(request.path)
         if not self._host_allowed(flow):
             refuse(flow, 403, f"the host {request.host_header!r} is not served here; "
-                              "name it with --set allow_hosts=NAME")
+                              "name it with --set served_hosts=NAME")
         elif not self._origin_allowed(request):
             refuse(flow, 403, "requests from web pages of other sites are not served")
         elif what not in _PATHS:
@@ -124,13 +124,13 @@ class Gate:
             client.is_loopback(host)
             or (bool(bound) and host == str(bound[0]))
             or host == (ctx.options.listen_host or None)
-            or host in {h.lower() for h in ctx.options.allow_hosts}
+            or host in {h.lower() for h in ctx.options.served_hosts}
         )
 
     def _origin_allowed(self, request: http.Request) -> bool:
         origin = request.headers.get("origin", "")
         host = client.hostname(origin.partition("://")[2])
-        return not origin or client.is_loopback(host) or host in ctx.options.allow_hosts
+        return not origin or client.is_loopback(host) or host in ctx.options.served_hosts
 
     def _key_allowed(self, request: http.Request) -> bool:
         given = client.given_key(request.headers).encode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+from typing import TYPE_CHECKING
 
 import certifi
 from mitmproxy import ctx, http
@@ -12,7 +13,6 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 from addons.exchange import Chain, Exchange, exchange_of, refuse, tail
 from addons.stop import stop
 from shim import client
-from shim.engines.server import EngineServer
 from shim.policy.load import MissingVariable, PolicyError
 from shim.policy.schema import Provider
 from shim.policy.store import PolicyStore
@@ -21,6 +21,9 @@ from shim.route.failures import Failures, key
 from shim.route.probe import Probe
 from shim.turn import Failure
 from shim.wire.translate import PATHS
+
+if TYPE_CHECKING:
+    from shim.engines.server import EngineServer
 
 
 class Router:
@@ -99,6 +102,8 @@ class Router:
                    if k.lower() in ("authorization", "x-api-key")}
         if route.provider == "demo":
             if self._engines is None:
+                from shim.engines.server import EngineServer
+
                 self._engines = EngineServer()
                 await self._engines.start()
             provider = Provider(self._engines.base_url, key=self._engines.secret)

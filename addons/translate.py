@@ -11,13 +11,12 @@ from mitmproxy import http
 
 from addons.exchange import Chain, Exchange, exchange_of
 from shim.turn import Failure, WireError
-from shim.wire.translate import Translation
+from shim.wire.translate import STREAM, Translation
 
 logger = logging.getLogger(__name__)
 
 #: Above this many bytes a request is translated beside the event loop, so that streams flow on.
 _BIG = 512 * 1024
-_STREAM = "text/event-stream"
 
 
 class Translate:
@@ -52,23 +51,14 @@ class Translate:
         if exchange is None or exchange.upstream_request is None or flow.response is None:
             return
         assert exchange.translation
-        response = flow.response
+        response, translation = flow.response, exchange.translation
         exchange.upstream_response = response.copy()
-        exchange.translator = exchange.translation.translator()
-        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        streamed = kind == _STREAM or (exchange.turn.stream and "json" not in kind and
-                                       "html" not in kind)
-        translated = exchange.translation.translates
-        if response.status_code != 200 or not streamed or not exchange.turn.stream or (
-            translated and response.headers.get("content-encoding", "identity") != "identity"
-        ):
-            # Looked at as a whole in ``response``: an error, or an answer that is no stream.
+        exchange.translator = translation.translator()
+        if not translation.streams(response.status_code, lower(response.headers)):
             return
-        if response.headers.get("content-length") == "0":
-            return
-        if translated:
+        if translation.translates:
             response.headers = _stream_headers(flow)
-        elif exchange.turn.model != exchange.translation.route.model:
+        elif exchange.turn.model != translation.route.model:
             # Codex takes another name there for a re-routing and warns of a flagged account.
             response.headers.pop("openai-model", None)
         response.stream = _tap(exchange)
@@ -83,22 +73,21 @@ class Translate:
         assert exchange.translation
         response = flow.response
         exchange.received = [response.raw_content or b""]
-        body = response.get_content(strict=False) or b""
-        answer = exchange.translator.whole(body) if response.status_code == 200 else None
+        answer = exchange.translation.answer(
+            exchange.translator, response.status_code, lower(response.headers),
+            response.get_content(strict=False) or b"")
         if answer is None:
-            headers = {k.lower(): v for k, v in response.headers.items()}
-            failure = exchange.translation.failure(response.status_code, headers, body)
-            if exchange.codex or exchange.translation.translates:
-                exchange.fail(flow, failure)
-            else:
-                exchange.failure = failure
             return
-        exchange.failure = exchange.translator.failure
-        if exchange.failure and not exchange.turn.stream:
-            exchange.fail(flow, exchange.failure)
-        elif exchange.translation.translates:
-            kind = _STREAM if exchange.turn.stream else "application/json"
-            flow.response = http.Response.make(200, answer, {"content-type": kind})
+        exchange.failure = answer.failure
+        if answer.failure and answer.body is not None and exchange.translator.failure is None:
+            exchange.fail(flow, answer.failure)
+        elif answer.body is not None:
+            flow.response = http.Response.make(answer.status, answer.body, answer.headers)
+
+
+def lower(headers: http.Headers) -> dict[str, str]:
+    """Plain headers with lower-case names, as ``shim`` wants them."""
+    return {name.lower(): value for name, value in headers.items()}
 
 
 def _tap(exchange: Exchange) -> Callable[[bytes], list[bytes]]:
@@ -132,7 +121,7 @@ def _tap(exchange: Exchange) -> Callable[[bytes], list[bytes]]:
 
 def _stream_headers(flow: http.HTTPFlow) -> http.Headers:
     assert flow.response
-    headers = {"content-type": _STREAM, "cache-control": "no-cache"}
+    headers = {"content-type": STREAM, "cache-control": "no-cache"}
     if flow.request.http_version == "HTTP/1.1":
         headers["transfer-encoding"] = "chunked"
     if request_id := flow.response.headers.get("x-request-id"):

@@ -5,6 +5,7 @@ A translator is a transducer: ``feed(bytes) -> bytes``, ``close() -> bytes``; no
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -19,6 +20,7 @@ from .responses.errors import error_body, failed_stream
 from .responses.request import encode_request as encode_responses
 from .responses.stream import ResponsesEncoder
 
+STREAM = "text/event-stream"
 #: Per upstream protocol, the end of the path that stands for the client's ``/responses``.
 PATHS = {"chat": "/chat/completions", "responses": "/responses"}
 
@@ -44,6 +46,15 @@ class Translator(Protocol):
     @property
     def calls(self) -> int:
         """How many tool calls the answer holds."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A whole answer for the client; ``body`` None leaves the upstream's own as it is."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes | None
+    failure: Failure | None = None
 
 
 class Translation:
@@ -75,27 +86,53 @@ class Translation:
             return Passthrough(self.turn.stream)
         return _Translated(self)
 
-    def failure(self, status: int, headers: dict[str, str], body: bytes) -> Failure:
-        """What an answer that is no success says; ``headers`` with lower-case names."""
-        return http_failure(status, headers, body, self.route.provider)
+    def streams(self, status: int, headers: Mapping[str, str]) -> bool:
+        """Whether an answer with this head is passed on piece by piece, or looked at as a whole.
 
-    def error_answer(self, failure: Failure) -> tuple[int, dict[str, str], bytes]:
-        """(status, headers, body) that tell the client of ``failure`` in its own way."""
+        ``headers`` has lower-case names.
+        """
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        encoded = headers.get("content-encoding", "identity") != "identity"
+        return (
+            status == 200
+            and self.turn.stream
+            and headers.get("content-length") != "0"
+            and (kind == STREAM or not ("json" in kind or "html" in kind))
+            and not (encoded and self.translates)
+        )
+
+    def answer(
+        self, translator: Translator, status: int, headers: Mapping[str, str], body: bytes
+    ) -> Answer | None:
+        """The client's answer for one that came as a whole; None: pass it on as it is."""
+        out = translator.whole(body) if status == 200 else None
+        failure = translator.failure
+        if out is None:
+            failure = http_failure(status, headers, body, self.route.provider)
+            if not (self.codex or self.translates):
+                return Answer(status, {}, None, failure)
+        elif not self.translates:
+            return None
+        if failure and (out is None or not self.turn.stream):
+            return self.error(failure)
+        kind = STREAM if self.turn.stream else "application/json"
+        return Answer(200, {"content-type": kind}, out, failure)
+
+    def error(self, failure: Failure) -> Answer:
+        """How the client is told of ``failure`` when nothing was sent yet."""
         return error_answer(failure, codex=self.codex, seed=self.turn.seed)
 
 
-def error_answer(
-    failure: Failure, *, codex: bool, seed: str
-) -> tuple[int, dict[str, str], bytes]:
-    """(status, headers, body) for a failure before the first byte of the answer was sent."""
+def error_answer(failure: Failure, *, codex: bool, seed: str) -> Answer:
+    """How a client is told of ``failure``: Codex in a stream, others by an honest status."""
     if codex:
-        return 200, {"content-type": "text/event-stream"}, failed_stream(failure, seed)
+        return Answer(200, {"content-type": STREAM}, failed_stream(failure, seed), failure)
     headers = {"content-type": "application/json"}
     if failure.delay is not None:
         headers["retry-after"] = f"{failure.delay:g}"
     status = failure.status if failure.status >= 400 else 502
-    return status, headers, error_body(
-        failure.message, status=status, type=failure.type, code=failure.code or None)
+    body = error_body(failure.message, status=status, type=failure.type, code=failure.code or None)
+    return Answer(status, headers, body, failure)
 
 
 class _Translated:

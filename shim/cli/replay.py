@@ -1,0 +1,27 @@
+"""``interpose replay``: recorded flow files through today's code; the work is in addons/replay.py."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = Path(__file__).resolve().parents[2] / "addons" / "replay.py"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes to ``parser``."""
+    parser.add_argument("files", nargs="+", metavar="FILE", help="flow files, or folders of them")
+    parser.add_argument("--policy", help="policy to use instead of the recorded routes")
+    parser.add_argument("--default-model", help="as --set default_model of the chain")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit code 0 when every byte is as recorded, 1 on a difference, 2 when a file is unreadable."""
+    # mitmproxy reads flow files, and nothing in shim imports it: so a process of its own.
+    command = [sys.executable, str(SCRIPT), *args.files]
+    for name in ("policy", "default_model"):
+        if value := getattr(args, name):
+            command += [f"--{name.replace('_', '-')}", value]
+    return subprocess.run(command, check=False).returncode
