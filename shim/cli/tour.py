@@ -1,0 +1,226 @@
+"""`interpose tour`, which is `make run`: one real Codex session fixes a bug through the chain."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from ..codex.find import codex
+from ..codex.home import write_home
+from ..engines.bugs import Bug, make_repo
+from ..policy.load import load_policy
+from . import UserError
+from .chain import DEFAULT_POLICY, NOWHERE, ROOT, Chain, Options, record_dir
+from .run import client_environment, temporary_home
+from .tour_view import View, closing_table
+from .upstream import choose
+
+PROMPT = (
+    "A test in this repository fails. Find the bug, fix it in the code with apply_patch, leave the"
+    " test as it is, run the test again, and say in a few lines what was wrong."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--timeout", type=float, default=900, help="seconds until the session is ended (900)"
+    )
+    parser.epilog = (
+        "UPSTREAM=demo|ollama|lmstudio|openrouter|… or PROVIDER:MODEL chooses the model;"
+        " INTERPOSE_POLICY another policy file; CODEX_BIN another codex."
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    console = Console(highlight=False)
+    policy_file = Path(os.environ.get("INTERPOSE_POLICY") or DEFAULT_POLICY).expanduser().absolute()
+    policy = load_policy(policy_file)
+    choice = choose(policy, os.environ)
+    console.print(f"[bold]Model:[/] {escape(f'{choice.model} ({choice.why})')}")
+    client = codex(lambda line: console.print(line, style="dim", markup=False))
+    console.print(
+        f"[bold]Client:[/] {escape(f'{_version_of(client)} at {client}')}", soft_wrap=True
+    )
+    opts = Options(policy_file, NOWHERE, None, choice.model, str(record_dir()))
+    with tempfile.TemporaryDirectory(prefix="interpose-tour-") as folder:
+        repo = Path(folder) / "repo"
+        bug = make_repo(repo)
+        console.print(
+            f"[bold]Task:[/] `{escape(shlex.join(bug.test))}` fails in a throw-away repository"
+        )
+        if passes(bug, repo):
+            raise UserError("the test of the throw-away repository does not fail; nothing to show")
+        with Chain(opts) as chain, temporary_home() as home:
+            console.print(f"[bold]Chain:[/] mitmdump -s addons/main.py at {chain.url}\n")
+            write_home(home, chain.url, policy, choice.model)
+            env = client_environment(home)
+            sandbox = _sandbox(client, env, trusted=choice.provider == "demo")
+            command = [str(client), "exec", "--json", "--sandbox", sandbox, "-C", str(repo), PROMPT]
+            view = View(console)
+            code = watch(command, env, view, args.timeout)
+            health = chain.health("?exchanges=1")
+        return _verdict(console, view, code, bug, repo, health)
+
+
+def watch(command: list[str], env: Mapping[str, str], view: View, timeout: float) -> int:
+    """Run Codex and show its events; its exit code, or that of the signal that ended it."""
+    with tempfile.TemporaryFile("w+") as errors, _session(command, env, errors) as process:
+        timer = threading.Timer(timeout, _end, [process])
+        timer.daemon = True
+        timer.start()
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                try:
+                    event = json.loads(line)
+                except ValueError:
+                    continue
+                if isinstance(event, dict):
+                    view.event(event)
+            code = process.wait()
+        finally:
+            late = not timer.is_alive()
+            timer.cancel()
+        if late:
+            view.failure = f"the session was ended after {timeout:.0f} s"
+        elif code and not view.failure:
+            errors.seek(0)
+            said = errors.read().strip().splitlines()
+            view.failure = said[-1] if said else f"codex ended with exit code {code}"
+        return code
+
+
+@contextmanager
+def _session(
+    command: list[str], env: Mapping[str, str], errors: Any
+) -> Iterator[subprocess.Popen[str]]:
+    """Codex in a process group of its own, which is gone at the end whatever happens."""
+    process = subprocess.Popen(
+        command,
+        env=dict(env),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        process_group=0,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            _end(process)
+        process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def passes(bug: Bug, repo: Path) -> bool:
+    """Whether the repository's test passes now."""
+    done = subprocess.run(
+        bug.test, cwd=repo, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=120
+    )
+    return done.returncode == 0
+
+
+def _verdict(
+    console: Console, view: View, code: int, bug: Bug, repo: Path, health: Mapping[str, Any]
+) -> int:
+    changed = _git(repo, "diff", "--name-only").split()
+    flow_file = health.get("flow_file")
+    if changed:
+        console.print()
+        view.diff(_git(repo, "diff"))
+    console.print()
+    console.print(closing_table(health.get("exchanges") or [], flow_file))
+    why = _why_not(view, code, bug, repo, changed)
+    if why:
+        console.print(f"\n[bold red]Not fixed:[/] {escape(why)}", soft_wrap=True)
+    else:
+        console.print("\n[bold green]Fixed:[/] the test passes, by Codex's own apply_patch")
+    _go_on(console, flow_file)
+    return 1 if why else 0
+
+
+def _why_not(view: View, code: int, bug: Bug, repo: Path, changed: list[str]) -> str:
+    """Why the session does not count as a success; empty when it does."""
+    if code:
+        return view.failure or f"codex ended with exit code {code}"
+    patched = {Path(path).name for path in view.patched}
+    if not patched & {Path(path).name for path in changed}:
+        return "Codex changed nothing with apply_patch"
+    if bug.test_file in changed:
+        return f"{bug.test_file} was changed, not the code"
+    return "" if passes(bug, repo) else f"`{shlex.join(bug.test)}` still fails"
+
+
+def _go_on(console: Console, flow_file: str | None) -> None:
+    here = ".venv/bin/" if Path.cwd() == ROOT and (ROOT / ".venv").is_dir() else ""
+    console.print("\n[bold]Go on by hand[/]")
+    lines = [
+        (f"{here}interpose run", "your own session through the chain, nothing left behind"),
+        (f"{here}interpose serve --web", "the chain in mitmweb; prints what to paste into Codex"),
+    ]
+    if flow_file:
+        shown = shlex.quote(os.path.relpath(flow_file))
+        lines.append((f"{here}mitmweb -r {shown}", "look at the recorded turns"))
+        lines.append((f"{here}interpose replay {shown}", "run them again, offline"))
+    for line, what in lines:
+        console.print(f"  {escape(line)}   [dim]# {what}[/]", soft_wrap=True)
+
+
+def _sandbox(client: Path, env: Mapping[str, str], trusted: bool) -> str:
+    """The sandbox mode: restricted where Codex can; without, only what runs known commands may."""
+    probe = subprocess.run(
+        [str(client), "sandbox", "--", "true"],
+        env=dict(env), stdin=subprocess.DEVNULL, capture_output=True, check=False,
+    )  # fmt: skip
+    if probe.returncode == 0:
+        return "workspace-write"
+    if trusted or os.environ.get("UNSANDBOXED"):
+        return "danger-full-access"
+    raise UserError(
+        "Codex's sandbox does not work on this machine, so the model's commands would run"
+        " unprotected; UNSANDBOXED=1 allows that, UPSTREAM=demo runs only known commands"
+    )
+
+
+def _version_of(client: Path) -> str:
+    done = subprocess.run(
+        [str(client), "--version"],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise UserError(f"{client} does not run: {(done.stderr or done.stdout).strip()[-200:]}")
+    return done.stdout.strip()
+
+
+def _git(repo: Path, *words: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(repo), *words], capture_output=True, text=True, check=False
+    )
+    return done.stdout
