@@ -102,9 +102,13 @@ class Reasoning(msgspec.Struct, frozen=True):
 
 
 class ReasoningState(msgspec.Struct, frozen=True):
-    """What the upstream wants to see again next turn: fields of its own assistant message."""
+    """What the upstream wants to see again next turn: fields of its own assistant message.
+
+    ``late`` says that it came after text or calls of the same message had begun.
+    """
 
     data: dict[str, Any]
+    late: bool = False
 
 
 class Annotation(msgspec.Struct, frozen=True):

@@ -17,22 +17,25 @@ from ..turn import Item
 _MARK = "interpose.1."
 
 
-def pack(provider: str, fields: dict[str, Any]) -> str:
-    """``fields`` of ``provider``'s own assistant message, as text for ``encrypted_content``."""
-    raw = msgspec.json.encode({"provider": provider, "fields": fields})
+def pack(provider: str, fields: dict[str, Any], *, late: bool = False) -> str:
+    """``fields`` of ``provider``'s own assistant message, as text for ``encrypted_content``.
+
+    ``late`` fields belong to the message that stands before the item, not behind it.
+    """
+    raw = msgspec.json.encode({"provider": provider, "fields": fields, "late": late})
     return _MARK + base64.b64encode(raw).decode()
 
 
-def unpack(item: Item, provider: str) -> dict[str, Any]:
-    """The fields that ``provider`` itself wrote; empty for anybody else's reasoning."""
+def unpack(item: Item, provider: str) -> tuple[dict[str, Any], bool]:
+    """(fields, late) that ``provider`` itself wrote; no fields for anybody else's reasoning."""
     text = item.get("encrypted_content")
     if not isinstance(text, str) or not text.startswith(_MARK):
-        return {}
+        return {}, False
     try:
         state = msgspec.json.decode(base64.b64decode(text[len(_MARK):], validate=True))
     except (binascii.Error, msgspec.DecodeError):
-        return {}
+        return {}, False
     if not isinstance(state, dict) or state.get("provider") != provider:
-        return {}
+        return {}, False
     fields = state.get("fields")
-    return fields if isinstance(fields, dict) else {}
+    return fields if isinstance(fields, dict) else {}, bool(state.get("late"))

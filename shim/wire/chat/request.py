@@ -153,10 +153,11 @@ class _Messages:
         self.done.append({"role": "user", "content": self._content(item.get("content"))})
 
     def _reasoning(self, item: Item) -> None:
-        if self._texts or self._calls:
-            # Reasoning opens the next answer, unless outputs of the last one are still to come.
+        fields, late = unpack(item, self._provider)
+        if not late and (self._texts or self._calls):
+            # Reasoning opens the next answer.
             self._flush()
-        for name, value in unpack(item, self._provider).items():
+        for name, value in fields.items():
             old = self._pending.get(name)
             self._pending[name] = old + value if isinstance(old, type(value)) else value
 

@@ -44,6 +44,7 @@ class ChatDecoder:
         self._calls: dict[int, str] = {}
         self._wire_ids: dict[int, str] = {}
         self._thought = _Thoughts()
+        self._spoke = False
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that ``data`` completes."""
@@ -123,14 +124,17 @@ class ChatDecoder:
 
     def _delta(self, delta: dict[str, Any], out: list[Event]) -> None:
         if thought := self._thought.take(delta):
+            self._spoke = False
             out.append(Reasoning(thought))
         content = delta.get("content")
         if isinstance(content, list):
             content = "".join(p.get("text") or "" for p in content
                               if isinstance(p, dict) and p.get("type") in ("text", "output_text"))
         if isinstance(content, str) and content:
+            self._speak(out)
             out.append(Text(content))
         if isinstance(refusal := delta.get("refusal"), str) and refusal:
+            self._speak(out)
             out.append(Refusal(refusal))
         for annotation in delta.get("annotations") or ():
             if isinstance(annotation, dict):
@@ -140,6 +144,12 @@ class ChatDecoder:
                 self._call(call, n, out)
         if isinstance(old := delta.get("function_call"), dict):
             self._call({"index": 0, "function": old}, 0, out)
+
+    def _speak(self, out: list[Event]) -> None:
+        """Thinking ends where speaking begins: what it leaves behind belongs before."""
+        if state := self._thought.drain():
+            out.append(ReasoningState(state, late=self._spoke))
+        self._spoke = True
 
     def _call(self, call: dict[str, Any], position: int, out: list[Event]) -> None:
         function = call.get("function")
@@ -158,6 +168,7 @@ class ChatDecoder:
         if key not in self._calls:
             if not name:
                 return
+            self._speak(out)
             self._wire_ids[key] = wire_id
             self._calls[key] = self._unique(wire_id, key)
             out.append(CallStart(key, self._calls[key], name))
@@ -183,8 +194,7 @@ class ChatDecoder:
     def _end(self, out: list[Event]) -> None:
         self._ended = True
         self._start({}, out)
-        if state := self._thought.state():
-            out.append(ReasoningState(state))
+        self._speak(out)
         if self._usage:
             out.append(self._usage)
         reason = self._finish or "stop"
@@ -239,14 +249,17 @@ class _Thoughts:
             self._details.append(dict(detail))
         return "".join(detail[k] for k in grows)
 
-    def state(self) -> dict[str, Any]:
-        """The assistant message's fields that this upstream wants to see again, or nothing."""
+    def drain(self) -> dict[str, Any]:
+        """What gathered since the last time: the assistant message's fields to be given back."""
+        if not (self._text or self._details or self._parts):
+            return {}
         fields: dict[str, Any] = {k: "".join(v) for k, v in self._text.items()}
         if self._details:
             fields["reasoning_details"] = self._details
         if self._parts:
             thinking = [{"type": "text", "text": "".join(self._parts)}]
             fields["content"] = [{"type": "thinking", "thinking": thinking}]
+        self._text, self._details, self._parts = {}, [], []
         return fields
 
 

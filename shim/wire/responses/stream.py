@@ -1,7 +1,8 @@
 """Canonical events to a Responses stream. Source: codex-wire.md section 5 and OpenAI's API reference.
 
-Strategy: at most one item that speaks (reasoning or message) is open; tool calls stay open until the
-answer ends, since providers interleave their arguments. ``output_item.done`` is what Codex acts on,
+Strategy: at most one item that speaks (reasoning or message) is open, and each is done before the
+next one begins, since clients keep items in the order in which they are done; tool calls stay open
+until the answer ends, since providers interleave their arguments. ``output_item.done`` is what Codex acts on,
 ``response.completed`` closes the turn. The finished items are kept, so the same encoder also gives
 the whole response of a request that did not ask for a stream.
 """
@@ -44,8 +45,6 @@ class ResponsesEncoder:
         self._output: list[Item | None] = []
         self._open: _Speech | None = None
         self._calls: dict[int, _Call] = {}
-        self._state: dict[str, Any] | None = None
-        self._reasoning: tuple[int, Item] | None = None
         self.usage: Usage | None = None
         self.failure: Failure | None = None
         self.response: dict[str, Any] | None = None
@@ -106,7 +105,8 @@ class ResponsesEncoder:
         if speech.part != part:
             self._close_part(speech, out)
             speech.part, speech.pieces, speech.annotations = part, [], []
-            self._part_event(speech, "added", out)
+            if part:
+                self._part_event(speech, "added", out)
         return speech
 
     def _text(self, event: Text, out: list[bytes]) -> None:
@@ -144,7 +144,10 @@ class ResponsesEncoder:
                    output_index=speech.index, summary_index=len(speech.parts), delta=event.text)
 
     def _keep_state(self, event: ReasoningState, out: list[bytes]) -> None:
-        self._state = event.data
+        if self._open is None or self._open.kind != "reasoning":
+            # State without readable thinking still has to survive the client's history.
+            self._speak("reasoning", "", out)
+        self._hush(out, pack(self._provider, event.data, late=event.late))
 
     def _part_event(self, speech: _Speech, what: str, out: list[bytes]) -> None:
         where: dict[str, Any] = {"item_id": speech.id, "output_index": speech.index}
@@ -172,29 +175,18 @@ class ResponsesEncoder:
         self._part_event(speech, "done", out)
         speech.parts.append(speech.content())
 
-    def _hush(self, out: list[bytes]) -> None:
-        """Finish what is being said. Reasoning waits for the end: its state comes last."""
+    def _hush(self, out: list[bytes], state: str | None = None) -> None:
+        """Finish what is being said; ``state`` is what a reasoning item has to carry."""
         speech, self._open = self._open, None
         if speech is None:
             return
         self._close_part(speech, out)
         item: Item = {"type": speech.kind, "id": speech.id}
         if speech.kind == "reasoning":
-            item["summary"] = speech.parts
-            if self._reasoning:
-                self._finish_reasoning(out)
-            self._reasoning = (speech.index, item)
-            return
-        item |= {"status": "completed", "role": "assistant", "content": speech.parts}
+            item |= {"summary": speech.parts, "encrypted_content": state}
+        else:
+            item |= {"status": "completed", "role": "assistant", "content": speech.parts}
         self._done(speech.index, item, out)
-
-    def _finish_reasoning(self, out: list[bytes]) -> None:
-        if self._reasoning:
-            index, item = self._reasoning
-            self._reasoning = None
-            state, self._state = self._state, None
-            item["encrypted_content"] = pack(self._provider, state) if state else None
-            self._done(index, item, out)
 
     def _done(self, index: int, item: Item, out: list[bytes]) -> None:
         self._output[index] = item
@@ -234,18 +226,10 @@ class ResponsesEncoder:
 
     def _finish(self, event: Finish, out: list[bytes]) -> None:
         self._hush(out)
-        if self._state and not self._reasoning:
-            # State without readable thinking still has to survive the client's history.
-            index = self._slot()
-            self._reasoning = (index, {"type": "reasoning", "id": self._item_id("rs", index),
-                                       "summary": []})
-            self._send(out, "response.output_item.added", output_index=index,
-                       item=self._reasoning[1])
         if event.reason == "content_filter" and self._codex:
             # Codex would ask six times and show the partial answer each time.
             self._fail(Failure(f"{self._provider} stopped the answer: content_filter"), out)
             return
-        self._finish_reasoning(out)
         for call in sorted(self._calls.values(), key=lambda c: c.index):
             self._call_done(call, out)
         reason = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(
