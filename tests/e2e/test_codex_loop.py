@@ -219,11 +219,9 @@ def test_responses_upstream_gets_and_gives_the_same_bytes(workdir: Path) -> None
 
 
 def _dechunk(raw: bytes) -> Iterator[bytes]:
-    """The pieces of the one chunked HTTP answer in `raw`."""
+    """The pieces of the one chunked HTTP answer in `raw`; Codex hangs up before its last one."""
     rest = raw.partition(b"\r\n\r\n")[2]
-    while True:
+    while rest:
         size, _, rest = rest.partition(b"\r\n")
-        if not int(size, 16):
-            return
         yield rest[: int(size, 16)]
         rest = rest[int(size, 16) + 2 :]

@@ -163,7 +163,7 @@ def test_client_keys() -> None:
 
 
 def test_body_limit() -> None:
-    with Chain(options={"body_size_limit": "10k"}) as chain:
+    with Chain(options={"body_limit": "10k"}) as chain:
         try:
             answer = chain.post("/v1/responses", json={"model": "m", "input": "x" * 20_000})
         except httpx.TransportError as e:
