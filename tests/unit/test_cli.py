@@ -1,0 +1,314 @@
+"""The `interpose` command without a chain: arguments, one-line errors, the choice of a model."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import tomllib
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from shim import cli
+from shim.cli import COMMANDS, UserError, main, upstream
+from shim.cli.chain import DEFAULT_POLICY, Options, add_chain_arguments, options
+from shim.cli.tour_view import View, closing_table
+from shim.cli.upstream import choose, local_models
+from shim.policy.load import load_policy, parse_policy
+from shim.policy.schema import Policy, Provider
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_a_help_page(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert f"interpose {command}" in capsys.readouterr().out
+
+
+def test_the_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"  {command} " in out for command in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ([], 2, "usage"),
+        (["serv"], 2, "did you mean serve?"),
+        (["zzz"], 2, "there are serve, home"),
+        (["serve", "--policy", "nowhere.yaml"], 1, "nowhere.yaml:1: cannot be read"),
+        (["run", "--reverse", "ftp://x"], 1, "--reverse must be an http"),
+        (["serve", "--port", "70000"], 1, "--port must be between"),
+        (["home", "~/.codex"], 1, "never touches"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(
+    words: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == code
+    err = capsys.readouterr().err
+    assert said in err
+    assert "Traceback" not in err
+    if words:
+        assert err.count("\n") == 1 and err.startswith("interpose: ")
+
+
+def test_a_bug_of_ours_is_one_line_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(name: str, words: list[str]) -> int:
+        raise KeyError("gone")
+
+    monkeypatch.setattr(cli, "_command", broken)
+    monkeypatch.delenv("INTERPOSE_DEBUG", raising=False)
+    assert main(["home"]) == 1
+    assert capsys.readouterr().err == (
+        "interpose: internal error: KeyError: 'gone' (INTERPOSE_DEBUG=1 shows where)\n"
+    )
+
+
+def test_a_reader_that_went_away_is_no_error() -> None:
+    code = "import sys; sys.path.insert(0, '.'); from shim.cli import main; sys.exit(main())"
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-c", code, "home", "--help"],
+        cwd=ROOT, stdout=write, stderr=subprocess.PIPE, text=True, timeout=30,
+    )  # fmt: skip
+    os.close(write)
+    assert "Traceback" not in done.stderr
+
+
+def test_starting_imports_neither_mitmproxy_nor_rich() -> None:
+    code = (
+        "import sys; sys.path.insert(0, '.')\nfrom shim.cli import main\nmain(['--help'])\n"
+        "heavy = {'mitmproxy', 'rich', 'httpx', 'yaml'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=30)
+
+
+def test_home_writes_a_home(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "my home"
+    assert main(["home", str(folder), "--port", "9191", "--policy", str(DEFAULT_POLICY)]) == 0
+    out = capsys.readouterr().out
+    assert f"export CODEX_HOME='{folder}'" in out
+    config = tomllib.loads((folder / "config.toml").read_text())
+    assert config["model"] == "demo"
+    assert config["model_providers"]["interpose"]["base_url"] == "http://127.0.0.1:9191/v1"
+
+
+def chosen(*words: str) -> Options:
+    parser = argparse.ArgumentParser()
+    add_chain_arguments(parser)
+    return options(parser.parse_args(list(words)))
+
+
+def test_the_policy_is_the_one_named_then_that_of_the_environment_then_the_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("INTERPOSE_POLICY", raising=False)
+    assert chosen().policy == DEFAULT_POLICY
+    assert chosen("--reverse", "http://127.0.0.1:1").policy is None
+    monkeypatch.setenv("INTERPOSE_POLICY", "/etc/mine.yaml")
+    assert chosen().policy == Path("/etc/mine.yaml")
+    assert chosen("--policy", "other.yaml").policy == Path.cwd() / "other.yaml"
+
+
+def test_the_command_line_of_the_chain() -> None:
+    words = chosen("--reverse", "http://up.example/x", "--upstream", "chat", "--no-record")
+    line = " ".join(words.arguments(8099))
+    assert "--mode reverse:http://up.example/x --listen-host 127.0.0.1 --listen-port 8099" in line
+    assert "--set record_dir= --set upstream=chat" in line
+    assert Path(words.arguments(1)[1]) == ROOT / "addons" / "main.py"
+
+
+# The choice of a model.
+
+SMALL = parse_policy("""
+providers:
+  one: { base_url: "https://one.example/v1", key: "${ONE_KEY}" }
+  two: { base_url: "https://two.example/v1", key: "${TWO_KEY}", headers: { x-org: "${TWO_ORG}" } }
+  ollama: { base_url: "http://127.0.0.1:9/v1", auth: none }
+models:
+  big: { provider: two, model: vendor/big }
+  small: { provider: one }
+default: big
+""")
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[str, dict[str, bytes]]]:
+    """A loopback server that lists models; its base URL and what it answers."""
+    answer = {"body": b'{"data":[{"id":"nomic-embed"},{"id":"llama3.2"},{"id":"qwen-coder"}]}'}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/v1/models" else 404)
+            self.end_headers()
+            self.wfile.write(answer["body"])
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    httpd = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=httpd.serve_forever, args=(0.01,))
+    thread.start()
+    yield f"http://127.0.0.1:{httpd.server_port}/v1", answer
+    httpd.shutdown()
+    thread.join()
+    httpd.server_close()
+
+
+def with_ollama(url: str) -> Policy:
+    return Policy(providers={"ollama": Provider(base_url=url, auth="none")})
+
+
+def test_a_provider_whose_variables_are_all_set_wins() -> None:
+    choice = choose(SMALL, {"TWO_KEY": "k", "TWO_ORG": "o"})
+    assert (choice.model, choice.provider) == ("big", "two")
+    assert "TWO_KEY and TWO_ORG is in the environment" in choice.why
+    assert choose(SMALL, {"TWO_KEY": "k"}).model == "demo"
+    assert choose(SMALL, {"ONE_KEY": "k", "TWO_KEY": "k", "TWO_ORG": "o"}).model == "small"
+
+
+def test_without_key_and_server_it_is_the_demo() -> None:
+    choice = choose(SMALL, {"ONE_KEY": ""})
+    assert choice.model == "demo"
+    assert "no provider's key is set" in choice.why
+
+
+def test_a_local_server_is_used_when_it_lists_a_model(
+    server: tuple[str, dict[str, bytes]],
+) -> None:
+    url, answer = server
+    choice = choose(with_ollama(url), {})
+    assert choice.model == "ollama:qwen-coder"
+    assert "Ollama answers" in choice.why
+    for nothing in (b'{"data":[]}', b"not json", b"[]", b'{"data":[{"id":3}]}'):
+        answer["body"] = nothing
+        assert choose(with_ollama(url), {}).model == "demo"
+
+
+def test_a_server_that_never_answers_does_not_hold_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+
+    monkeypatch.setattr(upstream, "LOCAL_TIMEOUT", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"http://127.0.0.1:{mute.getsockname()[1]}/v1"
+        assert local_models(Provider(base_url=url)) == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "environ", "model"),
+    [
+        ("demo", {"ONE_KEY": "k"}, "demo"),
+        ("two", {"TWO_KEY": "k", "TWO_ORG": "o"}, "big"),
+        ("small", {"ONE_KEY": "k"}, "small"),
+        ("one:vendor/other", {"ONE_KEY": "k"}, "one:vendor/other"),
+        ("ollama:mine", {}, "ollama:mine"),
+    ],
+)
+def test_the_user_decides(asked: str, environ: dict[str, str], model: str) -> None:
+    choice = choose(SMALL, {**environ, "UPSTREAM": asked})
+    assert choice.model == model
+    assert choice.why == f"UPSTREAM={asked}"
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("onee", "no such provider; valid: one, two, ollama, demo"),
+        ("one", "ONE_KEY is not set"),
+        ("two:x", "TWO_KEY and TWO_ORG is not set"),
+        ("ollama", "Ollama lists no model at http://127.0.0.1:9/v1"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(asked: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        choose(SMALL, {"UPSTREAM": asked})
+
+
+def test_the_default_policy_can_be_chosen_from_without_any_key() -> None:
+    policy = load_policy(DEFAULT_POLICY)
+    assert policy.default == "demo"
+    for name in policy.providers:
+        assert any(model.provider == name for model in policy.models.values()), name
+        variables = upstream.variables(policy.providers[name])
+        if variables:
+            assert choose(policy, dict.fromkeys(variables, "k")).provider == name
+
+
+# What `make run` prints.
+
+
+def shown(*events: dict[str, object]) -> tuple[str, View]:
+    console = Console(file=io.StringIO(), width=100)
+    view = View(console)
+    for event in events:
+        view.event(event)
+    return console.file.getvalue(), view  # type: ignore[attr-defined]
+
+
+def item(kind: str, **more: object) -> dict[str, object]:
+    return {"type": "item.completed", "item": {"id": "item_1", "type": kind, **more}}
+
+
+def test_the_events_of_a_session_are_shown() -> None:
+    text, view = shown(
+        {"type": "thread.started", "thread_id": "t"},
+        item("reasoning", text="Let me look"),
+        item("command_execution", command="ls [x]", aggregated_output="a\nb\n", exit_code=3),
+        item("file_change", status="completed", changes=[{"path": "/r/a.py", "kind": "update"}]),
+        item("file_change", status="failed", changes=[{"path": "/r/b.py", "kind": "update"}]),
+        item("agent_message", text="Done.\nTwice."),
+        item("a_new_kind", text="?"),
+        {"type": "turn.failed", "error": {"message": "no credit"}},
+    )
+    words = ("Let me look", "ls [x]", "│ b", "exit code 3", "update /r/a.py", "Twice.", "no credit")
+    assert all(word in text for word in words)
+    assert "could not change /r/b.py" in text
+    assert view.patched == ["/r/a.py"]
+    assert view.failure == "no credit"
+
+
+def test_long_output_is_cut_to_its_end() -> None:
+    output = "\n".join(f"line {n}" for n in range(50))
+    text, _ = shown(item("command_execution", command="x", aggregated_output=output, exit_code=0))
+    assert "line 49" in text and "line 10\n" not in text and "…" in text
+
+
+def test_the_closing_table_adds_up_the_turns() -> None:
+    row = {
+        "usage": {"input_tokens": 1000, "cached_tokens": 600, "output_tokens": 20},
+        "ms": {"total": 50.0, "first_byte": 20.0, "added": 2.0},
+        "calls": 2,
+    }
+    rows = [row, {**row, "ms": {"added": 4.0}}, {"usage": None, "ms": None}]
+    console = Console(file=io.StringIO(), width=100)
+    console.print(closing_table(json.loads(json.dumps(rows)), "flows/local/x.flow"))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    for cell in ("2,000 (1,200 from the prompt cache)", "40", "3.0 ms per turn, 4.0 ms worst"):
+        assert cell in text
+    assert "flows/local/x.flow" in text
