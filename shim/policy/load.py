@@ -18,7 +18,7 @@ from .schema import BUILT_IN, Model, Policy, Provider
 _S = TypeVar("_S", bound=msgspec.Struct)
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _FIELD = re.compile(r" - at `\$\.?([^`]*)`$")
-_UNKNOWN = re.compile(r"Object contains unknown field `([^`]*)`")
+_DEEPEST = 20
 
 
 class PolicyError(Exception):
@@ -111,6 +111,8 @@ class _Reader:
     def value(self, node: yaml.Node, path: tuple[str, ...]) -> Any:
         """Plain data of a YAML node, noting the line of every field on the way."""
         self.lines.setdefault(path, node.start_mark.line + 1)
+        if len(path) > _DEEPEST:
+            raise self.fail(path[:1], "is nested too deeply")
         if isinstance(node, yaml.MappingNode):
             out: dict[str, Any] = {}
             for key_node, value_node in node.value:
@@ -162,8 +164,9 @@ class _Reader:
             text = str(e)
             at = _FIELD.search(text)
             where = tuple(p for p in re.split(r"[.\[\]]+", at.group(1)) if p) if at else ()
-            raise self.fail((*path, *where), _FIELD.sub("", text)[0].lower()
-                            + _FIELD.sub("", text)[1:] + self.choices(kind, where)) from None
+            said = _FIELD.sub("", text)
+            what = said[0].lower() + said[1:] + self.choices(kind, where)
+            raise self.fail((*path, *where), what) from None
 
     def choices(self, kind: type[msgspec.Struct], where: tuple[str, ...]) -> str:
         for field in msgspec.structs.fields(kind):
