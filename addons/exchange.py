@@ -53,8 +53,15 @@ class Exchange:
         """Answer the client with ``failure``, in its own way; nothing was sent yet."""
         said = self.clean(failure.message)
         if said != failure.message:
-            failure = Failure(said, failure.status, failure.code, failure.type, failure.delay,
-                              failure.retry, failure.context)
+            failure = Failure(
+                said,
+                failure.status,
+                failure.code,
+                failure.type,
+                failure.delay,
+                failure.retry,
+                failure.context,
+            )
         self.failure = failure
         answer = error_answer(failure, codex=self.codex, seed=self.turn.seed)
         flow.response = http.Response.make(answer.status, answer.body or b"", answer.headers)

@@ -30,12 +30,21 @@ class Gate:
         self._keys: list[str] = []
 
     def load(self, loader) -> None:  # type: ignore[no-untyped-def]
-        loader.add_option("allow_remote", bool, False,
-                          "Serve other machines too; needs client_keys.")
-        loader.add_option("served_hosts", Sequence[str], [],
-                          "Host names by which clients may call the chain, besides loopback.")
-        loader.add_option("client_keys", Sequence[str], [],
-                          "Keys of which a client must send one (Bearer or x-api-key).")
+        loader.add_option(
+            "allow_remote", bool, False, "Serve other machines too; needs client_keys."
+        )
+        loader.add_option(
+            "served_hosts",
+            Sequence[str],
+            [],
+            "Host names by which clients may call the chain, besides loopback.",
+        )
+        loader.add_option(
+            "client_keys",
+            Sequence[str],
+            [],
+            "Keys of which a client must send one (Bearer or x-api-key).",
+        )
         loader.add_option("body_limit", str, "64m", "Largest request body that is taken.")
         # The Host guard needs the client's own Host; a turn's target is known only after routing.
         wanted = {"keep_host_header": True, "connection_strategy": "lazy"}
@@ -72,21 +81,35 @@ class Gate:
         request = flow.request
         what = tail(request.path)
         if not self._host_allowed(flow):
-            refuse(flow, 403, f"the host {request.host_header!r} is not served here; "
-                              "name it with --set served_hosts=NAME")
+            refuse(
+                flow,
+                403,
+                f"the host {request.host_header!r} is not served here; "
+                "name it with --set served_hosts=NAME",
+            )
         elif not self._origin_allowed(request):
             refuse(flow, 403, "requests from web pages of other sites are not served")
         elif what not in _PATHS:
-            refuse(flow, 404, f"no such path: {request.path.partition('?')[0]}; "
-                              "POST /v1/responses, GET /v1/models and GET /health are served")
-        elif what != "health" and not self._key_allowed(request):
-            refuse(flow, 401, "this chain needs one of its client keys, as a bearer token "
-                              "or in x-api-key")
+            refuse(
+                flow,
+                404,
+                f"no such path: {request.path.partition('?')[0]}; "
+                "POST /v1/responses, GET /v1/models and GET /health are served",
+            )
+        elif what != "health" and not self._take_key(request):
+            refuse(
+                flow,
+                401,
+                "this chain needs one of its client keys, as a bearer token or in x-api-key",
+            )
         elif "websocket" in request.headers.get("upgrade", "").lower():
             refuse(flow, 426, "WebSocket is not served here; use POST")
         elif request.method not in _PATHS[what]:
-            refuse(flow, 405, f"{request.method} is not served at {request.path}; "
-                              f"use {_PATHS[what][0]}")
+            refuse(
+                flow,
+                405,
+                f"{request.method} is not served at {request.path}; use {_PATHS[what][0]}",
+            )
         elif self._too_large(int(_digits(request.headers.get("content-length")))):
             self._refuse_size(flow)
 
@@ -110,7 +133,9 @@ class Gate:
             return
         peer = flow.client_conn.peername
         exchange = Exchange(
-            client_request=flow.request.copy(), codex=client.is_codex(headers), turn=turn,
+            client_request=flow.request.copy(),
+            codex=client.is_codex(headers),
+            turn=turn,
             who=headers.get("thread-id") or (str(peer[0]) if peer else ""),
             secrets=client.secrets(headers.items()),
             started=flow.request.timestamp_start,
@@ -132,16 +157,26 @@ class Gate:
         host = client.hostname(origin.partition("://")[2])
         return not origin or client.is_loopback(host) or host in ctx.options.served_hosts
 
-    def _key_allowed(self, request: http.Request) -> bool:
-        given = client.given_key(request.headers).encode()
-        return not self._keys or any(hmac.compare_digest(given, k.encode()) for k in self._keys)
+    def _take_key(self, request: http.Request) -> bool:
+        """Whether a client key is there; it is taken off, since it is no provider's business."""
+        if not self._keys:
+            return True
+        allowed = False
+        for name, given in client.given_keys(request.headers).items():
+            if any(hmac.compare_digest(given.encode(), key.encode()) for key in self._keys):
+                del request.headers[name]
+                allowed = True
+        return allowed
 
     def _too_large(self, size: int) -> bool:
         return bool(self._limit) and size > self._limit
 
     def _refuse_size(self, flow: http.HTTPFlow) -> None:
-        refuse(flow, 413, f"the request body is larger than {ctx.options.body_limit}; "
-                          "see --set body_limit")
+        refuse(
+            flow,
+            413,
+            f"the request body is larger than {ctx.options.body_limit}; see --set body_limit",
+        )
 
 
 def _is_ours(flow: http.HTTPFlow) -> bool:

@@ -31,10 +31,12 @@ class Pages:
         problems = [p for p in (chain.policies.error, chain.recording_error) if p]
         page: dict[str, object] = {
             "status": "degraded" if problems else "ok",
-            "policy": {"file": str(chain.policies.path) if chain.policies.path else None,
-                       "error": chain.policies.error,
-                       "models": sorted(policy.models),
-                       "default": chain.default_model or policy.default},
+            "policy": {
+                "file": str(chain.policies.path) if chain.policies.path else None,
+                "error": chain.policies.error,
+                "models": sorted(policy.models),
+                "default": chain.default_model or policy.default,
+            },
             "recording": {"file": chain.flow_file, "error": chain.recording_error},
         }
         if exchanges:
@@ -56,11 +58,14 @@ class Pages:
 
 
 def _openai_list(policy: Policy) -> dict[str, object]:
-    data = [{"id": name, "object": "model", "created": 0, "owned_by": model.provider}
-            for name, model in policy.models.items()]
+    data = [
+        {"id": name, "object": "model", "created": 0, "owned_by": model.provider}
+        for name, model in policy.models.items()
+    ]
     return {"object": "list", "data": data}
 
 
 def _json(flow: http.HTTPFlow, page: object, headers: dict[str, str] | None = None) -> None:
     flow.response = http.Response.make(
-        200, msgspec.json.encode(page), {"content-type": "application/json", **(headers or {})})
+        200, msgspec.json.encode(page), {"content-type": "application/json", **(headers or {})}
+    )

@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 import msgspec
-from mitmproxy import ctx, flow as mflow, http
+from mitmproxy import ctx, http
+from mitmproxy import flow as mflow
 from mitmproxy.io import FlowWriter
 
 from addons.exchange import Chain, Exchange, exchange_of
@@ -37,8 +38,12 @@ class Record:
         self._writer: _Writer | None = None
 
     def load(self, loader) -> None:  # type: ignore[no-untyped-def]
-        loader.add_option("record_dir", str, default_folder(),
-                          "Folder for recorded flows; empty: nothing is recorded.")
+        loader.add_option(
+            "record_dir",
+            str,
+            default_folder(),
+            "Folder for recorded flows; empty: nothing is recorded.",
+        )
 
     def configure(self, updated: set[str]) -> None:
         if "record_dir" in updated:
@@ -97,9 +102,11 @@ def _row(flow: http.HTTPFlow, exchange: Exchange, redact: Redactor) -> summary.R
         status=_status(flow, exchange),
         calls=exchange.translator.calls if exchange.translator else 0,
         usage=summary.usage_fields(usage),
-        ms={"total": round((now - exchange.started) * 1000, 1),
+        ms={
+            "total": round((now - exchange.started) * 1000, 1),
             "first_byte": round((first - exchange.started) * 1000, 1) if first else None,
-            "added": round(exchange.added * 1000, 2)},
+            "added": round(exchange.added * 1000, 2),
+        },
         decisions=[redact.text(d) for d in exchange.decisions],
         error=redact.text(error) if error else None,
     )
@@ -137,7 +144,7 @@ def _request(request: http.Request, redact: Redactor) -> http.Request:
     """A copy of ``request`` without credentials."""
     copy = request.copy()
     copy.headers = http.Headers(redact.headers(copy.headers.fields))
-    copy.path = redact.text(copy.path)
+    copy.path = redact.path(copy.path)
     if copy.raw_content:
         copy.raw_content = redact.data(copy.raw_content)
     return copy
@@ -163,7 +170,8 @@ class _Writer:
         self._path = folder / name
         self._chain = chain
         self._queue: queue.SimpleQueue[tuple[list[http.HTTPFlow], Redactor] | None] = (
-            queue.SimpleQueue())
+            queue.SimpleQueue()
+        )
         self._thread = threading.Thread(target=self._run, name="interpose-record", daemon=True)
         self._thread.start()
 

@@ -82,8 +82,12 @@ def files(paths: list[str]) -> Iterator[Path]:
 
 def main(argv: list[str] | None = None) -> int:
     """Exit code 0 when every byte is as recorded, 1 on a difference, 2 when a file is unreadable."""
-    parser = argparse.ArgumentParser(prog="interpose replay", description=(
-        "Runs recorded exchanges through today's code and policy, offline, and compares."))
+    parser = argparse.ArgumentParser(
+        prog="interpose replay",
+        description=(
+            "Runs recorded exchanges through today's code and policy, offline, and compares."
+        ),
+    )
     parser.add_argument("files", nargs="+", metavar="FILE", help="flow files, or folders of them")
     parser.add_argument("--policy", help="policy to use instead of the recorded routes")
     parser.add_argument("--default-model", help="as --set default_model of the chain")
@@ -95,14 +99,15 @@ def main(argv: list[str] | None = None) -> int:
             found = list(read(path))
             if not found:
                 raise Unreadable(f"{path}: holds no recorded exchanges")
-            differences = [
-                d for r in found for d in replay(r, policy, default=args.default_model)]
+            differences = [d for r in found for d in replay(r, policy, default=args.default_model)]
             for difference in differences:
                 print(f"{path}: {difference}")
             total += len(found)
             different += len({d.exchange for d in differences})
-            print(f"{path}: {len(found)} exchanges, "
-                  + ("as recorded" if not differences else f"{len(differences)} differences"))
+            print(
+                f"{path}: {len(found)} exchanges, "
+                + ("as recorded" if not differences else f"{len(differences)} differences")
+            )
     except (Unreadable, PolicyError) as e:
         print(f"interpose: {e}", file=sys.stderr)
         return 2

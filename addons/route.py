@@ -10,9 +10,8 @@ import certifi
 from mitmproxy import ctx, http
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from addons.exchange import Chain, Exchange, exchange_of, refuse, tail
+from addons.exchange import Chain, Exchange, exchange_of, tail
 from addons.stop import stop
-from shim import client
 from shim.policy.load import MissingVariable, PolicyError
 from shim.policy.schema import Provider
 from shim.policy.store import PolicyStore
@@ -34,13 +33,25 @@ class Router:
         self._engines: EngineServer | None = None
 
     def load(self, loader) -> None:  # type: ignore[no-untyped-def]
-        loader.add_option("policy", str, os.environ.get("INTERPOSE_POLICY", ""),
-                          "Policy file (YAML); also by the variable INTERPOSE_POLICY.")
-        loader.add_option("default_model", str, "",
-                          "Model for names the policy does not know, instead of its own default.")
-        loader.add_option("upstream", str, "responses",
-                          "Protocol of the target of --mode reverse:URL.",
-                          choices=("responses", "chat"))
+        loader.add_option(
+            "policy",
+            str,
+            os.environ.get("INTERPOSE_POLICY", ""),
+            "Policy file (YAML); also by the variable INTERPOSE_POLICY.",
+        )
+        loader.add_option(
+            "default_model",
+            str,
+            "",
+            "Model for names the policy does not know, instead of its own default.",
+        )
+        loader.add_option(
+            "upstream",
+            str,
+            "responses",
+            "Protocol of the target of --mode reverse:URL.",
+            choices=("responses", "chat"),
+        )
 
     def configure(self, updated: set[str]) -> None:
         if "policy" in updated:
@@ -69,8 +80,12 @@ class Router:
             return
         policy = self._chain.policies.current()
         try:
-            route = choose.choose(policy, exchange.turn.model, default=self._chain.default_model,
-                                  reverse=ctx.options.upstream)
+            route = choose.choose(
+                policy,
+                exchange.turn.model,
+                default=self._chain.default_model,
+                reverse=ctx.options.upstream,
+            )
         except choose.NoRoute as e:
             exchange.fail(flow, Failure(str(e), 404, "model_not_found", "invalid_request_error"))
             return
@@ -83,9 +98,16 @@ class Router:
         try:
             await self._aim(flow, exchange, policy.providers.get(route.provider))
         except MissingVariable as e:
-            exchange.fail(flow, Failure(
-                f"{route.provider}: its key or address needs the variable {e.name}, which is not "
-                "set where the chain runs", 401, "missing_key", "authentication_error"))
+            exchange.fail(
+                flow,
+                Failure(
+                    f"{route.provider}: its key or address needs the variable {e.name}, which is not "
+                    "set where the chain runs",
+                    401,
+                    "missing_key",
+                    "authentication_error",
+                ),
+            )
             return
         assert exchange.endpoint
         if why := await self._probe.check(exchange.endpoint):
@@ -98,8 +120,9 @@ class Router:
         route = exchange.route
         assert route
         request = flow.request
-        own_key = {k: v for k, v in request.headers.items()
-                   if k.lower() in ("authorization", "x-api-key")}
+        own_key = {
+            k: v for k, v in request.headers.items() if k.lower() in ("authorization", "x-api-key")
+        }
         if route.provider == "demo":
             if self._engines is None:
                 from shim.engines.server import EngineServer
@@ -118,8 +141,7 @@ class Router:
             return
         scheme, host, port, path = choose.address(provider, PATHS[route.protocol])
         wanted = choose.headers(provider)
-        exchange.secrets |= client.secrets(wanted.items())
-        exchange.secrets |= {wanted[k.lower()] for k, v in provider.headers.items() if "${" in v}
+        exchange.secrets |= choose.secrets(provider)
         request.scheme, request.host, request.port, request.path = scheme, host, port, path
         request.headers = _headers(exchange, wanted)
         request.host_header = _authority(request)
@@ -144,8 +166,9 @@ class Router:
             return
         self._probe.failed(exchange.endpoint)
         why = flow.error.msg if flow.error else "no answer"
-        exchange.failure = Failure(f"{exchange.route.provider}: no answer came: {why}", 502,
-                                   "upstream_unreachable")
+        exchange.failure = Failure(
+            f"{exchange.route.provider}: no answer came: {why}", 502, "upstream_unreachable"
+        )
         self._failures.note(_key(exchange), exchange.failure)
 
 
@@ -162,7 +185,12 @@ def _authority(request: http.Request) -> str:
 def _headers(exchange: Exchange, extra: dict[str, str]) -> http.Headers:
     """Fresh headers for an upstream: nothing of the client's machine or session goes along."""
     accept = "text/event-stream" if exchange.turn.stream else "application/json"
-    named = {"accept": accept, "content-type": "application/json", "user-agent": "interpose", **extra}
+    named = {
+        "accept": accept,
+        "content-type": "application/json",
+        "user-agent": "interpose",
+        **extra,
+    }
     return http.Headers([(k.encode(), v.encode()) for k, v in named.items()])
 
 

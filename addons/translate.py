@@ -74,8 +74,11 @@ class Translate:
         response = flow.response
         exchange.received = [response.raw_content or b""]
         answer = exchange.translation.answer(
-            exchange.translator, response.status_code, lower(response.headers),
-            response.get_content(strict=False) or b"")
+            exchange.translator,
+            response.status_code,
+            lower(response.headers),
+            response.get_content(strict=False) or b"",
+        )
         if answer is None:
             return
         exchange.failure = answer.failure

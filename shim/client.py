@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 #: Headers that hold a credential: never written down, never sent to another provider.
-CREDENTIALS = frozenset({
-    "authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie",
-    "set-cookie", "chatgpt-account-id", "openai-organization", "openai-project",
-})
+CREDENTIALS = frozenset(
+    {
+        "authorization",
+        "proxy-authorization",
+        "x-api-key",
+        "api-key",
+        "x-goog-api-key",
+        "cookie",
+        "set-cookie",
+        "chatgpt-account-id",
+        "openai-organization",
+        "openai-project",
+    }
+)
+#: A name with one of these words in it holds a credential as well (x-gateway-token, access_key).
+_CREDENTIAL_WORDS = frozenset(
+    {
+        "authorization",
+        "auth",
+        "key",
+        "apikey",
+        "token",
+        "secret",
+        "password",
+        "credential",
+        "cookie",
+    }
+)
+#: Shorter values under such names may be ordinary words.
+_SURELY_SECRET = 12
 _LOOPBACK = frozenset({"localhost", "::1", "0:0:0:0:0:0:0:1"})
 
 
@@ -22,19 +49,28 @@ def is_codex(headers: Mapping[str, str]) -> bool:
     )
 
 
-def given_key(headers: Mapping[str, str]) -> str:
-    """The client's own key, from ``Authorization: Bearer`` or ``x-api-key``; empty without one."""
+def given_keys(headers: Mapping[str, str]) -> dict[str, str]:
+    """The client's own keys by the header that holds them: a bearer token, ``x-api-key``."""
     kind, _, value = headers.get("authorization", "").partition(" ")
-    if kind.lower() == "bearer" and value:
-        return value.strip()
-    return headers.get("x-api-key", "").strip()
+    found = {
+        "authorization": value.strip() if kind.lower() == "bearer" else "",
+        "x-api-key": headers.get("x-api-key", "").strip(),
+    }
+    return {name: key for name, key in found.items() if key}
+
+
+def is_credential(name: str) -> bool:
+    """Whether a header or query parameter of that name holds a credential."""
+    name = name.lower()
+    return name in CREDENTIALS or not _CREDENTIAL_WORDS.isdisjoint(re.split(r"[-_.]", name))
 
 
 def secrets(headers: Iterable[tuple[str, str]]) -> set[str]:
-    """The values of all credentials among ``headers``, without their scheme."""
+    """The values of all credentials among ``headers``, with and without their scheme."""
     found = set()
     for name, value in headers:
-        if name.lower() in CREDENTIALS:
+        sure = name.lower() in CREDENTIALS
+        if sure or (is_credential(name) and len(value) >= _SURELY_SECRET):
             found |= {value, value.partition(" ")[2].strip() or value}
     return found
 

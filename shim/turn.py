@@ -169,6 +169,16 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 Event = (
-    Started | Text | Refusal | Reasoning | ReasoningState | Annotation
-    | CallStart | CallDelta | Usage | Finish | KeepAlive | Failure
+    Started
+    | Text
+    | Refusal
+    | Reasoning
+    | ReasoningState
+    | Annotation
+    | CallStart
+    | CallDelta
+    | Usage
+    | Finish
+    | KeepAlive
+    | Failure
 )

@@ -20,7 +20,7 @@ from rich.markup import escape
 
 from ..codex.find import codex
 from ..codex.home import write_home
-from ..engines.bugs import Bug, make_repo
+from ..engines.bugs import BUGS, Bug, NoRepository, make_repo
 from ..policy.load import load_policy
 from . import UserError
 from .chain import DEFAULT_POLICY, NOWHERE, ROOT, Chain, Options, record_dir
@@ -28,16 +28,12 @@ from .run import client_environment, temporary_home
 from .tour_view import View, closing_table
 from .upstream import choose
 
-PROMPT = (
-    "A test in this repository fails. Find the bug, fix it in the code with apply_patch, leave the"
-    " test as it is, run the test again, and say in a few lines what was wrong."
-)
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", type=float, default=900, help="seconds until the session is ended (900)"
     )
+    parser.add_argument("--bug", choices=BUGS, help="which of the prepared bugs to fix")
     parser.epilog = (
         "UPSTREAM=demo|ollama|lmstudio|openrouter|… or PROVIDER:MODEL chooses the model;"
         " INTERPOSE_POLICY another policy file; CODEX_BIN another codex."
@@ -57,9 +53,12 @@ def run(args: argparse.Namespace) -> int:
     opts = Options(policy_file, NOWHERE, None, choice.model, str(record_dir()))
     with tempfile.TemporaryDirectory(prefix="interpose-tour-") as folder:
         repo = Path(folder) / "repo"
-        bug = make_repo(repo)
+        try:
+            bug = make_repo(repo, args.bug or _runnable())
+        except NoRepository as e:
+            raise UserError(str(e)) from None
         console.print(
-            f"[bold]Task:[/] `{escape(shlex.join(bug.test))}` fails in a throw-away repository"
+            f"[bold]Task:[/] `{escape(bug.test_command)}` fails in a throw-away repository"
         )
         if passes(bug, repo):
             raise UserError("the test of the throw-away repository does not fail; nothing to show")
@@ -68,9 +67,9 @@ def run(args: argparse.Namespace) -> int:
             write_home(home, chain.url, policy, choice.model)
             env = client_environment(home)
             sandbox = _sandbox(client, env, trusted=choice.provider == "demo")
-            command = [str(client), "exec", "--json", "--sandbox", sandbox, "-C", str(repo), PROMPT]
-            view = View(console)
-            code = watch(command, env, view, args.timeout)
+            command = [str(client), "exec", "--json", "--sandbox", sandbox, "-C", str(repo)]
+            view = View(console, repo)
+            code = watch([*command, bug.prompt], env, view, args.timeout)
             health = chain.health("?exchanges=1")
         return _verdict(console, view, code, bug, repo, health)
 
@@ -139,11 +138,21 @@ def _end(process: subprocess.Popen[str]) -> None:
         pass
 
 
+def _runnable() -> str:
+    """The kind of bug whose test can run here: Python's own is the nicer one to watch."""
+    try:
+        done = subprocess.run(["python3", "-c", ""], capture_output=True, check=False)
+    except OSError:
+        return "shell"
+    return "shell" if done.returncode else BUGS[0]
+
+
 def passes(bug: Bug, repo: Path) -> bool:
     """Whether the repository's test passes now."""
     done = subprocess.run(
-        bug.test, cwd=repo, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=120
-    )
+        ["sh", "-c", bug.test_command],
+        cwd=repo, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=120,
+    )  # fmt: skip
     return done.returncode == 0
 
 
@@ -173,9 +182,10 @@ def _why_not(view: View, code: int, bug: Bug, repo: Path, changed: list[str]) ->
     patched = {Path(path).name for path in view.patched}
     if not patched & {Path(path).name for path in changed}:
         return "Codex changed nothing with apply_patch"
-    if bug.test_file in changed:
-        return f"{bug.test_file} was changed, not the code"
-    return "" if passes(bug, repo) else f"`{shlex.join(bug.test)}` still fails"
+    for path in changed:
+        if path.startswith("test"):
+            return f"{path} was changed, not the code"
+    return "" if passes(bug, repo) else f"`{bug.test_command}` still fails"
 
 
 def _go_on(console: Console, flow_file: str | None) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 from rich.console import Console
-from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
@@ -19,10 +20,12 @@ class View:
     """Prints the events of ``codex exec --json`` and remembers what the verdict depends on.
 
     ``patched`` holds the paths that Codex's own apply_patch changed, ``failure`` the last error.
+    Paths inside ``root`` are shown relative to it.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, root: Path | None = None) -> None:
         self._console = console
+        self._root = root
         self.patched: list[str] = []
         self.failure = ""
 
@@ -45,13 +48,15 @@ class View:
 
     def diff(self, text: str) -> None:
         """The change, as `git diff` prints it."""
-        self._console.print(Syntax(text.rstrip(), "diff", background_color="default"))
+        for line in text.rstrip().splitlines():
+            style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")
+            self._console.print(Text(line, style=style), soft_wrap=True)
 
     def _line(self, label: str, style: str, text: str) -> None:
         first, *rest = text.rstrip().splitlines() or [""]
         self._console.print(Text.assemble((f"{label:>9}  ", style), first), soft_wrap=True)
         for line in rest:
-            self._console.print(Text(f"{'':9}  {line}"), soft_wrap=True)
+            self._console.print(Text(f"{'':9}  {line}".rstrip()), soft_wrap=True)
 
     def _reasoning(self, item: Mapping[str, Any]) -> None:
         self._line("reasoning", "magenta", str(item.get("text", "")))
@@ -61,12 +66,12 @@ class View:
 
     def _command(self, item: Mapping[str, Any]) -> None:
         code = item.get("exit_code")
-        self._line("command", "bold yellow", str(item.get("command", "")))
+        self._line("command", "bold yellow", _unwrapped(str(item.get("command", ""))))
         lines = str(item.get("aggregated_output") or "").rstrip().splitlines()
         if len(lines) > OUTPUT_LINES:
             lines = ["…", *lines[-OUTPUT_LINES:]]
         for line in lines:
-            self._console.print(Text(f"{'':9}  │ {line}", style="dim"), soft_wrap=True)
+            self._console.print(Text(f"{'':9}  │ {line}".rstrip(), style="dim"), soft_wrap=True)
         style = "green" if code == 0 else "red"
         self._console.print(Text(f"{'':9}  exit code {code}", style=style))
 
@@ -77,7 +82,11 @@ class View:
             if done:
                 self.patched.append(path)
             word = change.get("kind", "update") if done else "could not change"
-            self._line("patch", "bold green" if done else "bold red", f"{word} {path}")
+            self._line("patch", "bold green" if done else "bold red", f"{word} {self._short(path)}")
+
+    def _short(self, path: str) -> str:
+        inside = self._root and Path(path).is_relative_to(self._root)
+        return str(Path(path).relative_to(self._root)) if self._root and inside else path
 
     def _tool(self, item: Mapping[str, Any]) -> None:
         name = ".".join(str(item[key]) for key in ("server", "tool") if item.get(key))
@@ -123,6 +132,16 @@ def closing_table(rows: Iterable[Mapping[str, Any]], flow_file: str | None) -> T
         )
     table.add_row("flow file", flow_file or "none")
     return table
+
+
+def _unwrapped(command: str) -> str:
+    """What the model asked for, without the shell that Codex puts around it."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return command
+    wrapped = len(words) == 3 and words[1] in ("-c", "-lc") and words[0].endswith("sh")
+    return words[2] if wrapped else command
 
 
 def _count(calls: object) -> int:

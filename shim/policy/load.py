@@ -128,11 +128,11 @@ class _Reader:
             return [self.value(n, (*path, str(i))) for i, n in enumerate(node.value)]
         loader = yaml.SafeLoader("")
         try:
-            return loader.construct_object(node, deep=True)  # type: ignore[no-untyped-call]
+            return loader.construct_object(node, deep=True)
         except (yaml.YAMLError, ValueError) as e:
             raise self.fail(path, f"not a value that can be read: {e}".splitlines()[0]) from None
         finally:
-            loader.dispose()  # type: ignore[no-untyped-call]
+            loader.dispose()
 
     def known_fields(
         self,
@@ -199,7 +199,9 @@ class _Reader:
                 f"no provider {model.provider}{nearest(model.provider, [*providers, *BUILT_IN])}",
             )
         if model.context_window <= 0:
-            raise self.fail(("models", name, "context_window"), "must be a number of tokens above 0")
+            raise self.fail(
+                ("models", name, "context_window"), "must be a number of tokens above 0"
+            )
 
     def check_default(
         self, default: Any, models: dict[str, Model], providers: dict[str, Provider]

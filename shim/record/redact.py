@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import base64
+import re
+from collections.abc import Iterable, Iterator
+from urllib.parse import quote, quote_plus
 
-from ..client import CREDENTIALS
+import msgspec
+
+from ..client import is_credential
 
 MARK = "[redacted]"
 #: Shorter values (``any``, ``none``) are no secrets, and would tear holes into ordinary text.
@@ -12,16 +17,25 @@ _SHORTEST = 6
 
 
 class Redactor:
-    """Replaces credentials: headers by name, everything else by the values in ``secrets``."""
+    """Replaces credentials: headers and query parameters by name, everything else by the values in
+    ``secrets``, as they stand and as URLs, JSON and Base64 write them."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         found = sorted({s for s in secrets if len(s) >= _SHORTEST}, key=len, reverse=True)
-        self._values = [s.encode() for s in found]
+        self._values = list(dict.fromkeys(form for s in found for form in _forms(s)))
 
     def headers(self, fields: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """``fields`` with the values of credential headers replaced."""
-        return [(k, MARK.encode() if k.decode("latin-1").lower() in CREDENTIALS else self.data(v))
-                for k, v in fields]
+        return [
+            (k, MARK.encode() if is_credential(k.decode("latin-1")) else self.data(v))
+            for k, v in fields
+        ]
+
+    def path(self, path: str) -> str:
+        """A request path with its query's credentials replaced."""
+        return self.text(
+            _PARAMETER.sub(lambda m: m[1] + MARK if is_credential(m[1][1:-1]) else m[0], path)
+        )
 
     def data(self, data: bytes) -> bytes:
         """``data`` with every known secret replaced."""
@@ -33,3 +47,17 @@ class Redactor:
     def text(self, text: str) -> str:
         """``text`` with every known secret replaced."""
         return self.data(text.encode()).decode()
+
+
+_PARAMETER = re.compile(r"([?&][^=&]*=)[^&]*")
+
+
+def _forms(secret: str) -> Iterator[bytes]:
+    """What ``secret`` looks like in the places it may be written to."""
+    yield secret.encode()
+    for text in (quote(secret), quote(secret, safe=""), quote_plus(secret)):
+        yield text.encode()
+    escaped = msgspec.json.encode(secret)[1:-1]
+    yield escaped
+    yield escaped.replace(b"/", b"\\/")
+    yield base64.b64encode(secret.encode()).rstrip(b"=")

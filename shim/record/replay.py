@@ -53,8 +53,10 @@ class Difference(msgspec.Struct, frozen=True):
     today: str
 
     def __str__(self) -> str:
-        return (f"{self.exchange}: {self.message} differs at byte {self.at}\n"
-                f"  recorded: {self.recorded}\n  today:    {self.today}")
+        return (
+            f"{self.exchange}: {self.message} differs at byte {self.at}\n"
+            f"  recorded: {self.recorded}\n  today:    {self.today}"
+        )
 
 
 def replay(
@@ -64,9 +66,7 @@ def replay(
     return list(_replay(recorded, policy, default))
 
 
-def _replay(
-    recorded: Recorded, policy: Policy | None, default: str | None
-) -> Iterator[Difference]:
+def _replay(recorded: Recorded, policy: Policy | None, default: str | None) -> Iterator[Difference]:
     row, name = recorded.row, recorded.name
     try:
         turn = decode_request(recorded.request.body)
@@ -110,6 +110,6 @@ def _compare(name: str, message: str, recorded: bytes, today: bytes) -> Iterator
     start = max(0, at - 40)
 
     def around(data: bytes) -> str:
-        return data[start: at + 60].decode("utf-8", "replace").replace("\n", "⏎") or "(nothing)"
+        return data[start : at + 60].decode("utf-8", "replace").replace("\n", "⏎") or "(nothing)"
 
     yield Difference(name, message, at, around(recorded), around(today))

@@ -37,15 +37,22 @@ def usage_fields(usage: Usage | None) -> dict[str, int] | None:
     """Token counts under the names of the Responses API."""
     if usage is None:
         return None
-    return {"input_tokens": usage.input, "cached_tokens": usage.cached,
-            "output_tokens": usage.output, "reasoning_tokens": usage.reasoning}
+    return {
+        "input_tokens": usage.input,
+        "cached_tokens": usage.cached,
+        "output_tokens": usage.output,
+        "reasoning_tokens": usage.reasoning,
+    }
 
 
 def line(row: Row) -> str:
     """The exchange in one line: model, route, status, time, tokens, calls, or what went wrong."""
     target = f"{row.route['provider']}/{row.route['model']}" if row.route else "no route"
-    parts = [f"{row.model or '(no model)'} → {target}", str(row.status),
-             f"{(row.ms['total'] or 0) / 1000:.2f} s"]
+    parts = [
+        f"{row.model or '(no model)'} → {target}",
+        str(row.status),
+        f"{(row.ms['total'] or 0) / 1000:.2f} s",
+    ]
     if row.usage:
         cached = f" ({row.usage['cached_tokens']:,} cached)" if row.usage["cached_tokens"] else ""
         parts.append(f"in {row.usage['input_tokens']:,}{cached} out {row.usage['output_tokens']:,}")

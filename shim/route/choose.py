@@ -7,6 +7,7 @@ from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
+from .. import client
 from ..policy.load import expand, nearest
 from ..policy.schema import Model, Policy, Protocol, Provider
 
@@ -51,8 +52,9 @@ def choose(
             return _named(policy, asked, default, model, reason, reverse)
         if (route := _prefixed(policy, asked, default, reason, reverse)) is not None:
             return route
-        raise NoRoute(f"the default model {default} is not in the policy"
-                      f"{nearest(default, policy.models)}")
+        raise NoRoute(
+            f"the default model {default} is not in the policy{nearest(default, policy.models)}"
+        )
     raise NoRoute(f"no model {asked!r} in the policy{nearest(asked, policy.models)}")
 
 
@@ -86,8 +88,9 @@ def address(provider: Provider, tail: str) -> tuple[str, str, int, str]:
     """(scheme, host, port, path with query) of the endpoint ``tail`` at ``provider``."""
     url = urlsplit(expand(provider.base_url))
     port = url.port or (443 if url.scheme == "https" else 80)
-    query = "&".join(q for q in (url.query, urlencode(
-        {k: expand(v) for k, v in provider.query.items()})) if q)
+    query = "&".join(
+        q for q in (url.query, urlencode({k: expand(v) for k, v in provider.query.items()})) if q
+    )
     path = url.path.rstrip("/") + tail + (f"?{query}" if query else "")
     return url.scheme, url.hostname or "", port, path
 
@@ -99,4 +102,16 @@ def headers(provider: Provider, environ: Mapping[str, str] | None = None) -> dic
     if key and provider.auth != "none":
         name = "authorization" if provider.auth == "bearer" else provider.auth
         found[name] = f"Bearer {key}" if provider.auth == "bearer" else key
+    return found
+
+
+def secrets(provider: Provider, environ: Mapping[str, str] | None = None) -> set[str]:
+    """What stands in a provider's entry and must be written nowhere: its key, its credential
+    headers and query parameters, and every value that comes from the environment."""
+    found = client.secrets(headers(provider, environ).items())
+    for name, value in (*provider.headers.items(), *provider.query.items()):
+        if "${" in value:
+            found.add(expand(value, environ))
+        elif client.is_credential(name):
+            found |= client.secrets([(name, value)])
     return found

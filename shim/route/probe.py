@@ -22,8 +22,9 @@ _PATIENCE = 10.0
 class Probe:
     """``check`` an endpoint (scheme, host, port): None when it can be reached, else why not."""
 
-    def __init__(self, tls: Callable[[], ssl.SSLContext],
-                 clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, tls: Callable[[], ssl.SSLContext], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._tls = tls
         self._clock = clock
         self._known: dict[Endpoint, tuple[float, str | None]] = {}
@@ -57,7 +58,8 @@ class Probe:
         try:
             async with asyncio.timeout(_PATIENCE):
                 _, writer = await asyncio.open_connection(
-                    host, port, ssl=tls, server_hostname=host if tls else None)
+                    host, port, ssl=tls, server_hostname=host if tls else None
+                )
         except TimeoutError:
             return f"{host}:{port} did not answer within {_PATIENCE:g} s"
         except socket.gaierror:

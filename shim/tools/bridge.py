@@ -50,8 +50,14 @@ class Bridge:
                 if isinstance(member, dict):
                     self._add(member, inner)
         elif kind == "function" and isinstance(name, str):
-            self._put(kind, name, namespace, tool.get("description"), tool.get("parameters"),
-                      tool.get("strict"))
+            self._put(
+                kind,
+                name,
+                namespace,
+                tool.get("description"),
+                tool.get("parameters"),
+                tool.get("strict"),
+            )
         elif kind == "custom" and isinstance(name, str):
             self._put(kind, name, namespace, _freeform(tool), _INPUT)
         elif kind == "tool_search":
@@ -59,14 +65,28 @@ class Bridge:
         elif kind:
             self.left_out.append(str(kind))
 
-    def _put(self, kind: str, name: str, namespace: str | None, description: Any,
-             parameters: Any, strict: Any = None) -> None:
+    def _put(
+        self,
+        kind: str,
+        name: str,
+        namespace: str | None,
+        description: Any,
+        parameters: Any,
+        strict: Any = None,
+    ) -> None:
         if (namespace, name) in self._flat:
             return
         flat = self._flatten(name, namespace)
         self._flat[namespace, name] = flat
-        self.offered[flat] = Bridged(kind, name, flat, description or "", parameters, namespace,
-                                     strict if isinstance(strict, bool) else None)
+        self.offered[flat] = Bridged(
+            kind,
+            name,
+            flat,
+            description or "",
+            parameters,
+            namespace,
+            strict if isinstance(strict, bool) else None,
+        )
 
     def _flatten(self, name: str, namespace: str | None) -> str:
         full = f"{namespace}__{name}" if namespace else name
@@ -88,17 +108,33 @@ class Bridge:
         """The finished item for a call of ``flat``; arguments as the model wrote them."""
         tool = self.offered.get(flat)
         if tool is None:
-            return {"type": "function_call", "call_id": call_id, "name": flat,
-                    "arguments": arguments or "{}"}
+            return {
+                "type": "function_call",
+                "call_id": call_id,
+                "name": flat,
+                "arguments": arguments or "{}",
+            }
         if tool.kind == "custom":
-            item: Item = {"type": "custom_tool_call", "call_id": call_id, "name": tool.name,
-                          "input": freeform_input(arguments)}
+            item: Item = {
+                "type": "custom_tool_call",
+                "call_id": call_id,
+                "name": tool.name,
+                "input": freeform_input(arguments),
+            }
         elif tool.kind == "tool_search":
-            return {"type": "tool_search_call", "call_id": call_id, "execution": "client",
-                    "arguments": _object(arguments)}
+            return {
+                "type": "tool_search_call",
+                "call_id": call_id,
+                "execution": "client",
+                "arguments": _object(arguments),
+            }
         else:
-            item = {"type": "function_call", "call_id": call_id, "name": tool.name,
-                    "arguments": arguments if arguments.strip() else "{}"}
+            item = {
+                "type": "function_call",
+                "call_id": call_id,
+                "name": tool.name,
+                "arguments": arguments if arguments.strip() else "{}",
+            }
         if tool.namespace:
             item["namespace"] = tool.namespace
         return item
@@ -117,8 +153,10 @@ def _freeform(tool: Tool) -> str:
     text = tool.get("description") or ""
     form = tool.get("format")
     if isinstance(form, dict) and form.get("definition"):
-        text += (f"\n\nThe string `input` must follow this {form.get('syntax') or ''} grammar:\n"
-                 f"{form['definition']}")
+        text += (
+            f"\n\nThe string `input` must follow this {form.get('syntax') or ''} grammar:\n"
+            f"{form['definition']}"
+        )
     return text
 
 

@@ -49,8 +49,14 @@ def http_failure(status: int, headers: Mapping[str, str], body: bytes, upstream:
     if 200 <= status < 300:
         said = f": {message}" if message else ""
         what = "an empty answer" if not body.strip() else f"no model answer{said}"
-        return Failure(f"{upstream} sent {what} (HTTP {status})", status, code, kind, delay,
-                       retry=not body.strip())
+        return Failure(
+            f"{upstream} sent {what} (HTTP {status})",
+            status,
+            code,
+            kind,
+            delay,
+            retry=not body.strip(),
+        )
     return classify(message or "no message", status, code, kind, delay, upstream)
 
 
@@ -59,8 +65,14 @@ def event_failure(data: Mapping[str, Any], upstream: str) -> Failure:
     message, code, kind = _words(data)
     error = data.get("error")
     inner = error if isinstance(error, dict) else data
-    status = next((s for k in ("status_code", "status", "code")
-                   if isinstance(s := inner.get(k), int) and 400 <= s < 600), 0)
+    status = next(
+        (
+            s
+            for k in ("status_code", "status", "code")
+            if isinstance(s := inner.get(k), int) and 400 <= s < 600
+        ),
+        0,
+    )
     delay = _delay({}, data, message)
     return classify(message or "no message", status, code, kind, delay, upstream)
 

@@ -32,7 +32,7 @@ def unpack(item: Item, provider: str) -> tuple[dict[str, Any], bool]:
     if not isinstance(text, str) or not text.startswith(_MARK):
         return {}, False
     try:
-        state = msgspec.json.decode(base64.b64decode(text[len(_MARK):], validate=True))
+        state = msgspec.json.decode(base64.b64decode(text[len(_MARK) :], validate=True))
     except (binascii.Error, msgspec.DecodeError):
         return {}, False
     if not isinstance(state, dict) or state.get("provider") != provider:

@@ -5,6 +5,7 @@ A translator is a transducer: ``feed(bytes) -> bytes``, ``close() -> bytes``; no
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -28,8 +29,13 @@ PATHS = {"chat": "/chat/completions", "responses": "/responses"}
 class Translator(Protocol):
     """One answer on its way to the client."""
 
-    usage: Usage | None
-    failure: Failure | None
+    @property
+    def usage(self) -> Usage | None:
+        """Tokens, once the answer has told of them."""
+
+    @property
+    def failure(self) -> Failure | None:
+        """What went wrong inside the answer, if anything did."""
 
     def feed(self, data: bytes) -> bytes:
         """What the client gets for a piece of the upstream's stream."""
@@ -77,8 +83,14 @@ class Translation:
         route = self.route
         if route.protocol == "responses":
             return encode_responses(self.turn, model=route.model, third_party=route.third_party)
-        return encode_chat(self.turn, self.bridge, model=route.model, provider=route.provider,
-                           images=route.images, notes=self.notes)
+        return encode_chat(
+            self.turn,
+            self.bridge,
+            model=route.model,
+            provider=route.provider,
+            images=route.images,
+            notes=self.notes,
+        )
 
     def translator(self) -> Translator:
         """A fresh transducer for the answer."""
@@ -129,7 +141,8 @@ def error_answer(failure: Failure, *, codex: bool, seed: str) -> Answer:
         return Answer(200, {"content-type": STREAM}, failed_stream(failure, seed), failure)
     headers = {"content-type": "application/json"}
     if failure.delay is not None:
-        headers["retry-after"] = f"{failure.delay:g}"
+        # Whole seconds: the header has no fractions, and not every client would read one.
+        headers["retry-after"] = str(math.ceil(failure.delay))
     status = failure.status if failure.status >= 400 else 502
     body = error_body(failure.message, status=status, type=failure.type, code=failure.code or None)
     return Answer(status, headers, body, failure)
@@ -141,8 +154,12 @@ class _Translated:
         taken = frozenset(str(i["call_id"]) for i in turn.items if i.get("call_id"))
         self._stream = turn.stream
         self._decoder = ChatDecoder(turn.seed, route.provider, taken)
-        self._encoder = ResponsesEncoder(model=turn.model or route.model, provider=route.provider,
-                                         bridge=translation.bridge, codex=translation.codex)
+        self._encoder = ResponsesEncoder(
+            model=turn.model or route.model,
+            provider=route.provider,
+            bridge=translation.bridge,
+            codex=translation.codex,
+        )
 
     @property
     def usage(self) -> Usage | None:
@@ -199,10 +216,13 @@ class Passthrough:
     def __init__(self, stream: bool) -> None:
         self._stream = stream
         self._tail = b""
-        self.failure: Failure | None = None
+
+    @property
+    def failure(self) -> Failure | None:
+        return None
 
     def feed(self, data: bytes) -> bytes:
-        self._tail = (self._tail + data)[-self._TAIL:]
+        self._tail = (self._tail + data)[-self._TAIL :]
         return data
 
     def close(self) -> bytes:
@@ -212,7 +232,7 @@ class Passthrough:
         return b""
 
     def whole(self, body: bytes) -> bytes | None:
-        self._tail = body[-self._TAIL:]
+        self._tail = body[-self._TAIL :]
         return None if self._stream and not _is_stream(body) else body
 
     @property

@@ -70,6 +70,7 @@ class Chain:
         *,
         policy: str | Path | None = None,
         options: Mapping[str, str] | None = None,
+        keys: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         tool: str = "mitmdump",
         listen_host: str | None = "127.0.0.1",
@@ -89,6 +90,8 @@ class Chain:
             self.policy_file.write_text(policy)
             chosen["policy"] = str(self.policy_file)
         self._command = chain_command(self.port, f"reverse:{upstream}", chosen, tool, listen_host)
+        for key in keys:
+            self._command += ["--set", f"client_keys={key}"]
         self._env = chain_env(env)
         self._log = self.folder / "output.txt"
         self._process: subprocess.Popen[bytes] | None = None

@@ -147,19 +147,29 @@ def test_remote_without_client_keys_does_not_start(tool: str) -> None:
 
 
 def test_client_keys() -> None:
+    """A request needs one of the keys, and the provider gets the client's other one, not that."""
+    good = [
+        {"authorization": "Bearer key-one"},
+        {"x-api-key": "key-two"},
+        {"authorization": "Bearer sk-own", "x-api-key": "key-two"},
+    ]
+    bad = [{}, {"authorization": "Bearer key-three"}, {"x-api-key": "key-three"}]
+    keys, options = ["key-one", "key-two"], {"upstream": "chat"}
     with Upstream([chat_text("hello")]) as upstream:
-        options = {"upstream": "chat", "client_keys": "key-one"}
-        with Chain(upstream.url, options=options) as chain:
-            for headers in ({}, {"authorization": "Bearer key-two"}, {"x-api-key": "key-two"}):
+        with Chain(upstream.url, options=options, keys=keys) as chain:
+            for headers in bad:
                 refused = chain.post("/v1/responses", json=TURN, headers=headers)
                 assert refused.status_code == 401
-                assert "key-two" not in refused.text
+                assert "key-" not in refused.text
+                assert chain.get("/v1/models", headers=headers).status_code == 401
             assert not upstream.seen
-            for headers in ({"authorization": "Bearer key-one"}, {"x-api-key": "key-one"}):
+            for headers in good:
                 answer = chain.post("/v1/responses", json=TURN, headers=headers)
                 assert answer.status_code == 200
-    for post in upstream.posts():
-        assert "key-one" not in str(post.headers), "the key of the chain went to the provider"
+    sent = [str(post.headers) for post in upstream.posts()]
+    assert len(sent) == len(good)
+    assert not [headers for headers in sent if "key-" in headers]
+    assert "Bearer sk-own" in sent[2]
 
 
 def test_body_limit() -> None:

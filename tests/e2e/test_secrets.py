@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from tests.e2e.answers import SSE, USAGE, chat_chunk, error, sse
 from tests.e2e.chain import Chain
@@ -15,11 +15,14 @@ from tests.e2e.upstreams import Answer, Seen, Upstream
 CLIENT_KEY = "sk-planted-client-7fQ2+xY/93kd"
 POLICY_KEY = "sk-planted-policy-Zp41+mN/08vv"
 OTHER_KEY = "planted-gateway-token-55e1/a+b"
+LITERAL_KEY = "planted-literal-token-9Ka2"
+QUERY_KEY = "planted-query-key-81bc/d+e="
+KEYS = (CLIENT_KEY, POLICY_KEY, OTHER_KEY, LITERAL_KEY, QUERY_KEY)
 
 
 def echo(seen: Seen) -> Answer:
     """A provider that says the keys it was given back: in headers, in the text, in an error."""
-    said = " ".join(str(value) for value in seen.headers.values())
+    said = " ".join([*(str(value) for value in seen.headers.values()), seen.path])
     if "fail" in seen.json()["model"]:
         return error(401, f"Incorrect API key provided: {said}", headers={"x-echo": said})
     words = chat_chunk({"role": "assistant", "content": f"You sent {said}"})
@@ -34,7 +37,7 @@ def leaks(folder: Path) -> list[str]:
         if not path.is_file() or path.name == "policy.yaml":
             continue
         data = path.read_bytes()
-        for key in (CLIENT_KEY, POLICY_KEY, OTHER_KEY):
+        for key in KEYS:
             forms = {key, quote(key), quote(key, safe=""), json.dumps(key).replace("/", "\\/")}
             forms |= {base64.b64encode(key.encode()).decode().rstrip("=")}
             if any(form.encode() in data for form in forms):
@@ -50,14 +53,15 @@ providers:
     base_url: "{upstream.url}/v1"
     protocol: chat
     key: "${{PLANTED_KEY}}"
-    headers: {{ x-gateway-token: "${{PLANTED_TOKEN}}" }}
+    headers: {{ x-gateway: "${{PLANTED_TOKEN}}", x-other-token: {LITERAL_KEY} }}
+    query: {{ code: "${{PLANTED_QUERY}}" }}
 models:
   good: {{ provider: echo }}
   fail: {{ provider: echo }}
   own: {{ provider: reverse }}
   own-fail: {{ provider: reverse }}
 """
-        env = {"PLANTED_KEY": POLICY_KEY, "PLANTED_TOKEN": OTHER_KEY}
+        env = {"PLANTED_KEY": POLICY_KEY, "PLANTED_TOKEN": OTHER_KEY, "PLANTED_QUERY": QUERY_KEY}
         with Chain(upstream.url, policy=policy, env=env, options={"upstream": "chat"}) as chain:
             for model in ("good", "fail", "own", "own-fail"):
                 run_codex(chain.url, "hello", tmp_path / model, model=model, key=CLIENT_KEY)
@@ -70,8 +74,9 @@ models:
             files = list(chain.record_dir.rglob("*.flow"))
             assert files and all(file.stat().st_size for file in files), "nothing was recorded"
             assert leaks(chain.folder) == []
-    given = [str(post.headers) for post in upstream.posts()]
-    assert POLICY_KEY in given[0] and OTHER_KEY in given[0], "the provider must get its keys"
+    given = [f"{post.headers} {unquote(post.path)}" for post in upstream.posts()]
+    for key in set(KEYS) - {CLIENT_KEY}:
+        assert key in given[0], "the provider must get its keys"
     assert CLIENT_KEY not in given[0] and CLIENT_KEY in given[2]
 
 

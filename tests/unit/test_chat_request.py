@@ -40,12 +40,21 @@ def output(call_id: str, value: Any = "ok", kind: str = "function_call_output") 
 
 
 def test_leading_instructions_share_one_system_message_and_later_ones_stay_in_place() -> None:
-    items = [message("developer", "base"), message("developer", "skills"), message("user", "hi"),
-             message("assistant", "yes"), message("developer", "changed"), message("user", "go")]
+    items = [
+        message("developer", "base"),
+        message("developer", "skills"),
+        message("user", "hi"),
+        message("assistant", "yes"),
+        message("developer", "changed"),
+        message("user", "go"),
+    ]
     assert encode(items)["messages"] == [
-        {"role": "system", "content": "base\n\nskills"}, {"role": "user", "content": "hi"},
-        {"role": "assistant", "content": "yes"}, {"role": "system", "content": "changed"},
-        {"role": "user", "content": "go"}]
+        {"role": "system", "content": "base\n\nskills"},
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": "yes"},
+        {"role": "system", "content": "changed"},
+        {"role": "user", "content": "go"},
+    ]
 
 
 def test_an_older_codex_puts_its_instructions_in_a_field() -> None:
@@ -58,8 +67,15 @@ def test_a_plain_string_is_a_user_message() -> None:
 
 
 def test_parallel_calls_share_a_message_and_each_output_follows_it() -> None:
-    items = [message("user", "go"), message("assistant", "ok"), call("a"), call("b"),
-             output("a", "A"), output("b", "B"), message("assistant", "done")]
+    items = [
+        message("user", "go"),
+        message("assistant", "ok"),
+        call("a"),
+        call("b"),
+        output("a", "A"),
+        output("b", "B"),
+        message("assistant", "done"),
+    ]
     messages = encode(items)["messages"]
     assert [m["role"] for m in messages] == ["user", "assistant", "tool", "tool", "assistant"]
     assert [c["id"] for c in messages[1]["tool_calls"]] == ["a", "b"]
@@ -81,13 +97,25 @@ def test_call_ids_that_repeat_pair_up_in_order() -> None:
 
 
 def test_custom_and_namespaced_tools_become_functions_and_history_uses_the_same_names() -> None:
-    tools = [{"type": "custom", "name": "apply_patch", "description": "Patch.",
-              "format": {"type": "grammar", "syntax": "lark", "definition": "start: x"}},
-             {"type": "namespace", "name": "mcp__lab", "tools": [
-                 {"type": "function", "name": "echo", "parameters": {"type": "object"}}]}]
-    items = [{"type": "custom_tool_call", "call_id": "p", "name": "apply_patch", "input": "*** x"},
-             output("p", "done", "custom_tool_call_output"),
-             call("e", "echo", namespace="mcp__lab"), output("e")]
+    tools = [
+        {
+            "type": "custom",
+            "name": "apply_patch",
+            "description": "Patch.",
+            "format": {"type": "grammar", "syntax": "lark", "definition": "start: x"},
+        },
+        {
+            "type": "namespace",
+            "name": "mcp__lab",
+            "tools": [{"type": "function", "name": "echo", "parameters": {"type": "object"}}],
+        },
+    ]
+    items = [
+        {"type": "custom_tool_call", "call_id": "p", "name": "apply_patch", "input": "*** x"},
+        output("p", "done", "custom_tool_call_output"),
+        call("e", "echo", namespace="mcp__lab"),
+        output("e"),
+    ]
     body = encode(items, tools=tools, tool_choice="auto")
     functions = {t["function"]["name"]: t["function"] for t in body["tools"]}
     assert set(functions) == {"apply_patch", "mcp__lab__echo"}
@@ -99,11 +127,25 @@ def test_custom_and_namespaced_tools_become_functions_and_history_uses_the_same_
 
 
 def test_additional_tools_items_bring_tools_and_no_message() -> None:
-    items = [{"type": "additional_tools", "role": "developer", "tools": [
-        {"type": "namespace", "name": "functions", "tools": [
-            {"type": "function", "name": "exec_command", "parameters": {}}]},
-        {"type": "namespace", "name": "web", "tools": [{"type": "function", "name": "get"}]}]},
-        message("user", "hi")]
+    items = [
+        {
+            "type": "additional_tools",
+            "role": "developer",
+            "tools": [
+                {
+                    "type": "namespace",
+                    "name": "functions",
+                    "tools": [{"type": "function", "name": "exec_command", "parameters": {}}],
+                },
+                {
+                    "type": "namespace",
+                    "name": "web",
+                    "tools": [{"type": "function", "name": "get"}],
+                },
+            ],
+        },
+        message("user", "hi"),
+    ]
     body = encode(items)
     assert [t["function"]["name"] for t in body["tools"]] == ["exec_command", "web__get"]
     assert [m["role"] for m in body["messages"]] == ["user"]
@@ -118,10 +160,16 @@ def test_tool_names_fit_the_upstream_and_stay_apart() -> None:
 
 def test_images_go_along_or_leave_a_placeholder() -> None:
     image = {"type": "input_image", "image_url": "data:image/png;base64,AA", "detail": "high"}
-    user = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "see"}, image]}
+    user = {
+        "type": "message",
+        "role": "user",
+        "content": [{"type": "input_text", "text": "see"}, image],
+    }
     parts = encode([user])["messages"][0]["content"]
-    assert parts[1] == {"type": "image_url",
-                        "image_url": {"url": "data:image/png;base64,AA", "detail": "high"}}
+    assert parts[1] == {
+        "type": "image_url",
+        "image_url": {"url": "data:image/png;base64,AA", "detail": "high"},
+    }
     blind = translation([user], images=False)
     text = json.loads(blind.request())["messages"][0]["content"]
     assert isinstance(text, str) and "text only" in text
@@ -129,7 +177,10 @@ def test_images_go_along_or_leave_a_placeholder() -> None:
 
 
 def test_images_in_outputs_follow_the_tool_messages() -> None:
-    picture = [{"type": "input_text", "text": "shot"}, {"type": "input_image", "image_url": "data:x"}]
+    picture = [
+        {"type": "input_text", "text": "shot"},
+        {"type": "input_image", "image_url": "data:x"},
+    ]
     messages = encode([call("a"), call("b"), output("a", picture), output("b")])["messages"]
     assert [m["role"] for m in messages] == ["assistant", "tool", "tool", "user"]
     assert messages[1]["content"] == "shot"
@@ -138,19 +189,34 @@ def test_images_in_outputs_follow_the_tool_messages() -> None:
 
 def test_settings_are_mapped_or_named() -> None:
     turn = translation(
-        "hi", stream=True, reasoning={"effort": "high"}, temperature=0.5, max_output_tokens=9,
+        "hi",
+        stream=True,
+        reasoning={"effort": "high"},
+        temperature=0.5,
+        max_output_tokens=9,
         text={"format": {"type": "json_schema", "name": "n", "strict": True, "schema": {"a": 1}}},
-        service_tier="priority", tools=[{"type": "web_search"}], parallel_tool_calls=True,
-        client_metadata={"session": "private"}, prompt_cache_key="private", store=False, include=[])
+        service_tier="priority",
+        tools=[{"type": "web_search"}],
+        parallel_tool_calls=True,
+        client_metadata={"session": "private"},
+        prompt_cache_key="private",
+        store=False,
+        include=[],
+    )
     body = json.loads(turn.request())
     assert body["reasoning_effort"] == "high" and body["max_tokens"] == 9
-    assert body["response_format"]["json_schema"] == {"name": "n", "strict": True, "schema": {"a": 1}}
+    assert body["response_format"]["json_schema"] == {
+        "name": "n",
+        "strict": True,
+        "schema": {"a": 1},
+    }
     assert body["stream_options"] == {"include_usage": True}
     assert "tools" not in body and "parallel_tool_calls" not in body
     assert "private" not in json.dumps(body)
     assert sorted(turn.notes) == [
         "setting service_tier left out: no counterpart in Chat Completions",
-        "tool web_search left out: no counterpart in Chat Completions"]
+        "tool web_search left out: no counterpart in Chat Completions",
+    ]
 
 
 def test_an_unknown_item_is_named_and_breaks_nothing() -> None:
@@ -159,11 +225,19 @@ def test_an_unknown_item_is_named_and_breaks_nothing() -> None:
     assert turn.notes == ["item brand_new left out: no counterpart in Chat Completions"]
 
 
-@pytest.mark.parametrize(("body", "param"), [
-    (b"[]", None), (b"{", None), (b"{}", "input"), (b'{"input": 3}', "input"),
-    (b'{"input": [3]}', "input[0]"), (b'{"input": [], "tools": [3]}', "tools"),
-    (b'{"input": "x", "model": 3}', "model"), (b"\xff", None),
-])
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        (b"[]", None),
+        (b"{", None),
+        (b"{}", "input"),
+        (b'{"input": 3}', "input"),
+        (b'{"input": [3]}', "input[0]"),
+        (b'{"input": [], "tools": [3]}', "tools"),
+        (b'{"input": "x", "model": 3}', "model"),
+        (b"\xff", None),
+    ],
+)
 def test_a_bad_request_names_the_field(body: bytes, param: str | None) -> None:
     with pytest.raises(WireError) as e:
         turn = decode_request(body)
@@ -171,11 +245,19 @@ def test_a_bad_request_names_the_field(body: bytes, param: str | None) -> None:
     assert e.value.param == param and e.value.status == 400
 
 
-_item = st.sampled_from([
-    message("user", "u"), message("assistant", "a"), message("developer", "d"), call("1"),
-    output("1"), call("2"), output("2", [{"type": "input_image", "image_url": "data:x"}]),
-    {"type": "reasoning", "summary": [], "encrypted_content": None}, {"type": "mystery"},
-])
+_item = st.sampled_from(
+    [
+        message("user", "u"),
+        message("assistant", "a"),
+        message("developer", "d"),
+        call("1"),
+        output("1"),
+        call("2"),
+        output("2", [{"type": "input_image", "image_url": "data:x"}]),
+        {"type": "reasoning", "summary": [], "encrypted_content": None},
+        {"type": "mystery"},
+    ]
+)
 
 
 @settings(max_examples=200, deadline=None)
@@ -195,12 +277,17 @@ def test_every_history_keeps_the_order_providers_insist_on(items: list[dict[str,
 
 @settings(max_examples=100, deadline=None)
 @given(items=st.lists(_item, max_size=10), more=st.lists(_item, max_size=4))
-def test_a_longer_history_only_appends(items: list[dict[str, Any]], more: list[dict[str, Any]]) -> None:
+def test_a_longer_history_only_appends(
+    items: list[dict[str, Any]], more: list[dict[str, Any]]
+) -> None:
     """Provider caches hit on a common prefix: a turn that ended whole is never rewritten."""
     turn = [*items, message("user", "next")]
     answered = {i["call_id"] for i in turn if "output" in i}
-    missing = [output(i["call_id"]) for i in turn if i["type"] == "function_call"
-               and i["call_id"] not in answered]
+    missing = [
+        output(i["call_id"])
+        for i in turn
+        if i["type"] == "function_call" and i["call_id"] not in answered
+    ]
     short = [*turn[:-1], *missing, message("user", "next")]
     later = [i for i in more if "call_id" not in i]
     first = encode(short)["messages"]

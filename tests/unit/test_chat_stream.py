@@ -107,8 +107,10 @@ def sdk_response(stream: bytes) -> Any:
         return events.get_final_response() if done else last.response
 
 
-@pytest.mark.skipif(not fixtures.INDEX.exists(),
-                    reason="the recorded provider streams lie beside the checkout, not in it")
+@pytest.mark.skipif(
+    not fixtures.INDEX.exists(),
+    reason="the recorded provider streams lie beside the checkout, not in it",
+)
 def test_the_recordings_are_all_there() -> None:
     assert len(RECORDED) == fixtures.indexed("chat") > 0
 
@@ -147,16 +149,22 @@ def test_quirks_accumulate_in_the_sdk() -> None:
     for data, text, calls in QUIRKS.values():
         response = sdk_response(run(data, codex=False))
         assert response.output_text == text or any(
-            getattr(p, "refusal", "") == text for i in response.output for p in i.content or ())
-        assert [(i.name, i.arguments) for i in response.output
-                if i.type == "function_call"] == calls
+            getattr(p, "refusal", "") == text for i in response.output for p in i.content or ()
+        )
+        assert [
+            (i.name, i.arguments) for i in response.output if i.type == "function_call"
+        ] == calls
 
 
 def test_calls_come_back_as_the_item_codex_accepts() -> None:
-    data = (chunk(call("apply_patch", '{"input": "*** Begin Patch"}', index=0, id="a"))
-            + chunk(call("mcp__lab__echo", "{}", index=1, id="b"))
-            + chunk(call("tool_search", '{"query": "x"}', index=2, id="c"))
-            + chunk(call("unknown", "{}", index=3, id="d")) + chunk({}, "tool_calls") + DONE)
+    data = (
+        chunk(call("apply_patch", '{"input": "*** Begin Patch"}', index=0, id="a"))
+        + chunk(call("mcp__lab__echo", "{}", index=1, id="b"))
+        + chunk(call("tool_search", '{"query": "x"}', index=2, id="c"))
+        + chunk(call("unknown", "{}", index=3, id="d"))
+        + chunk({}, "tool_calls")
+        + DONE
+    )
     patch, echo, search, unknown = items_from_chat(data)
     assert patch["type"] == "custom_tool_call" and patch["input"] == "*** Begin Patch"
     assert (echo["namespace"], echo["name"]) == ("mcp__lab", "echo")
@@ -167,25 +175,36 @@ def test_calls_come_back_as_the_item_codex_accepts() -> None:
 
 def test_a_patch_cut_off_by_the_token_limit_is_not_completed() -> None:
     cut = '{"input": "*** Begin Patch\\n*** Update File: a'
-    items = items_from_chat(chunk(call("apply_patch", cut, index=0, id="a")) + chunk({}, "length") + DONE)
+    items = items_from_chat(
+        chunk(call("apply_patch", cut, index=0, id="a")) + chunk({}, "length") + DONE
+    )
     assert items[0]["input"] == cut
 
 
 def test_a_call_id_of_an_earlier_turn_is_made_unique() -> None:
-    history = [{"type": "function_call", "call_id": "0", "name": "run", "arguments": "{}"},
-               {"type": "function_call_output", "call_id": "0", "output": "ok"}]
+    history = [
+        {"type": "function_call", "call_id": "0", "name": "run", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "0", "output": "ok"},
+    ]
     t = translation(items=history).translator()
     stream = t.feed(chunk(call("run", "{}", index=0, id="0")) + DONE)
     assert done_items(stream)[0]["call_id"] not in ("0", "")
 
 
-@pytest.mark.parametrize("delta", [
-    {"reasoning_content": "hm"}, {"reasoning": "hm"},
-    {"reasoning": "hm", "reasoning_details": [{"type": "reasoning.text", "text": "hm", "index": 0}]},
-    {"reasoning_details": [{"type": "reasoning.text", "text": "hm"}]},
-    {"content": [{"type": "thinking", "thinking": "hm"}]},
-    {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]},
-])
+@pytest.mark.parametrize(
+    "delta",
+    [
+        {"reasoning_content": "hm"},
+        {"reasoning": "hm"},
+        {
+            "reasoning": "hm",
+            "reasoning_details": [{"type": "reasoning.text", "text": "hm", "index": 0}],
+        },
+        {"reasoning_details": [{"type": "reasoning.text", "text": "hm"}]},
+        {"content": [{"type": "thinking", "thinking": "hm"}]},
+        {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]},
+    ],
+)
 def test_reasoning_is_shown_and_given_back_under_its_own_name(delta: dict[str, Any]) -> None:
     data = chunk(delta) + chunk({"content": "hello"}, "stop") + DONE
     items = items_from_chat(data)
@@ -196,7 +215,10 @@ def test_reasoning_is_shown_and_given_back_under_its_own_name(delta: dict[str, A
     back = json.loads(translation(items=[*items, user]).request())["messages"][0]
     assert back["role"] == "assistant"
     if isinstance(delta.get("content"), list):
-        assert back["content"][0] == {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
+        assert back["content"][0] == {
+            "type": "thinking",
+            "thinking": [{"type": "text", "text": "hm"}],
+        }
     else:
         assert {k: v for k, v in back.items() if k.startswith("reasoning")} == delta
 
@@ -209,22 +231,29 @@ def test_reasoning_of_another_provider_is_left_out() -> None:
 
 
 def test_pieces_of_reasoning_details_join_and_keep_the_signature() -> None:
-    pieces = [{"type": "reasoning.text", "text": "a", "index": 0, "signature": ""},
-              {"type": "reasoning.text", "text": "b", "index": 0},
-              {"type": "reasoning.text", "signature": "SIG", "index": 0},
-              {"type": "reasoning.encrypted", "data": "X", "id": "e1"}]
+    pieces = [
+        {"type": "reasoning.text", "text": "a", "index": 0, "signature": ""},
+        {"type": "reasoning.text", "text": "b", "index": 0},
+        {"type": "reasoning.text", "signature": "SIG", "index": 0},
+        {"type": "reasoning.encrypted", "data": "X", "id": "e1"},
+    ]
     data = b"".join(chunk({"reasoning_details": [p]}) for p in pieces)
     items = items_from_chat(data + chunk({"content": "hello"}, "stop") + DONE)
     back = json.loads(translation(items=items).request())
     assert back["messages"][0]["reasoning_details"] == [
         {"type": "reasoning.text", "text": "ab", "index": 0, "signature": "SIG"},
-        {"type": "reasoning.encrypted", "data": "X", "id": "e1"}]
+        {"type": "reasoning.encrypted", "data": "X", "id": "e1"},
+    ]
 
 
 def test_state_that_comes_after_the_text_goes_back_into_the_same_message() -> None:
     late = {"type": "reasoning.encrypted", "data": "X"}
-    data = (chunk({"content": "hello"}) + chunk(call("run", "{}", index=0, id="a"))
-            + chunk({"reasoning_details": [late]}, "tool_calls") + DONE)
+    data = (
+        chunk({"content": "hello"})
+        + chunk(call("run", "{}", index=0, id="a"))
+        + chunk({"reasoning_details": [late]}, "tool_calls")
+        + DONE
+    )
     output = {"type": "function_call_output", "call_id": "a", "output": "ok"}
     messages = json.loads(translation(items=[*items_from_chat(data), output]).request())["messages"]
     assert [m["role"] for m in messages] == ["assistant", "tool"]
@@ -236,8 +265,12 @@ def test_usage_is_integers_with_cached_and_reasoning_tokens() -> None:
     usage = {**USAGE, "prompt_tokens": 10.0}
     stream = run(chunk({"content": "x"}, "stop", usage=usage) + DONE)
     assert last(stream)["response"]["usage"] == {
-        "input_tokens": 10, "input_tokens_details": {"cached_tokens": 6}, "output_tokens": 4,
-        "output_tokens_details": {"reasoning_tokens": 3}, "total_tokens": 14}
+        "input_tokens": 10,
+        "input_tokens_details": {"cached_tokens": 6},
+        "output_tokens": 4,
+        "output_tokens_details": {"reasoning_tokens": 3},
+        "total_tokens": 14,
+    }
     assert b"10.0" not in stream
 
 
@@ -248,10 +281,15 @@ def test_comments_become_data_events() -> None:
     assert kinds.count("response.in_progress") == 4
 
 
-@pytest.mark.parametrize(("codex", "reason", "kind"), [
-    (True, "length", "response.completed"), (False, "length", "response.incomplete"),
-    (True, "content_filter", "response.failed"), (False, "content_filter", "response.incomplete"),
-])
+@pytest.mark.parametrize(
+    ("codex", "reason", "kind"),
+    [
+        (True, "length", "response.completed"),
+        (False, "length", "response.incomplete"),
+        (True, "content_filter", "response.failed"),
+        (False, "content_filter", "response.incomplete"),
+    ],
+)
 def test_how_an_answer_ends(codex: bool, reason: str, kind: str) -> None:
     assert last(run(chunk({"content": "x"}, reason) + DONE, codex=codex))["type"] == kind
 
@@ -262,12 +300,19 @@ def test_a_stream_that_breaks_off_is_retried_and_an_error_event_keeps_its_words(
     error = {"error": {"message": "no such voice", "type": "invalid_request_error", "code": 400}}
     said = last(run(chunk({"content": "x"}) + b"data: " + json.dumps(error).encode() + b"\n\n"))
     assert said["response"]["error"] == {
-        "code": "invalid_prompt", "message": "up: no such voice (HTTP 400)"}
+        "code": "invalid_prompt",
+        "message": "up: no such voice (HTTP 400)",
+    }
 
 
 def test_an_answer_that_is_no_stream_becomes_one_and_the_other_way_round() -> None:
-    whole = {"id": "c9", "choices": [{"message": {"role": "assistant", "content": "hello"},
-                                      "finish_reason": "stop"}], "usage": USAGE}
+    whole = {
+        "id": "c9",
+        "choices": [
+            {"message": {"role": "assistant", "content": "hello"}, "finish_reason": "stop"}
+        ],
+        "usage": USAGE,
+    }
     streamed = translation().translator().whole(json.dumps(whole).encode())
     assert streamed and done_items(streamed)[0]["content"][0]["text"] == "hello"
     plain = translation(stream=False).translator().whole(QUIRKS["plain"][0])

@@ -29,22 +29,49 @@ def test_a_good_policy() -> None:
     assert parse_policy("").empty and parse_policy("# nothing\n").empty
 
 
-@pytest.mark.parametrize(("old", "new", "said"), [
-    ("protocol: chat, key: any", "protocol: chatt", "p:3: providers.local.protocol: invalid enum value 'chatt'; valid: chat, responses"),
-    ("images", "imges", "p:5: models.kimi-k2.imges: unknown field; did you mean images?"),
-    ("200000", "lots", "p:5: models.kimi-k2.context_window: expected `int`, got `str`"),
-    ("200000", "0", "p:5: models.kimi-k2.context_window: must be a number of tokens above 0"),
-    ("default: kimi-k2", "default: kimi-k3", "p:7: default: no model kimi-k3; did you mean kimi-k2?"),
-    ("provider: local", "provider: locl", "p:6: models.llama.provider: no provider locl; did you mean local?"),
-    ("default", "defualt", "p:7: defualt: unknown field; did you mean default?"),
-    ("http://127.0.0.1:11434", "ftp://x", "p:3: providers.local.base_url: must be an http:// or https:// address"),
-    ("http://127.0.0.1:11434", "http://u:pw@x", "p:3: providers.local.base_url: must not hold a password; use key or headers"),
-    ("  local:", "  demo:", "p:3: providers.demo: is built in and cannot be defined; rename it"),
-    ("models:", "models: [", "p:6: not valid YAML: expected ',' or ']', but got '<scalar>'"),
-    ("  llama: ", "  kimi-k2: ", "p:6: models.kimi-k2: stands here twice"),
-    ("default: kimi-k2", "default: [a]", "p:7: default: must be a model's name, is a list"),
-    ("default: kimi-k2", "- a", "p:7: not valid YAML: expected <block end>, but found '-'"),
-])
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "protocol: chat, key: any",
+            "protocol: chatt",
+            "p:3: providers.local.protocol: invalid enum value 'chatt'; valid: chat, responses",
+        ),
+        ("images", "imges", "p:5: models.kimi-k2.imges: unknown field; did you mean images?"),
+        ("200000", "lots", "p:5: models.kimi-k2.context_window: expected `int`, got `str`"),
+        ("200000", "0", "p:5: models.kimi-k2.context_window: must be a number of tokens above 0"),
+        (
+            "default: kimi-k2",
+            "default: kimi-k3",
+            "p:7: default: no model kimi-k3; did you mean kimi-k2?",
+        ),
+        (
+            "provider: local",
+            "provider: locl",
+            "p:6: models.llama.provider: no provider locl; did you mean local?",
+        ),
+        ("default", "defualt", "p:7: defualt: unknown field; did you mean default?"),
+        (
+            "http://127.0.0.1:11434",
+            "ftp://x",
+            "p:3: providers.local.base_url: must be an http:// or https:// address",
+        ),
+        (
+            "http://127.0.0.1:11434",
+            "http://u:pw@x",
+            "p:3: providers.local.base_url: must not hold a password; use key or headers",
+        ),
+        (
+            "  local:",
+            "  demo:",
+            "p:3: providers.demo: is built in and cannot be defined; rename it",
+        ),
+        ("models:", "models: [", "p:6: not valid YAML: expected ',' or ']', but got '<scalar>'"),
+        ("  llama: ", "  kimi-k2: ", "p:6: models.kimi-k2: stands here twice"),
+        ("default: kimi-k2", "default: [a]", "p:7: default: must be a model's name, is a list"),
+        ("default: kimi-k2", "- a", "p:7: not valid YAML: expected <block end>, but found '-'"),
+    ],
+)
 def test_an_error_names_file_line_field_and_the_nearest_name(old: str, new: str, said: str) -> None:
     assert old in GOOD
     with pytest.raises(PolicyError) as e:
@@ -52,8 +79,20 @@ def test_an_error_names_file_line_field_and_the_nearest_name(old: str, new: str,
     assert str(e.value) == said
 
 
-@pytest.mark.parametrize("text", ["[]", "x", "providers: 3", "providers: {a: 3}", "models: {a: {}}",
-                                  "a: &a [*a]", "? [1]\n: 2", "\x00", "default: !!python/object:x y"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "x",
+        "providers: 3",
+        "providers: {a: 3}",
+        "models: {a: {}}",
+        "a: &a [*a]",
+        "? [1]\n: 2",
+        "\x00",
+        "default: !!python/object:x y",
+    ],
+)
 def test_nonsense_gets_one_line(text: str) -> None:
     with pytest.raises(PolicyError) as e:
         parse_policy(text, "p")

@@ -50,13 +50,20 @@ def test_no_route_names_the_nearest_model() -> None:
 def test_the_address_of_an_endpoint() -> None:
     azure = Provider("https://x.example/openai/?a=1", query={"api-version": "2026 1"})
     assert address(azure, "/chat/completions") == (
-        "https", "x.example", 443, "/openai/chat/completions?a=1&api-version=2026+1")
+        "https",
+        "x.example",
+        443,
+        "/openai/chat/completions?a=1&api-version=2026+1",
+    )
     assert address(Provider("http://[::1]:99/v1/"), "/x") == ("http", "::1", 99, "/v1/x")
 
 
 def test_key_styles() -> None:
-    for auth, name, value in (("bearer", "authorization", "Bearer k"), ("api-key", "api-key", "k"),
-                              ("x-api-key", "x-api-key", "k")):
+    for auth, name, value in (
+        ("bearer", "authorization", "Bearer k"),
+        ("api-key", "api-key", "k"),
+        ("x-api-key", "x-api-key", "k"),
+    ):
         assert headers(Provider("http://x", key="${K}", auth=auth), {"K": "k"}) == {name: value}
     assert headers(Provider("http://x", key="k", auth="none", headers={"X-A": "b"})) == {"x-a": "b"}
     with pytest.raises(MissingVariable):

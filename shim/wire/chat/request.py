@@ -17,19 +17,52 @@ from ...turn import Item, Turn
 from ..reasoning import unpack
 
 _CALLS = frozenset({"function_call", "custom_tool_call", "tool_search_call", "local_shell_call"})
-_OUTPUTS = frozenset({"function_call_output", "custom_tool_call_output", "tool_search_output",
-                      "local_shell_call_output"})
+_OUTPUTS = frozenset(
+    {
+        "function_call_output",
+        "custom_tool_call_output",
+        "tool_search_output",
+        "local_shell_call_output",
+    }
+)
 #: Items that only bring tools or settings; they are read elsewhere.
 _SILENT = frozenset({"additional_tools", "configuration_update"})
 _TEXT_PARTS = frozenset({"input_text", "output_text", "text", "summary_text", "reasoning_text"})
 #: Settings with the same name and meaning on both sides.
-_SAME = ("temperature", "top_p", "parallel_tool_calls", "seed", "stop", "presence_penalty",
-         "frequency_penalty")
+_SAME = (
+    "temperature",
+    "top_p",
+    "parallel_tool_calls",
+    "seed",
+    "stop",
+    "presence_penalty",
+    "frequency_penalty",
+)
 #: Settings that say how the Responses API keeps or shows things: nothing to send.
-_MEANINGLESS = frozenset({"model", "input", "instructions", "tools", "stream", "store", "include",
-                          "client_metadata", "prompt_cache_key", "tool_choice", "reasoning", "text",
-                          "max_output_tokens", "metadata", "user", "stream_options", "truncation",
-                          "safety_identifier", "background", "previous_response_id"})
+_MEANINGLESS = frozenset(
+    {
+        "model",
+        "input",
+        "instructions",
+        "tools",
+        "stream",
+        "store",
+        "include",
+        "client_metadata",
+        "prompt_cache_key",
+        "tool_choice",
+        "reasoning",
+        "text",
+        "max_output_tokens",
+        "metadata",
+        "user",
+        "stream_options",
+        "truncation",
+        "safety_identifier",
+        "background",
+        "previous_response_id",
+    }
+)
 
 
 def encode_request(
@@ -49,8 +82,10 @@ def encode_request(
         body["tools"] = tools
         if (choice := _choice(turn.setting("tool_choice"), bridge)) is not None:
             body["tool_choice"] = choice
-    notes += [f"tool {kind} left out: no counterpart in Chat Completions"
-              for kind in dict.fromkeys(bridge.left_out)]
+    notes += [
+        f"tool {kind} left out: no counterpart in Chat Completions"
+        for kind in dict.fromkeys(bridge.left_out)
+    ]
     _settings(turn, body, notes)
     return msgspec.json.encode(body)
 
@@ -170,11 +205,13 @@ class _Messages:
             value = item.get("arguments") or item.get("action") or {}
             arguments = value if isinstance(value, str) else msgspec.json.encode(value).decode()
         name = {"tool_search_call": "tool_search", "local_shell_call": "local_shell"}.get(kind)
-        self._calls.append({
-            "id": str(item.get("call_id") or item.get("id") or f"call_{len(self.done)}"),
-            "type": "function",
-            "function": {"name": name or self._bridge.flat_name(item), "arguments": arguments},
-        })
+        self._calls.append(
+            {
+                "id": str(item.get("call_id") or item.get("id") or f"call_{len(self.done)}"),
+                "type": "function",
+                "function": {"name": name or self._bridge.flat_name(item), "arguments": arguments},
+            }
+        )
 
     def _output(self, item: Item) -> None:
         if id(item) in self._answered:

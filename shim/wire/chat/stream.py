@@ -13,16 +13,35 @@ from typing import Any
 import msgspec
 
 from ...turn import (
-    Annotation, CallDelta, CallStart, Event, Failure, Finish, KeepAlive, Reasoning,
-    ReasoningState, Refusal, Started, Text, Usage,
+    Annotation,
+    CallDelta,
+    CallStart,
+    Event,
+    Failure,
+    Finish,
+    KeepAlive,
+    Reasoning,
+    ReasoningState,
+    Refusal,
+    Started,
+    Text,
+    Usage,
 )
 from ..errors import event_failure
 from ..sse import SSEDecoder
 
 _decode = msgspec.json.Decoder().decode
-_FINISH = {"stop": "stop", "length": "length", "max_tokens": "length", "tool_calls": "tool_calls",
-           "function_call": "tool_calls", "content_filter": "content_filter", "eos": "stop",
-           "end_turn": "stop", "tool_use": "tool_calls"}
+_FINISH = {
+    "stop": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+    "eos": "stop",
+    "end_turn": "stop",
+    "tool_use": "tool_calls",
+}
 
 
 class ChatDecoder:
@@ -119,8 +138,12 @@ class ChatDecoder:
         if not self._started:
             self._started = True
             wire_id, created = chunk.get("id"), chunk.get("created")
-            out.append(Started(wire_id if isinstance(wire_id, str) and wire_id else self._seed,
-                               int(created) if isinstance(created, int | float) else 0))
+            out.append(
+                Started(
+                    wire_id if isinstance(wire_id, str) and wire_id else self._seed,
+                    int(created) if isinstance(created, int | float) else 0,
+                )
+            )
 
     def _delta(self, delta: dict[str, Any], out: list[Event]) -> None:
         if thought := self._thought.take(delta):
@@ -128,8 +151,11 @@ class ChatDecoder:
             out.append(Reasoning(thought))
         content = delta.get("content")
         if isinstance(content, list):
-            content = "".join(p.get("text") or "" for p in content
-                              if isinstance(p, dict) and p.get("type") in ("text", "output_text"))
+            content = "".join(
+                p.get("text") or ""
+                for p in content
+                if isinstance(p, dict) and p.get("type") in ("text", "output_text")
+            )
         if isinstance(content, str) and content:
             self._speak(out)
             out.append(Text(content))
@@ -236,8 +262,10 @@ class _Thoughts:
     def _detail(self, detail: dict[str, Any]) -> str:
         last = self._details[-1] if self._details else {}
         grows = [k for k in ("text", "summary") if isinstance(detail.get(k), str)]
-        same = last and all(last.get(k) == detail.get(k) for k in ("type", "index")) and (
-            not detail.get("id") or last.get("id") == detail.get("id")
+        same = (
+            last
+            and all(last.get(k) == detail.get(k) for k in ("type", "index"))
+            and (not detail.get("id") or last.get("id") == detail.get("id"))
         )
         if same and "data" not in detail and "data" not in last:
             for key, value in detail.items():
@@ -276,8 +304,11 @@ def read_usage(usage: dict[str, Any]) -> Usage:
     """Token counts as integers, from the places where providers put them."""
     prompt = usage.get("prompt_tokens_details") or {}
     completion = usage.get("completion_tokens_details") or {}
-    cached = _int(prompt.get("cached_tokens")) or _int(usage.get("prompt_cache_hit_tokens")) or (
-        _int(usage.get("cached_tokens")))
+    cached = (
+        _int(prompt.get("cached_tokens"))
+        or _int(usage.get("prompt_cache_hit_tokens"))
+        or (_int(usage.get("cached_tokens")))
+    )
     return Usage(
         input=_int(usage.get("prompt_tokens")),
         cached=cached,

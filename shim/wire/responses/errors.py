@@ -23,8 +23,14 @@ RETRY_AFTER = "rate_limit_exceeded"
 #: Codex says that the context is full, and makes room when it is compacting.
 CONTEXT = "context_length_exceeded"
 
-_TYPES = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error",
-          404: "not_found_error", 413: "invalid_request_error", 429: "rate_limit_error"}
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "invalid_request_error",
+    429: "rate_limit_error",
+}
 
 
 def failed_error(failure: Failure) -> dict[str, Any]:
@@ -43,10 +49,19 @@ def failed_error(failure: Failure) -> dict[str, Any]:
 
 def failed_stream(failure: Failure, seed: str) -> bytes:
     """A whole stream that tells Codex of ``failure``."""
-    response = {"id": f"resp_{seed}", "object": "response", "status": "failed", "output": [],
-                "error": failed_error(failure)}
-    return sse("response.failed", msgspec.json.encode(
-        {"type": "response.failed", "sequence_number": 0, "response": response}))
+    response = {
+        "id": f"resp_{seed}",
+        "object": "response",
+        "status": "failed",
+        "output": [],
+        "error": failed_error(failure),
+    }
+    return sse(
+        "response.failed",
+        msgspec.json.encode(
+            {"type": "response.failed", "sequence_number": 0, "response": response}
+        ),
+    )
 
 
 def error_object(failure: Failure) -> dict[str, Any]:
@@ -54,9 +69,11 @@ def error_object(failure: Failure) -> dict[str, Any]:
     return {"code": failure.code or RETRY, "message": failure.message}
 
 
-def error_body(message: str, *, status: int, type: str = "", code: str | None = None,
-               param: str | None = None) -> bytes:
+def error_body(
+    message: str, *, status: int, type: str = "", code: str | None = None, param: str | None = None
+) -> bytes:
     """An error answer in OpenAI's shape, which the SDKs turn into their exceptions."""
     kind = type or _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
     return msgspec.json.encode(
-        {"error": {"message": message, "type": kind, "param": param, "code": code}})
+        {"error": {"message": message, "type": kind, "param": param, "code": code}}
+    )

@@ -16,8 +16,20 @@ import msgspec
 
 from ...tools.bridge import Bridge
 from ...turn import (
-    Annotation, CallDelta, CallStart, Event, Failure, Finish, Item, KeepAlive, Reasoning,
-    ReasoningState, Refusal, Started, Text, Usage,
+    Annotation,
+    CallDelta,
+    CallStart,
+    Event,
+    Failure,
+    Finish,
+    Item,
+    KeepAlive,
+    Reasoning,
+    ReasoningState,
+    Refusal,
+    Started,
+    Text,
+    Usage,
 )
 from ..reasoning import pack
 from ..sse import encode as sse
@@ -69,10 +81,23 @@ class ResponsesEncoder:
 
     def _snapshot(self, status: str, **more: Any) -> dict[str, Any]:
         return {
-            "id": self._id, "object": "response", "created_at": self._created, "status": status,
-            "model": self._model, "output": [], "error": None, "incomplete_details": None,
-            "instructions": None, "metadata": {}, "parallel_tool_calls": True, "temperature": None,
-            "tool_choice": "auto", "tools": [], "top_p": None, "usage": None, **more,
+            "id": self._id,
+            "object": "response",
+            "created_at": self._created,
+            "status": status,
+            "model": self._model,
+            "output": [],
+            "error": None,
+            "incomplete_details": None,
+            "instructions": None,
+            "metadata": {},
+            "parallel_tool_calls": True,
+            "temperature": None,
+            "tool_choice": "auto",
+            "tools": [],
+            "top_p": None,
+            "usage": None,
+            **more,
         }
 
     def _started(self, event: Started, out: list[bytes]) -> None:
@@ -98,8 +123,11 @@ class ResponsesEncoder:
             index = self._slot()
             self._open = _Speech(kind, index, self._item_id(_PREFIX[kind], index))
             item: Item = {"type": kind, "id": self._open.id}
-            item |= {"status": "in_progress", "role": "assistant", "content": []} if (
-                kind == "message") else {"summary": []}
+            item |= (
+                {"status": "in_progress", "role": "assistant", "content": []}
+                if (kind == "message")
+                else {"summary": []}
+            )
             self._send(out, "response.output_item.added", output_index=index, item=item)
         speech = self._open
         if speech.part != part:
@@ -112,9 +140,15 @@ class ResponsesEncoder:
     def _text(self, event: Text, out: list[bytes]) -> None:
         speech = self._speak("message", "output_text", out)
         speech.pieces.append(event.text)
-        self._send(out, "response.output_text.delta", item_id=speech.id,
-                   output_index=speech.index, content_index=len(speech.parts), delta=event.text,
-                   logprobs=[])
+        self._send(
+            out,
+            "response.output_text.delta",
+            item_id=speech.id,
+            output_index=speech.index,
+            content_index=len(speech.parts),
+            delta=event.text,
+            logprobs=[],
+        )
 
     def _refusal(self, event: Refusal, out: list[bytes]) -> None:
         if self._codex:
@@ -123,8 +157,14 @@ class ResponsesEncoder:
             return
         speech = self._speak("message", "refusal", out)
         speech.pieces.append(event.text)
-        self._send(out, "response.refusal.delta", item_id=speech.id, output_index=speech.index,
-                   content_index=len(speech.parts), delta=event.text)
+        self._send(
+            out,
+            "response.refusal.delta",
+            item_id=speech.id,
+            output_index=speech.index,
+            content_index=len(speech.parts),
+            delta=event.text,
+        )
 
     def _annotation(self, event: Annotation, out: list[bytes]) -> None:
         speech = self._speak("message", "output_text", out)
@@ -133,15 +173,27 @@ class ResponsesEncoder:
         if isinstance(inner, dict):
             data |= inner
         speech.annotations.append(data)
-        self._send(out, "response.output_text.annotation.added", item_id=speech.id,
-                   output_index=speech.index, content_index=len(speech.parts),
-                   annotation_index=len(speech.annotations) - 1, annotation=data)
+        self._send(
+            out,
+            "response.output_text.annotation.added",
+            item_id=speech.id,
+            output_index=speech.index,
+            content_index=len(speech.parts),
+            annotation_index=len(speech.annotations) - 1,
+            annotation=data,
+        )
 
     def _reason(self, event: Reasoning, out: list[bytes]) -> None:
         speech = self._speak("reasoning", "summary_text", out)
         speech.pieces.append(event.text)
-        self._send(out, "response.reasoning_summary_text.delta", item_id=speech.id,
-                   output_index=speech.index, summary_index=len(speech.parts), delta=event.text)
+        self._send(
+            out,
+            "response.reasoning_summary_text.delta",
+            item_id=speech.id,
+            output_index=speech.index,
+            summary_index=len(speech.parts),
+            delta=event.text,
+        )
 
     def _keep_state(self, event: ReasoningState, out: list[bytes]) -> None:
         if self._open is None or self._open.kind != "reasoning":
@@ -152,11 +204,21 @@ class ResponsesEncoder:
     def _part_event(self, speech: _Speech, what: str, out: list[bytes]) -> None:
         where: dict[str, Any] = {"item_id": speech.id, "output_index": speech.index}
         if speech.kind == "reasoning":
-            self._send(out, f"response.reasoning_summary_part.{what}", **where,
-                       summary_index=len(speech.parts), part=speech.content())
+            self._send(
+                out,
+                f"response.reasoning_summary_part.{what}",
+                **where,
+                summary_index=len(speech.parts),
+                part=speech.content(),
+            )
         else:
-            self._send(out, f"response.content_part.{what}", **where,
-                       content_index=len(speech.parts), part=speech.content())
+            self._send(
+                out,
+                f"response.content_part.{what}",
+                **where,
+                content_index=len(speech.parts),
+                part=speech.content(),
+            )
 
     def _close_part(self, speech: _Speech, out: list[bytes]) -> None:
         if not speech.part:
@@ -164,14 +226,26 @@ class ResponsesEncoder:
         text = "".join(speech.pieces)
         where: dict[str, Any] = {"item_id": speech.id, "output_index": speech.index}
         if speech.kind == "reasoning":
-            self._send(out, "response.reasoning_summary_text.done", **where,
-                       summary_index=len(speech.parts), text=text)
+            self._send(
+                out,
+                "response.reasoning_summary_text.done",
+                **where,
+                summary_index=len(speech.parts),
+                text=text,
+            )
         elif speech.part == "refusal":
-            self._send(out, "response.refusal.done", **where, content_index=len(speech.parts),
-                       refusal=text)
+            self._send(
+                out, "response.refusal.done", **where, content_index=len(speech.parts), refusal=text
+            )
         else:
-            self._send(out, "response.output_text.done", **where,
-                       content_index=len(speech.parts), text=text, logprobs=[])
+            self._send(
+                out,
+                "response.output_text.done",
+                **where,
+                content_index=len(speech.parts),
+                text=text,
+                logprobs=[],
+            )
         self._part_event(speech, "done", out)
         speech.parts.append(speech.content())
 
@@ -200,22 +274,36 @@ class ResponsesEncoder:
         self._calls[event.key] = call
         if "arguments" in item and isinstance(item["arguments"], str):
             item["arguments"] = ""
-        self._send(out, "response.output_item.added", output_index=index,
-                   item={"id": call.id, "status": "in_progress", **item})
+        self._send(
+            out,
+            "response.output_item.added",
+            output_index=index,
+            item={"id": call.id, "status": "in_progress", **item},
+        )
 
     def _call_delta(self, event: CallDelta, out: list[bytes]) -> None:
         call = self._calls[event.key]
         call.pieces.append(event.arguments)
         if call.item["type"] == "function_call":
-            self._send(out, "response.function_call_arguments.delta", item_id=call.id,
-                       output_index=call.index, delta=event.arguments)
+            self._send(
+                out,
+                "response.function_call_arguments.delta",
+                item_id=call.id,
+                output_index=call.index,
+                delta=event.arguments,
+            )
 
     def _call_done(self, call: _Call, out: list[bytes]) -> None:
         item = self._bridge.call_item(call.start.name, call.start.id, "".join(call.pieces))
         where: dict[str, Any] = {"item_id": call.id, "output_index": call.index}
         if item["type"] == "function_call":
-            self._send(out, "response.function_call_arguments.done", **where, name=item["name"],
-                       arguments=item["arguments"])
+            self._send(
+                out,
+                "response.function_call_arguments.done",
+                **where,
+                name=item["name"],
+                arguments=item["arguments"],
+            )
         elif item["type"] == "custom_tool_call":
             self._send(out, "response.custom_tool_call_input.delta", **where, delta=item["input"])
             self._send(out, "response.custom_tool_call_input.done", **where, input=item["input"])
@@ -233,12 +321,15 @@ class ResponsesEncoder:
         for call in sorted(self._calls.values(), key=lambda c: c.index):
             self._call_done(call, out)
         reason = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(
-            event.reason)
+            event.reason
+        )
         # To Codex an incomplete response is a failed turn; what was said so far is worth more.
         whole = reason is None or self._codex
         status = "completed" if whole else "incomplete"
         self.response = self._snapshot(
-            status, output=[i for i in self._output if i is not None], usage=self._usage(),
+            status,
+            output=[i for i in self._output if i is not None],
+            usage=self._usage(),
             incomplete_details=None if whole else {"reason": reason},
         )
         self._send(out, f"response.{status}", response=self.response)
@@ -250,10 +341,13 @@ class ResponsesEncoder:
         cached: dict[str, int] = {"cached_tokens": u.cached}
         if u.cache_write:
             cached["cache_write_tokens"] = u.cache_write
-        return {"input_tokens": u.input, "input_tokens_details": cached,
-                "output_tokens": u.output,
-                "output_tokens_details": {"reasoning_tokens": u.reasoning},
-                "total_tokens": u.input + u.output}
+        return {
+            "input_tokens": u.input,
+            "input_tokens_details": cached,
+            "output_tokens": u.output,
+            "output_tokens_details": {"reasoning_tokens": u.reasoning},
+            "total_tokens": u.input + u.output,
+        }
 
     def _fail(self, event: Failure, out: list[bytes]) -> None:
         self.failure = event
@@ -280,8 +374,12 @@ class _Speech:
             return {"type": "refusal", "refusal": text}
         if self.part == "summary_text":
             return {"type": "summary_text", "text": text}
-        return {"type": "output_text", "text": text, "annotations": self.annotations,
-                "logprobs": []}
+        return {
+            "type": "output_text",
+            "text": text,
+            "annotations": self.annotations,
+            "logprobs": [],
+        }
 
 
 class _Call:
@@ -292,13 +390,24 @@ class _Call:
         self.pieces: list[str] = []
 
 
-_PREFIX = {"message": "msg", "reasoning": "rs", "function_call": "fc", "custom_tool_call": "ctc",
-           "tool_search_call": "tsc"}
+_PREFIX = {
+    "message": "msg",
+    "reasoning": "rs",
+    "function_call": "fc",
+    "custom_tool_call": "ctc",
+    "tool_search_call": "tsc",
+}
 _HANDLERS: dict[type, Any] = {
-    Started: ResponsesEncoder._started, Text: ResponsesEncoder._text,
-    Refusal: ResponsesEncoder._refusal, Reasoning: ResponsesEncoder._reason,
-    ReasoningState: ResponsesEncoder._keep_state, Annotation: ResponsesEncoder._annotation,
-    CallStart: ResponsesEncoder._call_start, CallDelta: ResponsesEncoder._call_delta,
-    Usage: ResponsesEncoder._use, Finish: ResponsesEncoder._finish,
-    KeepAlive: ResponsesEncoder._keep_alive, Failure: ResponsesEncoder._fail,
+    Started: ResponsesEncoder._started,
+    Text: ResponsesEncoder._text,
+    Refusal: ResponsesEncoder._refusal,
+    Reasoning: ResponsesEncoder._reason,
+    ReasoningState: ResponsesEncoder._keep_state,
+    Annotation: ResponsesEncoder._annotation,
+    CallStart: ResponsesEncoder._call_start,
+    CallDelta: ResponsesEncoder._call_delta,
+    Usage: ResponsesEncoder._use,
+    Finish: ResponsesEncoder._finish,
+    KeepAlive: ResponsesEncoder._keep_alive,
+    Failure: ResponsesEncoder._fail,
 }
