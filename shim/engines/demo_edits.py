@@ -91,7 +91,7 @@ def edits(
                 verdict = _judge(sources, edit, failing, known) if modelled else None
                 if verdict is False:
                     continue
-                habit = _habit(edit, source, failing)
+                habit = _habit(edit, source, failing or known)
                 found.append(((rank, habit, place, number), replace(edit, proven=verdict is True)))
     if any(edit.proven for _, edit in found):
         found = [f for f in found if f[1].proven]
@@ -211,10 +211,10 @@ def _name(call: ast.Call) -> str:
     return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
 
 
-def _habit(edit: Edit, source: str, failing: Sequence[Example]) -> int:
+def _habit(edit: Edit, source: str, asked_for: Sequence[Example]) -> int:
     """How far down the list an edit belongs when nothing could be evaluated; 0 is first."""
     line = source.split("\n")[edit.line]
-    asked = {n for e in failing for n in _NUMBER.findall(e.text)}
+    asked = {n for e in asked_for for n in _NUMBER.findall(e.text)}
     boundary = bool(asked & set(_NUMBER.findall(line)))
     if frozenset((edit.old, edit.new)) in _TWINS:
         return 0 if boundary else 3

@@ -20,6 +20,7 @@ _DOCTEST = re.compile(
 _PROMPT = re.compile(r"^ *>>> (.+)\n((?:(?! *>>>)[ \t]*\S.*\n?)?)", re.M)
 _TAP = re.compile(r"^ *not ok\b[ \d]*(?:- )?(.+)\n((?:[ #].*\n)*)", re.M)
 _UNEQUAL = re.compile(r"(?:AssertionError:|E {3,}assert) +(\S.*?) (?:!=|==) (.+)")
+_SCRIPT = re.compile(r"(?:[eE]qual|toBe|toEqual)\((\w+\([^()\n]*\)), *([^()\n]+)\)")
 _SAID = re.compile(r"^[ #]*(expected|wanted|got|actual|received)\b:? *(.+)$", re.M | re.I)
 _MEANT = ("expected", "wanted")
 
@@ -59,6 +60,7 @@ def failures(output: str) -> list[Example]:
 def checks(test_source: str) -> list[Example]:
     """Every check the text of a test file makes that can be read as call and expected value."""
     found = [_example(m[1], m[2].strip()) for m in _PROMPT.finditer(test_source) if m[2].strip()]
+    found += [_example(m[1], m[2]) for m in _SCRIPT.finditer(test_source)]
     if tree := parse(test_source):
         for node in ast.walk(tree):
             if isinstance(node, ast.Assert | ast.Call) and (example := _assertion(node)):

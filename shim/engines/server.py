@@ -1,0 +1,94 @@
+"""The loopback engine server: models that are no HTTP API, served as one to the proxy beside it.
+
+It runs under uvicorn inside the event loop of its caller, on an ephemeral port of 127.0.0.1, and
+answers only who knows the secret of this process. Starlette and uvicorn are imported in `start`,
+so that a chain without an engine pays nothing for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import socket
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import uvicorn
+
+_HOST = "127.0.0.1"
+
+
+class EngineServer:
+    """Serves the demo model. After `start`, ``base_url`` + ``/chat/completions`` is its endpoint,
+    and ``secret`` the bearer token it wants. ``pace``: seconds between two streamed chunks.
+    """
+
+    def __init__(self, pace: float = 0.0) -> None:
+        self.pace = pace
+        self.secret = secrets.token_urlsafe(32)
+        self.base_url = ""
+        self._server: uvicorn.Server | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Listen; returns once requests are answered. Raises OSError where no port can be had."""
+        if self._task is not None:
+            return
+        import uvicorn
+
+        from .app import engine_app
+
+        listening = asyncio.Event()
+
+        class Server(uvicorn.Server):
+            """Leaves the process's signals alone and tells when it listens."""
+
+            @contextlib.contextmanager
+            def capture_signals(self) -> Iterator[None]:
+                yield
+
+            async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+                await super().startup(sockets)
+                listening.set()
+
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.bind((_HOST, 0))
+        port = listener.getsockname()[1]
+        hosts = {f"{_HOST}:{port}", f"localhost:{port}"}
+        config = uvicorn.Config(
+            engine_app(hosts, self.secret, self.pace), http="h11", ws="none", lifespan="off",
+            log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=0)
+        _silence()
+        self._server = Server(config)
+        self._task = asyncio.create_task(self._server.serve(sockets=[listener]))
+        waiting = asyncio.create_task(listening.wait())
+        await asyncio.wait({self._task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if not listening.is_set():
+            waiting.cancel()
+            listener.close()
+            task, self._task, self._server = self._task, None, None
+            await task
+            raise OSError("the engine server did not start")
+        self.base_url = f"http://{_HOST}:{port}/demo/v1"
+
+    async def stop(self) -> None:
+        """Stop listening and cut open streams off; safe to call twice, or before `start`."""
+        task, server = self._task, self._server
+        self._task = self._server = None
+        if task is None or server is None:
+            return
+        server.should_exit = True
+        await asyncio.wait({task})
+        self.base_url = ""
+
+
+def _silence() -> None:
+    """uvicorn's own messages would end up in the log of the proxy, or on the terminal."""
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logger = logging.getLogger(name)
+        logger.propagate = False
+        if not logger.handlers:
+            logger.addHandler(logging.NullHandler())
