@@ -1,4 +1,4 @@
-"""The chain's own answers: ``GET /health`` and ``GET /v1/models`` in the form each client expects."""
+"""The chain's own answers: ``GET /health`` and ``GET /v1/models`` in each client's form."""
 
 from __future__ import annotations
 

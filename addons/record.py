@@ -1,4 +1,4 @@
-"""Recording: each exchange as two linked flows, client leg and upstream leg, without credentials."""
+"""Recording: each exchange as two linked flows, client and upstream leg, without keys."""
 
 from __future__ import annotations
 

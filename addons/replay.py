@@ -1,4 +1,4 @@
-"""Replays recorded flow files: what ``interpose replay`` runs, and what tests of recordings call."""
+"""Replays recorded flow files: what ``interpose replay`` runs, and tests of recordings too."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def files(paths: list[str]) -> Iterator[Path]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code 0 when every byte is as recorded, 1 on a difference, 2 when a file is unreadable."""
+    """Exit code 0 when every byte is as recorded, 1 on a difference, 2 on an unreadable file."""
     parser = argparse.ArgumentParser(
         prog="interpose replay",
         description=(

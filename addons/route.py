@@ -101,8 +101,8 @@ class Router:
             exchange.fail(
                 flow,
                 Failure(
-                    f"{route.provider}: its key or address needs the variable {e.name}, which is not "
-                    "set where the chain runs",
+                    f"{route.provider}: its key or address needs the variable {e.name}, "
+                    "which is not set where the chain runs",
                     401,
                     "missing_key",
                     "authentication_error",

@@ -1,1 +1,1 @@
-"""Interpose without a proxy: pure parts that decide, translate and record; nothing here imports mitmproxy."""
+"""Interpose without a proxy: the parts that decide, translate and record."""

@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", type=float, default=900, help="seconds until the session is ended (900)"
     )
+    parser.add_argument("--record", metavar="DIR", default=record_dir(), help="for flow files")
     parser.add_argument("--bug", choices=BUGS, help="which of the prepared bugs to fix")
     parser.epilog = (
         "UPSTREAM=demo|ollama|lmstudio|openrouter|… or PROVIDER:MODEL chooses the model;"
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     console.print(
         f"[bold]Client:[/] {escape(f'{_version_of(client)} at {client}')}", soft_wrap=True
     )
-    opts = Options(policy_file, NOWHERE, None, choice.model, str(record_dir()))
+    opts = Options(policy_file, NOWHERE, None, choice.model, str(Path(args.record).absolute()))
     with tempfile.TemporaryDirectory(prefix="interpose-tour-") as folder:
         repo = Path(folder) / "repo"
         try:

@@ -22,7 +22,7 @@ _DEEPEST = 20
 
 
 class PolicyError(Exception):
-    """What is wrong with a policy, in one line: ``FILE:LINE: FIELD: what, and the nearest name``."""
+    """What is wrong with a policy, in one line: ``FILE:LINE: FIELD: what; the nearest name``."""
 
 
 class MissingVariable(Exception):
@@ -200,7 +200,7 @@ class _Reader:
             )
         if model.context_window <= 0:
             raise self.fail(
-                ("models", name, "context_window"), "must be a number of tokens above 0"
+                ("models", name, "context_window"), "must be a number above 0 (tokens)"
             )
 
     def check_default(

@@ -39,7 +39,7 @@ class Model(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """A whole policy. ``default`` names the model that answers for names the policy does not know."""
+    """A whole policy. ``default`` names the model that answers for unknown names."""
 
     providers: dict[str, Provider] = {}
     models: dict[str, Model] = {}

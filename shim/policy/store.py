@@ -1,4 +1,4 @@
-"""The policy in force: edits take effect on the next request, a broken edit keeps the last good one."""
+"""The policy in force: an edit counts from the next request on, a broken one changes nothing."""
 
 from __future__ import annotations
 

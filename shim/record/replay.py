@@ -15,7 +15,7 @@ from ..wire.translate import Translation
 
 
 class Message(msgspec.Struct, frozen=True):
-    """One recorded message: ``headers`` with lower-case names, ``body`` without content-encoding."""
+    """One recorded message: ``headers`` with lower-case names, ``body`` decoded."""
 
     headers: dict[str, str]
     body: bytes

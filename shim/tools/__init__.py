@@ -1,1 +1,1 @@
-"""Bridges tool families to what an upstream understands, and calls back to what the client accepts."""
+"""Bridges tool families to what an upstream understands, and calls back to the client's own."""

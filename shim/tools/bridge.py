@@ -1,7 +1,7 @@
 """Client tools as plain functions for an upstream that knows nothing else, and calls back again.
 
-Sources: codex-wire.md sections 4 and 15. A custom (freeform) tool becomes a function with one string
-``input``; a namespaced tool gets a flat name; a call comes back as the item Codex accepts for it.
+Sources: codex-wire.md sections 4 and 15. A custom (freeform) tool becomes a function with one
+string ``input``; a namespaced tool gets a flat name; a call comes back as the item Codex accepts.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A foreign model's reasoning inside a Responses item, so that it survives the client's history.
 
 Codex sends ``encrypted_content`` back byte for byte (codex-wire.md section 3): the one safe place
-for what a provider wants to see again. It is not encrypted, only wrapped; it is the user's own data.
+for what a provider wants to see again. It is only wrapped, not encrypted: it is the user's data.
 """
 
 from __future__ import annotations

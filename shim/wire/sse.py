@@ -1,4 +1,4 @@
-"""Server-sent events: bytes to (event, data) pairs, and back. Source: the WHATWG HTML standard, 9.2.
+"""Server-sent events: bytes to (event, data) pairs, and back. Source: WHATWG HTML, section 9.2.
 
 Strategy: keep the unfinished last line, split the rest at line feeds, and give an event out at its
 blank line. Works under any cut of the bytes; an event still open at the end counts (``close``).

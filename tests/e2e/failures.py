@@ -10,6 +10,7 @@ from tests.e2e.answers import JSON, SSE, chat_chunk, chat_text, error, json_answ
 from tests.e2e.upstreams import Answer
 
 Kind = Literal["hopeless", "retriable"]
+Place = Literal["", "refused", "unknown-host", "bad-certificate", "not-tls"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Failure:
     kind: Kind
     words: str
     answer: Answer | None = None
-    where: Literal["", "refused", "unknown-host", "bad-certificate"] = ""
+    where: Place = ""
     most: int = 1
     wait: float = 0
     protocol: Literal["chat", "responses"] = "chat"
@@ -46,6 +47,10 @@ CONTEXT = "This model's maximum context length is 8192 tokens, yours has 9000."
 
 def _hopeless(name: str, title: str, words: str, answer: Answer) -> Failure:
     return Failure(name, title, "hopeless", words, answer)
+
+
+def _unreachable(place: Place, title: str, words: str) -> Failure:
+    return Failure(place, title, "hopeless", words, where=place)
 
 
 def _retriable(name: str, title: str, words: str, answer: Answer, wait: float = 0) -> Failure:
@@ -101,12 +106,18 @@ HOPELESS: Sequence[Failure] = [
         "Failed to call a function.",
         Answer(200, SSE, sse([WRONG_IN_STREAM], done=False)),
     ),
-    Failure("refused", "connection refused", "hopeless", "refused", where="refused"),
-    Failure("unknown-host", "unknown host", "hopeless", "no-such-host", where="unknown-host"),
+    _unreachable("refused", "connection refused", "nothing listens at 127.0.0.1"),
+    _unreachable("unknown-host", "unknown host", "the host no-such-host.invalid cannot be found"),
+    _unreachable("bad-certificate", "bad certificate", "is not trusted: self-signed"),
+    _unreachable("not-tls", "https:// to a server that has no TLS", "TLS"),
     Failure(
-        "bad-certificate", "bad certificate", "hopeless", "certificate", where="bad-certificate"
+        "reset",
+        "reset before the answer",
+        "hopeless",
+        "no answer came",
+        Answer(cut="head"),
+        most=2,
     ),
-    Failure("reset", "reset before the answer", "hopeless", "", Answer(cut="head"), most=2),
     Failure(
         "responses-401",
         "401 of a Responses upstream",
@@ -119,7 +130,7 @@ HOPELESS: Sequence[Failure] = [
         "responses-refused",
         "connection refused by a Responses upstream",
         "hopeless",
-        "refused",
+        "nothing listens at 127.0.0.1",
         where="refused",
         protocol="responses",
     ),
@@ -166,7 +177,7 @@ RETRIABLE: Sequence[Failure] = [
         json_answer(529, {"type": "error", "error": {"type": "overloaded_error",
                                                      "message": "Overloaded"}}),
     ),
-    _retriable("empty", "200 with an empty body", "empty", Answer(200, SSE)),
+    _retriable("empty", "200 with an empty body", "an empty answer", Answer(200, SSE)),
     _retriable("cut", "reset in mid-stream", "", BROKEN_STREAM),
     _retriable(
         "busy-event",

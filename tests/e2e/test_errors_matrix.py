@@ -51,7 +51,10 @@ def upstream_url(failure: Failure, recovers: bool, stack: ExitStack, folder: Pat
     answers = [failure.answer or good, *([good] if recovers else [])]
     tls = bad_certificate(folder) if failure.where == "bad-certificate" else None
     server = stack.enter_context(Upstream(answers, tls=tls))
-    return server.url, server
+    url = server.url
+    if failure.where == "not-tls":
+        url = url.replace("http:", "https:")
+    return url, server
 
 
 class Matrix:

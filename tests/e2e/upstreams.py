@@ -11,7 +11,7 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.message import Message
@@ -23,13 +23,15 @@ from typing import Any, Literal, Self
 
 @dataclass(frozen=True)
 class Answer:
-    """One HTTP answer. `chunks` are sent one by one (chunked); `cut` resets the connection
-    before the head ("head") or after the last chunk, without the closing one ("body")."""
+    """One HTTP answer. `chunks` are sent one by one (chunked); one alone is a plain body. `live`
+    makes them as they are sent, and anew for each answer. `cut` resets the connection before the
+    head ("head") or after the last chunk, without the closing one ("body")."""
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     chunks: Sequence[bytes] = ()
     cut: Literal["", "head", "body"] = ""
+    live: Callable[[], Iterator[bytes]] | None = None
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ class Upstream:
         handler.send_response(answer.status)
         for name, value in answer.headers.items():
             handler.send_header(name, value)
-        whole = not answer.cut and len(answer.chunks) < 2
+        whole = not answer.cut and not answer.live and len(answer.chunks) < 2
         if whole:
             data = b"".join(answer.chunks)
             handler.send_header("content-length", str(len(data)))
@@ -134,7 +136,7 @@ class Upstream:
         if whole:
             handler.wfile.write(data)
             return None
-        for chunk in answer.chunks:
+        for chunk in answer.live() if answer.live else answer.chunks:
             handler.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
         if answer.cut == "body":
             return _reset(handler)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def translator(codex: bool = True) -> Translator:
 def run(data: bytes, codex: bool = True, cuts: list[int] | None = None) -> bytes:
     t = translator(codex)
     places = sorted({0, len(data), *(c % (len(data) + 1) for c in cuts or ())})
-    pieces = [data[a:b] for a, b in zip(places, places[1:], strict=False)]
+    pieces = [data[a:b] for a, b in itertools.pairwise(places)]
     return b"".join(map(t.feed, pieces)) + t.close()
 
 

@@ -39,7 +39,7 @@ def test_a_good_policy() -> None:
         ),
         ("images", "imges", "p:5: models.kimi-k2.imges: unknown field; did you mean images?"),
         ("200000", "lots", "p:5: models.kimi-k2.context_window: expected `int`, got `str`"),
-        ("200000", "0", "p:5: models.kimi-k2.context_window: must be a number of tokens above 0"),
+        ("200000", "0", "p:5: models.kimi-k2.context_window: must be a number above 0 (tokens)"),
         (
             "default: kimi-k2",
             "default: kimi-k3",

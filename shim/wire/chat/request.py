@@ -68,7 +68,7 @@ _MEANINGLESS = frozenset(
 def encode_request(
     turn: Turn, bridge: Bridge, *, model: str, provider: str, images: bool, notes: list[str]
 ) -> bytes:
-    """The body for ``POST …/chat/completions``; ``notes`` gets a sentence for all that was left out."""
+    """The body for ``POST …/chat/completions``; ``notes`` names what was left out."""
     messages = _Messages(bridge, provider, images, notes)
     if instructions := turn.setting("instructions"):
         messages.system(str(instructions))

@@ -1,10 +1,10 @@
-"""Canonical events to a Responses stream. Source: codex-wire.md section 5 and OpenAI's API reference.
+"""Canonical events to a Responses stream. Sources: codex-wire.md section 5, OpenAI's reference.
 
 Strategy: at most one item that speaks (reasoning or message) is open, and each is done before the
 next one begins, since clients keep items in the order in which they are done; tool calls stay open
-until the answer ends, since providers interleave their arguments. ``output_item.done`` is what Codex acts on,
-``response.completed`` closes the turn. The finished items are kept, so the same encoder also gives
-the whole response of a request that did not ask for a stream.
+until the answer ends, since providers interleave their arguments. ``output_item.done`` is what
+Codex acts on, ``response.completed`` closes the turn. The finished items are kept, so the same
+encoder also gives the whole response of a request that did not ask for a stream.
 """
 
 from __future__ import annotations
