@@ -1,0 +1,334 @@
+"""The chain under a test master, without a network: what each stage does to a flow."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mitmproxy import ctx, flow, http
+from mitmproxy.addons.proxyserver import Proxyserver
+from mitmproxy.io import FlowReader
+from mitmproxy.proxy.mode_specs import ProxyMode
+from mitmproxy.test import taddons, tflow
+
+from addons.exchange import Chain, exchange_of
+from addons.gate import Gate
+from addons.pages import Pages
+from addons.record import Record
+from addons.replay import main as replay
+from addons.route import Router
+from addons.translate import Translate
+from shim.policy.load import parse_policy
+from tests.unit.fixtures import DONE, chunk
+
+KEY = "sk-planted-0123456789"
+ANSWER = chunk({"content": "hel"}) + chunk({"content": "lo"}, "stop") + DONE
+POLICY = parse_policy("""
+providers: {up: {base_url: "http://127.0.0.1:9/v1", key: "${PLANTED}"}}
+models: {big: {provider: up, model: vendor/big}, blind: {provider: demo, images: false}}
+default: big
+""")
+
+
+class Stages:
+    """The whole chain, driven hook by hook as mitmproxy would."""
+
+    def __init__(self) -> None:
+        self.chain = Chain()
+        self.all: list[Any] = [
+            stage(self.chain) for stage in (Gate, Pages, Router, Translate, Record)
+        ]
+        self.asked: list[tuple[str, str, int]] = []
+
+    def flow(
+        self, body: object = None, path: str = "/v1/responses", **headers: str
+    ) -> http.HTTPFlow:
+        made = tflow.tflow()
+        made.client_conn.proxy_mode = ProxyMode.parse("reverse:http://127.0.0.1:1")
+        made.client_conn.peername = made.client_conn.sockname = ("127.0.0.1", 8080)
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        named = {"host": "127.0.0.1:8080", "authorization": f"Bearer {KEY}", **headers}
+        made.request = http.Request.make(
+            "POST" if body is not None else "GET",
+            f"http://127.0.0.1:1{path}",
+        )
+        for name, value in named.items():
+            made.request.headers[name.replace("_", "-")] = value
+        made.request.raw_content = content if body is not None else b""
+        return made
+
+    def fire(self, hook: str, subject: Any) -> None:
+        for stage in self.all:
+            if method := getattr(stage, hook, None):
+                result = method(subject)
+                if asyncio.iscoroutine(result):
+                    asyncio.run(result)
+
+    def send(self, subject: http.HTTPFlow) -> http.HTTPFlow:
+        self.fire("requestheaders", subject)
+        self.fire("request", subject)
+        return subject
+
+    def answer(
+        self, subject: http.HTTPFlow, body: bytes, status: int = 200, **headers: str
+    ) -> bytes:
+        """Let the upstream answer; what the client gets."""
+        named = {k.replace("_", "-"): v for k, v in headers.items()}
+        subject.response = http.Response.make(status)
+        subject.response.headers = http.Headers(
+            [(k.encode(), v.encode()) for k, v in named.items()]
+        )
+        self.fire("responseheaders", subject)
+        sent = b""
+        if callable(subject.response.stream):
+            pieces = [body[i : i + 50] for i in range(0, len(body), 50)]
+            for piece in [*pieces, b""]:
+                out = subject.response.stream(piece)
+                assert not isinstance(out, bytes) and b"" not in list(out), "an empty chunk ends it"
+                sent += b"".join(out)
+        else:
+            subject.response.raw_content = body
+        self.fire("response", subject)
+        return sent or subject.response.content or b""
+
+
+@pytest.fixture
+def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stages]:
+    monkeypatch.delenv("INTERPOSE_POLICY", raising=False)
+    monkeypatch.setenv("PLANTED", f"{KEY}-policy")
+    made = Stages()
+    with taddons.context(Proxyserver(), *made.all) as context:
+        context.options.update(record_dir=str(tmp_path))
+        for stage in made.all:
+            if hasattr(stage, "configure"):
+                stage.configure(set(context.options.keys()))
+
+        async def reachable(endpoint: tuple[str, str, int]) -> None:
+            made.asked.append(endpoint)
+
+        made.all[2]._probe.check = reachable
+        yield made
+        made.all[-1].done()
+
+
+def with_policy(stages: Stages) -> Stages:
+    stages.chain.policies._policy = POLICY
+    return stages
+
+
+TURN = {"model": "m", "stream": True, "input": "hi"}
+CODEX = {"user_agent": "codex_exec/0.169.0", "thread_id": "t1"}
+
+
+def error(subject: http.HTTPFlow) -> tuple[int, str]:
+    assert subject.response
+    return subject.response.status_code, json.loads(subject.response.content or b"")["error"][
+        "message"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "words"),
+    [
+        ({"host": "evil.example"}, 403, "evil.example"),
+        ({"host": "127.0.0.1.evil.example"}, 403, "served_hosts"),
+        ({"origin": "https://evil.example"}, 403, "web pages"),
+        ({"path": "/v1/respones"}, 404, "/v1/respones"),
+        ({"upgrade": "websocket"}, 426, "WebSocket"),
+        ({"content_length": "999999999"}, 413, "64m"),
+        ({"body": b"nonsense"}, 400, "JSON"),
+        ({"content_encoding": "gzip"}, 400, "gzip"),
+    ],
+)
+def test_the_gate_refuses_in_the_clients_own_shape(
+    stages: Stages, change: dict[str, Any], status: int, words: str
+) -> None:
+    subject = stages.send(stages.flow(**{"body": TURN, **change}))
+    got, said = error(subject)
+    assert got == status and words in said
+    assert not stages.asked
+
+
+def test_the_gate_lets_loopback_names_and_named_hosts_in(stages: Stages) -> None:
+    ctx.options.update(served_hosts=["proxy.lan"])
+    for host in ("localhost:8080", "127.0.0.1", "[::1]:8080", "proxy.lan:1"):
+        assert stages.send(stages.flow(TURN, host=host)).response is None
+
+
+def test_a_get_on_a_post_path_is_refused(stages: Stages) -> None:
+    assert error(stages.send(stages.flow()))[0] == 405
+
+
+def test_client_keys(stages: Stages) -> None:
+    stages.all[0]._keys = ["right-key"]
+    assert error(stages.send(stages.flow(TURN)))[0] == 401
+    assert stages.send(stages.flow(TURN, x_api_key="right-key", authorization="")).response is None
+    assert stages.send(stages.flow(TURN, authorization="Bearer right-key")).response is None
+    assert stages.send(stages.flow(path="/health")).response.status_code == 200  # type: ignore[union-attr]
+
+
+def test_without_a_policy_request_and_answer_pass_untouched(stages: Stages) -> None:
+    body = json.dumps({**TURN, "client_metadata": {"x": "y"}}).encode()
+    subject = stages.send(stages.flow(body, x_codex_window_id="w"))
+    request = subject.request
+    assert request.content == body and request.headers["authorization"] == f"Bearer {KEY}"
+    assert request.headers["x-codex-window-id"] == "w"
+    assert (request.host, request.port, request.path) == ("127.0.0.1", 1, "/v1/responses")
+    stream = b'data: {"type":"response.completed","response":{"id":"r"}}\n\n'
+    assert stages.answer(subject, stream, content_type="text/event-stream") == stream
+
+
+def test_a_chat_target_keeps_the_path_prefix_and_the_clients_key(stages: Stages) -> None:
+    ctx.options.update(upstream="chat")
+    subject = stages.send(stages.flow(TURN, path="/api/v1/responses", **CODEX))
+    assert subject.request.path == "/api/v1/chat/completions"
+    assert subject.request.headers["authorization"] == f"Bearer {KEY}"
+    assert not [
+        h for h in subject.request.headers if h.startswith(("x-codex", "thread", "session"))
+    ]
+    sent = stages.answer(subject, ANSWER, content_type="text/event-stream")
+    assert b'"response.completed"' in sent and b'"text":"hello"' in sent
+
+
+def test_a_policy_route_gets_its_own_key_and_nothing_private(stages: Stages) -> None:
+    body = {**TURN, "client_metadata": {"cwd": "/home/x"}, "prompt_cache_key": "pk"}
+    subject = with_policy(stages).send(stages.flow(body, x_codex_turn_metadata="{}", **CODEX))
+    request = subject.request
+    assert request.headers["authorization"] == f"Bearer {KEY}-policy"
+    assert (request.port, request.path) == (9, "/v1/chat/completions")
+    assert json.loads(request.content or b"")["model"] == "vendor/big"
+    assert b"/home/x" not in (request.content or b"") and b"pk" not in (request.content or b"")
+    assert set(request.headers) <= {
+        "accept",
+        "content-type",
+        "user-agent",
+        "authorization",
+        "Host",
+        "content-length",
+    }
+
+
+def test_a_missing_variable_is_named(stages: Stages, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PLANTED")
+    status, said = error(with_policy(stages).send(stages.flow(TURN)))
+    assert status == 401 and "PLANTED" in said
+
+
+def test_codex_is_told_of_an_error_once_and_others_honestly(stages: Stages) -> None:
+    ctx.options.update(upstream="chat")
+    wrong = json.dumps({"error": {"message": "no such key", "type": "auth"}}).encode()
+    told = stages.answer(stages.send(stages.flow(TURN, **CODEX)), wrong, 401)
+    assert b"response.failed" in told and b"invalid_prompt" in told and b"no such key" in told
+    other = stages.send(stages.flow(TURN))
+    stages.answer(other, wrong, 401)
+    assert error(other) == (401, "reverse: no such key (HTTP 401)")
+
+
+def test_a_key_that_the_upstream_repeats_is_not_told(stages: Stages) -> None:
+    wrong = json.dumps({"error": {"message": f"bad key {KEY}-policy"}}).encode()
+    subject = with_policy(stages).send(stages.flow(TURN, **CODEX))
+    assert KEY.encode() not in stages.answer(subject, wrong, 401)
+
+
+def test_a_failure_before_the_answer_is_told_to_the_retry(stages: Stages) -> None:
+    ctx.options.update(upstream="chat")
+    first = stages.send(stages.flow(TURN, **CODEX))
+    first.error = flow.Error("connection reset")
+    stages.fire("error", first)
+    other_thread = stages.send(stages.flow(TURN, user_agent="codex", thread_id="t2"))
+    assert other_thread.response is None
+    retry = stages.send(stages.flow(TURN, **CODEX))
+    assert retry.response and b"connection reset" in (retry.response.content or b"")
+    assert stages.send(stages.flow(TURN, **CODEX)).response is None
+
+
+def test_an_unreachable_upstream_is_told_at_once(stages: Stages) -> None:
+    async def refused(endpoint: tuple[str, str, int]) -> str:
+        return "nothing listens at there (connection refused)"
+
+    stages.all[2]._probe.check = refused
+    subject = stages.send(stages.flow(TURN, **CODEX))
+    assert subject.response and b"nothing listens" in (subject.response.content or b"")
+
+
+def test_an_answer_that_breaks_our_code_still_ends(stages: Stages) -> None:
+    ctx.options.update(upstream="chat")
+    subject = stages.send(stages.flow(TURN, **CODEX))
+    subject.response = http.Response.make(200)
+    subject.response.headers = http.Headers([(b"content-type", b"text/event-stream")])
+    stages.fire("responseheaders", subject)
+    exchange = exchange_of(subject)
+    assert exchange and exchange.translator
+
+    def broken(data: bytes) -> bytes:
+        raise RuntimeError("oops")
+
+    exchange.translator.feed = broken  # type: ignore[method-assign]
+    assert callable(subject.response.stream)
+    assert b"response.failed" in b"".join(subject.response.stream(b"data: x\n\n"))
+
+
+def test_health_and_models(stages: Stages) -> None:
+    health = stages.send(stages.flow(path="/health")).response
+    assert health and json.loads(health.content or b"")["status"] == "ok"
+    with_policy(stages)
+    codex = stages.send(stages.flow(path="/v1/models?client_version=0.169.0")).response
+    assert codex and codex.headers["etag"]
+    assert [m["slug"] for m in json.loads(codex.content or b"")["models"]] == ["big", "blind"]
+    plain = stages.send(stages.flow(path="/v1/models")).response
+    assert plain and [m["id"] for m in json.loads(plain.content or b"")["data"]] == ["big", "blind"]
+
+
+def read(folder: Path) -> list[http.HTTPFlow]:
+    with next(folder.glob("*.flow")).open("rb") as file:
+        return [f for f in FlowReader(file).stream() if isinstance(f, http.HTTPFlow)]
+
+
+def test_both_legs_are_recorded_without_keys_and_replay_to_the_same_bytes(
+    stages: Stages, tmp_path: Path
+) -> None:
+    with_policy(stages)
+    sent = stages.answer(
+        stages.send(stages.flow({**TURN, "input": f"my key is {KEY}"}, **CODEX)),
+        ANSWER,
+        content_type="text/event-stream",
+        set_cookie="secret-cookie",
+    )
+    broken = stages.send(stages.flow(TURN, **CODEX))
+    stages.answer(broken, b'{"error": {"message": "no"}}', 404)
+    stages.all[-1].done()
+    client, upstream, *_ = read(tmp_path)
+    assert client.response and client.response.content == sent
+    assert upstream.response and upstream.response.content == ANSWER
+    assert json.loads(client.request.content or b"")["input"] == "my key is [redacted]"
+    assert upstream.request.path == "/v1/chat/completions"
+    row = json.loads(client.comment)
+    assert (row["leg"], row["thread"], row["model"]) == ("client", "t1", "m")
+    assert row["exchange"] == json.loads(upstream.comment)["exchange"]
+    assert row["decisions"] and row["route"]["model"] == "vendor/big"
+    raw = next(tmp_path.glob("*.flow")).read_bytes()
+    assert KEY.encode() not in raw and b"secret-cookie" not in raw
+    assert replay([str(tmp_path)]) == 0
+
+
+def test_a_full_disk_loses_no_answer(stages: Stages, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    ctx.options.update(record_dir=str(tmp_path / "file" / "sub"), upstream="chat")
+    subject = stages.send(stages.flow(TURN, **CODEX))
+    assert b"completed" in stages.answer(subject, ANSWER, content_type="text/event-stream")
+    stages.all[-1].done()
+    health = stages.send(stages.flow(path="/health")).response
+    assert health and json.loads(health.content or b"")["status"] == "degraded"
+
+
+def test_replay_says_what_is_wrong_with_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.flow").write_bytes(b"not a flow")
+    assert replay([str(tmp_path)]) == 2 and "a.flow" in capsys.readouterr().err
+    assert replay([str(tmp_path / "none.flow")]) == 2
+    assert replay(["--policy", str(tmp_path / "a.flow"), str(tmp_path)]) == 2
