@@ -129,7 +129,6 @@ def client_env(folder: Path, key: str = KEY) -> dict[str, str]:
         "CODEX_HOME": str(folder / "codex-home"),
         KEY_NAME: key,
         "HTTPS_PROXY": "http://127.0.0.1:9",
-        "HTTP_PROXY": "http://127.0.0.1:9",
         "NO_PROXY": "127.0.0.1,localhost",
         "LANG": "C.UTF-8",
     }

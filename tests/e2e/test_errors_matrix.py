@@ -1,16 +1,18 @@
 """The real Codex against every upstream failure: how often it asks, and what its user reads.
 
-With INTERPOSE_WRITE_DOCS=1 the results are written into docs/errors.md. The runs share one chain
-and go four at a time; only those that the chosen tests need are made.
+The runs share one chain and go four at a time; only those that the chosen tests need are made.
+With INTERPOSE_WRITE_DOCS=1 the results are written into docs/errors.md, beside those of a Codex
+that asks the same upstreams directly.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ import pytest
 from tests.e2e.answers import responses_text
 from tests.e2e.chain import Chain
 from tests.e2e.clients import CodexRun, codex_binary, run_codex
-from tests.e2e.errors_page import Row, write_page
+from tests.e2e.errors_page import Row, Shown, write_page
 from tests.e2e.failures import HOPELESS, RECOVERED, RETRIABLE, Failure
 from tests.e2e.tap import Tap
 from tests.e2e.upstreams import Upstream, bad_certificate, closed_port
@@ -75,6 +77,7 @@ class Matrix:
         self._chain = stack.enter_context(Chain(policy=policy))
         pool = stack.enter_context(ThreadPoolExecutor(AT_ONCE))
         codex_binary()
+        self._pool = pool
         self._runs: dict[str, Future[Result]] = {
             run_name(failure, recovers): pool.submit(self._run, run_name(failure, recovers))
             for failure, recovers in wanted
@@ -82,6 +85,19 @@ class Matrix:
 
     def __getitem__(self, key: tuple[Failure, bool]) -> Result:
         return self._runs[run_name(*key)].result()
+
+    def direct(self, failure: Failure) -> Future[Shown]:
+        """The same failure without the chain, for comparison."""
+        return self._pool.submit(self._direct, failure)
+
+    def _direct(self, failure: Failure) -> Shown:
+        with ExitStack() as stack:
+            folder = self._folder / f"direct-{failure.name}"
+            folder.mkdir()
+            url, server = upstream_url(failure, False, stack, folder)
+            run = run_codex(f"{url}/v1", "Say hello.", folder, timeout=90)
+            asked = len(server.posts()) if server else 0
+            return Shown(asked, run.seconds, run.failure or run.visible)
 
     def _run(self, name: str) -> Result:
         with Tap(self._chain.port) as tap:
@@ -109,31 +125,46 @@ def matrix(
         yield Matrix(wanted, tmp_path_factory.mktemp("matrix"), stack)
 
 
+@dataclass
+class Page:
+    """The rows of docs/errors.md, with what has been seen of each so far."""
+
+    matrix: Matrix
+    seen: dict[str, tuple[Failure, Result]] = field(default_factory=dict)
+
+    def note(self, failure: Failure, result: Result) -> None:
+        self.seen[failure.title] = failure, result
+
+    def write(self) -> None:
+        titles = [failure.title for failure in [*HOPELESS, *RETRIABLE]]
+        assert sorted(self.seen) == sorted(titles), "run all of this file"
+        direct = {title: self.matrix.direct(failure) for title, (failure, _) in self.seen.items()}
+        rows = []
+        for title in titles:
+            failure, result = self.seen[title]
+            text = re.sub(rf"\b{failure.name}(?=: | sent )", "acme", result.run.failure)
+            chain = Shown(result.asked, result.run.seconds, text)
+            rows.append(Row(title, chain, result.reached, direct[title].result()))
+        write_page(rows)
+
+
 @pytest.fixture(scope="module")
-def rows() -> Iterator[list[Row]]:
-    """The rows of docs/errors.md; written at the end, when asked for and complete."""
-    found: list[Row] = []
+def page(matrix: Matrix) -> Iterator[Page]:
+    """Written at the end, when asked for."""
+    found = Page(matrix)
     yield found
     if os.environ.get("INTERPOSE_WRITE_DOCS") == "1":
-        titles = [failure.title for failure in [*HOPELESS, *RETRIABLE]]
-        assert sorted(row.title for row in found) == sorted(titles), "run all of this file"
-        write_page(sorted(found, key=lambda row: titles.index(row.title)))
+        found.write()
 
 
 def by_name(failure: Failure) -> str:
     return failure.name
 
 
-def note(rows: list[Row], failure: Failure, result: Result) -> None:
-    shown = result.run.failure or result.run.visible
-    seconds = result.run.seconds
-    rows.append(Row(failure.title, result.asked, result.reached, seconds, shown))
-
-
 @pytest.mark.parametrize("failure", HOPELESS, ids=by_name)
-def test_hopeless_failure_is_shown_once(failure: Failure, matrix: Matrix, rows: list[Row]) -> None:
+def test_hopeless_failure_is_shown_once(failure: Failure, matrix: Matrix, page: Page) -> None:
     result = matrix[failure, False]
-    note(rows, failure, result)
+    page.note(failure, result)
     assert result.run.exit_code == 1, result.explain()
     assert 1 <= result.asked <= failure.most, result.explain()
     assert failure.words in result.run.failure, result.explain()
@@ -156,10 +187,10 @@ def test_retry_recovers(failure: Failure, matrix: Matrix) -> None:
 
 @pytest.mark.full
 @pytest.mark.parametrize("failure", RETRIABLE, ids=by_name)
-def test_persistent_failure_ends(failure: Failure, matrix: Matrix, rows: list[Row]) -> None:
+def test_persistent_failure_ends(failure: Failure, matrix: Matrix, page: Page) -> None:
     """Retries are few, and in the end the user has the provider's words."""
     result = matrix[failure, False]
-    note(rows, failure, result)
+    page.note(failure, result)
     assert result.run.exit_code == 1, result.explain()
     assert 2 <= result.asked <= failure.most, result.explain()
     assert failure.words in result.run.failure, result.explain()
