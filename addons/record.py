@@ -108,6 +108,7 @@ def _row(flow: http.HTTPFlow, exchange: Exchange, redact: Redactor) -> summary.R
             "added": round(exchange.added * 1000, 2),
         },
         decisions=[redact.text(d) for d in exchange.decisions],
+        seed=vars(exchange.turn).get("seed"),
         error=redact.text(error) if error else None,
     )
 

@@ -39,8 +39,8 @@ class Recorded(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """The exchange's id, short enough to read."""
-        return str(self.row.get("exchange", "?"))[:8]
+        """The exchange's id."""
+        return str(self.row.get("exchange", "?"))
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -70,6 +70,8 @@ def _replay(recorded: Recorded, policy: Policy | None, default: str | None) -> I
     row, name = recorded.row, recorded.name
     try:
         turn = decode_request(recorded.request.body)
+        if row.get("seed"):
+            turn.seed = row["seed"]
         if policy is not None:
             kept = row["route"].get("protocol", "responses")
             route = choose.choose(policy, turn.model, default=default, reverse=kept)

@@ -11,7 +11,11 @@ from ..turn import Failure, Usage
 
 
 class Row(msgspec.Struct, frozen=True):
-    """What one exchange came to. ``ms`` in milliseconds: total, first_byte, added by the chain."""
+    """What one exchange came to.
+
+    ``ms`` in milliseconds: total, first_byte, added by the chain. ``seed`` is what ids were made of:
+    it cannot be had again from a body that was redacted.
+    """
 
     exchange: str
     thread: str | None
@@ -24,6 +28,7 @@ class Row(msgspec.Struct, frozen=True):
     usage: dict[str, int] | None
     ms: dict[str, float | None]
     decisions: list[str]
+    seed: str | None = None
     error: str | None = None
     interpose: int = 1
 
