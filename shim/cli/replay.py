@@ -1,4 +1,4 @@
-"""``interpose replay``: recorded flow files through today's code; the work is in addons/replay.py."""
+"""``interpose replay``: recorded flow files through today's code; addons/replay.py does the work."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit code 0 when every byte is as recorded, 1 on a difference, 2 when a file is unreadable."""
+    """Exit code 0 when every byte is as recorded, 1 on a difference, 2 on an unreadable file."""
     # mitmproxy reads flow files, and nothing in shim imports it: so a process of its own.
     command = [sys.executable, str(SCRIPT), *args.files]
     for name in ("policy", "default_model"):

@@ -13,7 +13,7 @@ from ..turn import Failure, Usage
 class Row(msgspec.Struct, frozen=True):
     """What one exchange came to.
 
-    ``ms`` in milliseconds: total, first_byte, added by the chain. ``seed`` is what ids were made of:
+    ``ms`` in milliseconds: total, first_byte, added by the chain. ``seed`` made the ids:
     it cannot be had again from a body that was redacted.
     """
 

@@ -1,4 +1,4 @@
-"""A tiny MCP server on stdio with one tool, `echo_it`; what Codex offers as namespace `mcp__lab`."""
+"""A tiny MCP server on stdio with one tool, `echo_it`, which Codex offers as `mcp__lab`."""
 
 from __future__ import annotations
 
