@@ -19,6 +19,9 @@ _SHELLS = {"exec_command": ("cmd", False), "shell_command": ("command", False),
 _CODE = re.compile(r"(?:exited with code|[Ee]xit code:) *(-?\d+)")
 _RUNNING = re.compile(r"running with session ID (\d+)")
 _RED = re.compile(r"\bFAIL|\bnot ok\b|Traceback|\bError\b|\bfailed\b", re.I)
+#: What clients say of a call that they did not make.
+_REFUSED = re.compile(r"\brejected\b|^unsupported call|^aborted|^failed to parse|\bdenied\b"
+                      r"|this call has no output", re.I | re.M)
 _WRAPPED = re.compile(r"<([a-z]+_[a-z_]+|[A-Z]+)>.*?</\1>", re.S)
 #: User messages that the client writes itself.
 _NOT_A_TASK = ("# AGENTS.md", "Another language model started", "[images from the tool outputs",
@@ -77,8 +80,18 @@ class Done:
         return self._parts()[1]
 
     @property
+    def refused(self) -> bool:
+        """Whether the call was not made at all: not allowed, no such tool or program."""
+        code = self.exit_code
+        if code is None:
+            return not self.output.strip() or bool(_REFUSED.search(self.output))
+        return code in (126, 127)
+
+    @property
     def ok(self) -> bool:
         """Whether the command (or the patch) succeeded, as far as the output tells."""
+        if self.refused:
+            return False
         if self.patch:
             return "success" in self.output.lower() and self.exit_code in (0, None)
         code = self.exit_code

@@ -73,6 +73,8 @@ def next_step(session: Session) -> Reply:
         )
     if runs[0].ok:
         return _already_green(session, command, runs[0])
+    if runs[-1].refused:
+        return _sorry(f"I could not run `{command}`, so I cannot tell what is wrong.", runs[-1])
     return _Hunt(session, command, files, tests).step()
 
 
@@ -188,7 +190,7 @@ class _Hunt:
         """The last patch was not applied: read the file again and retry once, then give up."""
         failed = self.patches[-1]
         refused = [p for p in self.patches if not p.ok]
-        if self.applied or len(refused) > 1 or not found:
+        if self.applied or failed.refused or len(refused) > 1 or not found:
             left = (f" An earlier attempt (`{found[len(self.applied) - 1].new}`) is still in the "
                     "file." if 0 < len(self.applied) <= len(found) else "")
             return _sorry("I could not fix it: the patch could not be applied." + left, failed)
@@ -210,21 +212,25 @@ class _Hunt:
             "Green. Time to report.",
             f"Fixed. In `{edit.path}`, line {edit.line + 1}, the operator was wrong: `{edit.old}` "
             f"had to be `{edit.new}`.{took}\n\n```diff\n-{before}\n+{after}\n```\n\n"
-            f"`{self.command}` passes now:\n\n{_quote(green)}")
+            f"`{self.command}` passes now{_outcome(green)}")
 
 
 def _already_green(session: Session, command: str, run: Done) -> Reply:
     said = " (this conversation was summarised, so the fix may be mine)" * session.summarised
     return Reply(
         "The tests pass, so there is nothing to repair.",
-        f"`{command}` passes{said}: there is no failing test to fix, and I changed nothing.\n\n"
-        f"{_quote(run)}")
+        f"There is no failing test to fix, and I changed nothing{said}. `{command}` passes"
+        f"{_outcome(run)}")
 
 
 def _sorry(why: str, quoted: Done | None = None) -> Reply:
     """The honest end of a hunt without success."""
     text = f"{why}\n\n{_quote(quoted)}" if quoted else why
     return Reply("I cannot go on from here; the user should know exactly why.", text)
+
+
+def _outcome(green: Done) -> str:
+    return f":\n\n{_quote(green)}" if green.text.strip() else ", without a word of complaint."
 
 
 def _quote(call: Done, lines: int = 12) -> str:

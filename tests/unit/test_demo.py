@@ -130,6 +130,39 @@ def test_a_refused_patch_is_tried_once_more_and_then_reported(tmp_path: Path) ->
     assert client.commands.count(f"cat {bug.source}") == 2
 
 
+@pytest.mark.parametrize("said", [
+    "patch rejected: writing is blocked by read-only sandbox", "aborted", ""])
+def test_a_forbidden_patch_is_not_tried_again(tmp_path: Path, said: str) -> None:
+    bug = make_repo(tmp_path)
+
+    class Forbidding(Client):
+        def patched(self, text: str) -> str:
+            self.patches.append(text)
+            return said
+
+    client = Forbidding(tmp_path, bug.prompt)
+    final = client.run()
+    assert "could not fix" in final and said in final
+    assert len(client.patches) == 1
+
+
+@pytest.mark.parametrize("said", [
+    "exec_command failed: rejected by user", "unsupported call: exec_command",
+    codex_output(127, "sh: 1: python3: not found\n")])
+def test_a_test_that_cannot_run_is_no_success(tmp_path: Path, said: str) -> None:
+    bug = make_repo(tmp_path)
+
+    class Forbidding(Client):
+        def execute(self, name: str, arguments: dict) -> str:
+            refused = arguments.get("cmd") == bug.test_command
+            return said if refused else super().execute(name, arguments)
+
+    client = Forbidding(tmp_path, bug.prompt)
+    final = client.run()
+    assert "could not run" in final and said.splitlines()[-1] in final
+    assert client.patches == []
+
+
 def test_a_file_changed_in_between_is_read_again(tmp_path: Path) -> None:
     bug = make_repo(tmp_path)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -165,13 +166,17 @@ def test_an_open_stream_ends_with_its_client_and_with_the_server(
     assert capfd.readouterr() == ("", "")
 
 
-def test_signals_and_log_stay_as_they_were(capfd: pytest.CaptureFixture[str]) -> None:
+def test_signals_and_log_stay_as_they_were(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
     before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
 
     async def test() -> None:
         async with running() as (server, client):
             during = [signal.getsignal(signal.SIGTERM)]
             assert during == before[1:]
+            logging.getLogger("uvicorn.error").error("a failure of the server itself")
             await server.start()  # A second start changes nothing.
             await client.post("/chat/completions", json=ASK)
         await server.stop()
@@ -182,6 +187,7 @@ def test_signals_and_log_stay_as_they_were(capfd: pytest.CaptureFixture[str]) ->
     run(test)
     assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == before
     assert capfd.readouterr() == ("", "")
+    assert not [r for r in caplog.records if r.name.startswith("uvicorn")]
 
 
 def test_every_server_has_a_secret_and_a_port_of_its_own() -> None:
