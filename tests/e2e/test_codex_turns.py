@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from mitmproxy.io import FlowReader
 from mitmproxy.net import encoding as encodings
 
 from tests.e2e.answers import (
@@ -25,7 +26,7 @@ from tests.e2e.answers import (
     chat_tool,
     sse,
 )
-from tests.e2e.chain import Chain
+from tests.e2e.chain import Chain, poll
 from tests.e2e.clients import CodexRun, run_codex
 from tests.e2e.tap import Tap
 from tests.e2e.upstreams import Answer, Script, Upstream
@@ -195,3 +196,51 @@ def test_first_delta_arrives_while_the_upstream_still_writes() -> None:
 
 def read_all(url: str, ask: dict[str, Any]) -> bytes:
     return httpx.post(f"{url}/responses", json=ask, timeout=20, trust_env=False).content
+
+
+def test_upstream_that_dies_within_a_session(tmp_path: Path) -> None:
+    """It answered a moment ago, so nobody looks whether it is there: still a readable error, soon."""
+    first = chat_tool("exec_command", {"cmd": "true"})
+    closing = Answer(200, {**SSE, "connection": "close"}, first.chunks)
+    with Upstream([closing]) as upstream, Chain(upstream.url, options=CHAT) as chain:
+        with Tap(chain.port) as tap:
+            upstream.stop_listening_after(1)
+            run = run_codex(tap.url, "Do it.", tmp_path)
+            asked = tap.requests
+    assert run.exit_code == 1, run.explain()
+    assert "reverse:" in run.failure and "onnect" in run.failure, run.explain()
+    assert asked <= 3, run.explain()
+
+
+def test_client_that_goes_away(tmp_path: Path) -> None:
+    """The upstream is let go at once, the exchange is recorded, and the chain goes on."""
+    broke = threading.Event()
+
+    def endless() -> Iterator[bytes]:
+        try:
+            while True:
+                yield sse([chat_chunk({"content": "more "})], done=False)[0]
+                time.sleep(0.02)
+        except GeneratorExit:
+            broke.set()
+            raise
+
+    with Upstream([Answer(200, SSE, live=endless), chat_text("Still here.")]) as upstream:
+        with Chain(upstream.url, options=CHAT) as chain:
+            ask = {"model": "m", "input": "hello", "stream": True}
+            with httpx.stream("POST", f"{chain.url}/responses", json=ask, trust_env=False) as got:
+                next(got.iter_bytes())
+            assert broke.wait(10), "the upstream still writes"
+            answer = chain.post("/v1/responses", json={"model": "m", "input": "again"})
+            assert answer.status_code == 200
+            poll(lambda: len(legs(chain.record_dir)) == 4, what="both exchanges on disk")
+            assert "Traceback" not in chain.log()
+
+
+def legs(folder: Path) -> list[dict[str, Any]]:
+    """The comments of all recorded flows."""
+    found = []
+    for file in folder.glob("*.flow"):
+        with file.open("rb") as stream:
+            found += [json.loads(flow.comment) for flow in FlowReader(stream).stream()]
+    return found

@@ -62,6 +62,7 @@ class Upstream:
     ) -> None:
         self._script = script if callable(script) else in_order(script)
         self._lock = threading.Lock()
+        self._last: int | None = None
         self.seen: list[Seen] = []
         upstream = self
 
@@ -105,6 +106,10 @@ class Upstream:
         self._server.shutdown()
         self._server.server_close()
 
+    def stop_listening_after(self, answers: int) -> None:
+        """Refuse new connections once that many requests have come."""
+        self._last = answers
+
     def posts(self, marker: str = "") -> list[Seen]:
         """The POST requests whose body holds `marker`."""
         wanted = marker.encode()
@@ -120,6 +125,8 @@ class Upstream:
                 len(self.seen) + 1, handler.command, handler.path, handler.headers, body
             )
             self.seen.append(seen)
+        if seen.number == self._last:
+            self._server.socket.close()
         answer = self._script(seen)
         if answer.cut == "head":
             return _reset(handler)

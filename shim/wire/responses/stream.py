@@ -34,6 +34,7 @@ from ...turn import (
 from ..reasoning import pack
 from ..sse import encode as sse
 from .errors import error_object, failed_error
+from .parts import PREFIX, Call, Speech
 
 _UNFIT = re.compile(r"[^A-Za-z0-9]+")
 _encode = msgspec.json.encode
@@ -55,8 +56,8 @@ class ResponsesEncoder:
         self._created = 0
         self._number = 0
         self._output: list[Item | None] = []
-        self._open: _Speech | None = None
-        self._calls: dict[int, _Call] = {}
+        self._open: Speech | None = None
+        self._calls: dict[int, Call] = {}
         self.usage: Usage | None = None
         self.failure: Failure | None = None
         self.response: dict[str, Any] | None = None
@@ -117,11 +118,11 @@ class ResponsesEncoder:
     def _item_id(self, prefix: str, index: int) -> str:
         return f"{prefix}_{self._suffix}{index:02d}"
 
-    def _speak(self, kind: str, part: str, out: list[bytes]) -> _Speech:
+    def _speak(self, kind: str, part: str, out: list[bytes]) -> Speech:
         if self._open is None or self._open.kind != kind:
             self._hush(out)
             index = self._slot()
-            self._open = _Speech(kind, index, self._item_id(_PREFIX[kind], index))
+            self._open = Speech(kind, index, self._item_id(PREFIX[kind], index))
             item: Item = {"type": kind, "id": self._open.id}
             item |= (
                 {"status": "in_progress", "role": "assistant", "content": []}
@@ -201,7 +202,7 @@ class ResponsesEncoder:
             self._speak("reasoning", "", out)
         self._hush(out, pack(self._provider, event.data, late=event.late))
 
-    def _part_event(self, speech: _Speech, what: str, out: list[bytes]) -> None:
+    def _part_event(self, speech: Speech, what: str, out: list[bytes]) -> None:
         where: dict[str, Any] = {"item_id": speech.id, "output_index": speech.index}
         if speech.kind == "reasoning":
             self._send(
@@ -220,7 +221,7 @@ class ResponsesEncoder:
                 part=speech.content(),
             )
 
-    def _close_part(self, speech: _Speech, out: list[bytes]) -> None:
+    def _close_part(self, speech: Speech, out: list[bytes]) -> None:
         if not speech.part:
             return
         text = "".join(speech.pieces)
@@ -270,7 +271,7 @@ class ResponsesEncoder:
         self._hush(out)
         index = self._slot()
         item = self._bridge.call_item(event.name, event.id, "")
-        call = _Call(index, self._item_id(_PREFIX.get(item["type"], "fc"), index), event, item)
+        call = Call(index, self._item_id(PREFIX.get(item["type"], "fc"), index), event, item)
         self._calls[event.key] = call
         if "arguments" in item and isinstance(item["arguments"], str):
             item["arguments"] = ""
@@ -293,7 +294,7 @@ class ResponsesEncoder:
                 delta=event.arguments,
             )
 
-    def _call_done(self, call: _Call, out: list[bytes]) -> None:
+    def _call_done(self, call: Call, out: list[bytes]) -> None:
         item = self._bridge.call_item(call.start.name, call.start.id, "".join(call.pieces))
         where: dict[str, Any] = {"item_id": call.id, "output_index": call.index}
         if item["type"] == "function_call":
@@ -358,45 +359,6 @@ class ResponsesEncoder:
         self._send(out, "response.failed", response=self.response)
 
 
-class _Speech:
-    """An open reasoning or message item, and its open part."""
-
-    def __init__(self, kind: str, index: int, id: str) -> None:
-        self.kind, self.index, self.id = kind, index, id
-        self.part = ""
-        self.parts: list[dict[str, Any]] = []
-        self.pieces: list[str] = []
-        self.annotations: list[dict[str, Any]] = []
-
-    def content(self) -> dict[str, Any]:
-        text = "".join(self.pieces)
-        if self.part == "refusal":
-            return {"type": "refusal", "refusal": text}
-        if self.part == "summary_text":
-            return {"type": "summary_text", "text": text}
-        return {
-            "type": "output_text",
-            "text": text,
-            "annotations": self.annotations,
-            "logprobs": [],
-        }
-
-
-class _Call:
-    """An open tool call and the pieces of its arguments."""
-
-    def __init__(self, index: int, id: str, start: CallStart, item: Item) -> None:
-        self.index, self.id, self.start, self.item = index, id, start, item
-        self.pieces: list[str] = []
-
-
-_PREFIX = {
-    "message": "msg",
-    "reasoning": "rs",
-    "function_call": "fc",
-    "custom_tool_call": "ctc",
-    "tool_search_call": "tsc",
-}
 _HANDLERS: dict[type, Any] = {
     Started: ResponsesEncoder._started,
     Text: ResponsesEncoder._text,

@@ -1,0 +1,297 @@
+"""The `interpose` command with the real Codex: sessions, exit codes, signals, and what stays behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from shim.codex.home import write_home
+from shim.engines.bugs import make_repo
+from shim.policy.load import parse_policy
+from tests.e2e.chain import ROOT, Chain, poll
+from tests.e2e.clients import CODEX, OLD_CODEX, client_env, codex_binary
+from tests.e2e.upstreams import Answer, Upstream
+
+LAUNCH = "import sys; sys.path[0] = sys.argv.pop(1); from shim.cli import main; sys.exit(main())"
+
+
+@dataclass
+class Place:
+    """A machine with nothing on it: home, cache and temporary folder are empty."""
+
+    folder: Path
+    env: dict[str, str]
+
+    @property
+    def codex_home(self) -> Path:
+        return self.folder / "home" / ".codex"
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-c", LAUNCH, str(ROOT), *words]
+
+    def run(self, *words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*words),
+            cwd=cwd or self.folder / "work", env=self.env, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.command(*words),
+            cwd=self.folder / "work", env=self.env, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        )  # fmt: skip
+
+    def processes(self) -> list[str]:
+        """The command lines of the processes that were started from this place, by their home."""
+        mark = f"HOME={self.env['HOME']}".encode()
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+            except OSError:
+                continue
+        return found
+
+    def assert_clean(self) -> None:
+        if Path("/proc/self/environ").exists():
+            poll(lambda: not self.processes(), 10, f"the end of {self.processes()}")
+        assert list((self.folder / "tmp").glob("interpose*")) == []
+        assert list((self.folder / "cache" / "interpose" / "homes").glob("*")) == []
+        assert not self.codex_home.exists()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    for name in ("home", "cache", "tmp", "work"):
+        (tmp_path / name).mkdir()
+    env = {
+        **{name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ},
+        "HOME": str(tmp_path / "home"),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "TMPDIR": str(tmp_path / "tmp"),
+        "CODEX_BIN": str(codex_binary()),
+        # Codex's background calls end here instead of on the internet.
+        "HTTP_PROXY": "http://127.0.0.1:9",
+        "HTTPS_PROXY": "http://127.0.0.1:9",
+    }
+    yield Place(tmp_path, env)
+
+
+def exec_words(place: Place, repo: Path, prompt: str, *options: str) -> list[str]:
+    record = ["--record", str(place.folder / "flows")]
+    return [
+        "run", *record, *options, "--", "exec", "--json", "--skip-git-repo-check",
+        "--dangerously-bypass-approvals-and-sandbox", "-C", str(repo), prompt,
+    ]  # fmt: skip
+
+
+def test_a_session_fixes_a_bug_and_leaves_only_the_recording(place: Place) -> None:
+    repo = place.folder / "work" / "repo"
+    bug = make_repo(repo, "shell")
+    done = place.run(*exec_words(place, repo, bug.prompt))
+    assert done.returncode == 0, done.stdout + done.stderr
+    kinds = [
+        event["item"]["type"]
+        for event in map(json.loads, done.stdout.splitlines())
+        if event["type"] == "item.completed"
+    ]
+    assert "file_change" in kinds and "error" not in kinds, done.stdout
+    assert subprocess.run(["sh", "-c", bug.test_command], cwd=repo).returncode == 0
+    (flow_file,) = (place.folder / "flows").iterdir()
+    assert f"interpose: recorded in {flow_file}" in done.stderr
+    place.assert_clean()
+
+
+def test_the_exit_code_is_that_of_codex(place: Place) -> None:
+    assert place.run("run", "--no-record", "--", "--no-such-option").returncode == 2
+    assert place.run("run", "--no-record", "--", "--version").stdout == f"codex-cli {CODEX}\n"
+    with Upstream([Answer(400, {}, [b'{"error":{"message":"no such model"}}'])]) as upstream:
+        words = exec_words(place, place.folder, "hi", "--reverse", f"{upstream.url}/v1")
+        assert place.run(*words).returncode == 1
+    place.assert_clean()
+
+
+@pytest.fixture
+def mute() -> Iterator[tuple[str, Callable[[], bool]]]:
+    """An upstream that takes a request and never answers: its URL, and whether one has come."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        held: list[socket.socket] = []
+
+        def asked() -> bool:
+            try:
+                held.append(server.accept()[0])
+            except BlockingIOError:
+                pass
+            for connection in held:
+                connection.setblocking(False)
+                try:
+                    if connection.recv(1):
+                        return True
+                except BlockingIOError:
+                    pass
+            return False
+
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/v1", asked
+        for connection in held:
+            connection.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_everything(
+    place: Place, mute: tuple[str, Callable[[], bool]], number: signal.Signals
+) -> None:
+    url, asked = mute
+    process = place.start(*exec_words(place, place.folder, "hi", "--reverse", url))
+    poll(asked, 30, "a request")
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode not in (0, None), output
+    assert "Traceback" not in output
+    place.assert_clean()
+
+
+def test_the_chain_does_not_outlive_a_killed_command(
+    place: Place, mute: tuple[str, Callable[[], bool]]
+) -> None:
+    url, asked = mute
+    process = place.start(*exec_words(place, place.folder, "hi", "--reverse", url))
+    poll(asked, 30, "a request")
+    process.kill()
+    process.wait(10)
+    poll(lambda: not [p for p in place.processes() if "addons/main.py" in p], 10, "the chain's end")
+    # Codex itself had no chance to hear of it.
+    os.killpg(process.pid, signal.SIGKILL) if _alive(process.pid) else None
+    for entry in Path("/proc").glob("[0-9]*"):
+        _kill_if_of(entry, place)
+    assert process.stdout is not None
+    process.stdout.close()
+
+
+def _alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _kill_if_of(entry: Path, place: Place) -> None:
+    try:
+        if f"HOME={place.env['HOME']}".encode() in (entry / "environ").read_bytes().split(b"\0"):
+            os.kill(int(entry.name), signal.SIGKILL)
+    except OSError:
+        pass
+
+
+def test_the_tour_ends_with_the_bug_fixed(place: Place) -> None:
+    env = {**place.env, "UPSTREAM": "demo"}
+    done = Place(place.folder, env).run("tour", "--record", str(place.folder / "flows"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    for words in (
+        "Model: demo (UPSTREAM=demo)",
+        "Fixed: the test passes, by Codex's own apply_patch",
+        "+    return subtotal(lines) + shipping - discount",
+        "exit code 1",
+        "exit code 0",
+    ):
+        assert words in done.stdout
+    assert "warning" not in done.stdout
+    (flow_file,) = (place.folder / "flows").iterdir()
+    assert flow_file.name in done.stdout
+    place.assert_clean()
+
+
+def test_the_tour_fails_when_the_bug_stays(place: Place) -> None:
+    policy = place.folder / "policy.yaml"
+    with Upstream([Answer(401, {}, [b'{"error":{"message":"who are you"}}'])]) as upstream:
+        policy.write_text(
+            f"providers: {{up: {{base_url: {upstream.url}/v1}}}}\nmodels: {{m: {{provider: up}}}}\n"
+        )
+        env = {**place.env, "UPSTREAM": "m", "UNSANDBOXED": "1", "INTERPOSE_POLICY": str(policy)}
+        done = Place(place.folder, env).run("tour", "--record", str(place.folder / "flows"))
+    assert done.returncode == 1, done.stdout
+    assert "Not fixed:" in done.stdout and "who are you" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    place.assert_clean()
+
+
+POLICY = """
+models:
+  demo: { provider: demo, context_window: 200000, images: false, reasoning: [low, high] }
+  other: { provider: demo }
+default: demo
+"""
+
+
+@pytest.mark.parametrize("version", [CODEX, OLD_CODEX])
+def test_codex_takes_the_home_without_a_warning(version: str, tmp_path: Path) -> None:
+    home, repo = tmp_path / "codex-home", tmp_path / "repo"
+    bug = make_repo(repo, "unittest")
+    with Chain(policy=POLICY) as chain:
+        write_home(home, chain.url, parse_policy(POLICY), "other")
+        write_home(home, chain.url, parse_policy(POLICY))
+        env = {**client_env(tmp_path), "INTERPOSE_KEY": "any"}
+        client = str(codex_binary(version))
+        listed = subprocess.run(
+            [client, "debug", "models"],
+            env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        words = ["exec", "--json", "--dangerously-bypass-approvals-and-sandbox", "-C", str(repo)]
+        done = subprocess.run(
+            [client, *words, bug.prompt],
+            env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+    models = json.loads(listed.stdout)["models"]
+    assert [model["slug"] for model in models] == ["demo", "other"]
+    assert models[0]["context_window"] == 200000
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "metadata" not in done.stdout + done.stderr
+    items = [e["item"] for e in map(json.loads, done.stdout.splitlines()) if "item" in e]
+    assert not [item for item in items if item["type"] == "error"]
+    assert [item for item in items if item["type"] == "file_change"]
+    (rollout,) = (home / "sessions").rglob("*.jsonl")
+    assert '"model_context_window":190000' in rollout.read_text()
+
+
+def test_serve_prints_lines_that_work(place: Place) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    process = place.start("serve", "--port", port, "--no-record")
+    assert process.stdout is not None
+    lines: list[str] = []
+    deadline = time.monotonic() + 30
+    while "listening at" not in (lines[-1:] or [""])[0] and time.monotonic() < deadline:
+        line = process.stdout.readline()
+        assert line, "".join(lines)
+        lines.append(line)
+    pasted = "".join(lines).partition("model = ")
+    config = "model = " + pasted[2].partition("# In the shell")[0]
+    home = place.folder / "pasted"
+    home.mkdir()
+    (home / "config.toml").write_text(config)
+    client = [place.env["CODEX_BIN"], "exec", "--json", "--skip-git-repo-check", "hello"]
+    env = {**place.env, "CODEX_HOME": str(home), "INTERPOSE_KEY": "any", "NO_PROXY": "127.0.0.1"}
+    done = subprocess.run(
+        client, env=env, cwd=place.folder / "work", stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    process.send_signal(signal.SIGINT)
+    rest, _ = process.communicate(timeout=20)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "metadata" not in done.stdout
+    assert "Traceback" not in rest
