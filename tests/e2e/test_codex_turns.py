@@ -199,7 +199,7 @@ def read_all(url: str, ask: dict[str, Any]) -> bytes:
 
 
 def test_upstream_that_dies_within_a_session(tmp_path: Path) -> None:
-    """It answered a moment ago, so nobody looks whether it is there: still a readable error, soon."""
+    """It answered a moment ago, so nobody looks whether it is there: still a readable error."""
     first = chat_tool("exec_command", {"cmd": "true"})
     closing = Answer(200, {**SSE, "connection": "close"}, first.chunks)
     with Upstream([closing]) as upstream, Chain(upstream.url, options=CHAT) as chain:
