@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from ..policy.load import load_policy
 from ..policy.schema import Policy
@@ -45,13 +46,22 @@ importlib.import_module("mitmproxy.tools.main").mitmdump()
 
 @dataclass(frozen=True)
 class Options:
-    """What the user said about the chain. An empty ``record_dir`` means no recording."""
+    """What the user said about the chain. An empty ``record_dir`` means no recording.
+
+    mitmproxy takes no path in ``reverse``; the client's own path is kept instead, so ``prefix`` is
+    what the client's base URL ends in.
+    """
 
     policy: Path | None
     reverse: str
     upstream: str | None
     model: str | None
     record_dir: str
+    prefix: str = "/v1"
+
+    def base_url(self, port: int) -> str:
+        """What a client of the chain on that port takes as its base URL."""
+        return f"http://127.0.0.1:{port}{self.prefix}"
 
     def load(self) -> Policy:
         """The policy these options mean; PolicyError when its file is bad."""
@@ -105,14 +115,16 @@ def options(args: argparse.Namespace) -> Options:
     named = args.policy or os.environ.get("INTERPOSE_POLICY")
     if not named and not args.reverse:
         named = DEFAULT_POLICY
-    if args.reverse and not args.reverse.startswith(("http://", "https://")):
+    url = urlsplit(args.reverse or NOWHERE)
+    if url.scheme not in ("http", "https") or not url.hostname or url.query:
         raise UserError(f"--reverse must be an http:// or https:// address, is {args.reverse}")
     return Options(
         policy=Path(named).expanduser().absolute() if named else None,
-        reverse=args.reverse or NOWHERE,
+        reverse=f"{url.scheme}://{url.netloc}",
         upstream=args.upstream,
         model=args.model,
         record_dir="" if args.no_record else str(Path(args.record or record_dir()).absolute()),
+        prefix=url.path.rstrip("/") or "/v1",
     )
 
 
@@ -132,7 +144,7 @@ def environment() -> dict[str, str]:
 class Chain:
     """A chain in the background on a free loopback port; a context manager.
 
-    ``url`` is the base URL for a client, with ``/v1``. The output goes into ``folder``, which is
+    ``url`` is the base URL for a client. The output goes into ``folder``, which is
     removed at the end.
     """
 
@@ -145,7 +157,7 @@ class Chain:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
+        return self.options.base_url(self.port)
 
     def __enter__(self) -> Self:
         try:

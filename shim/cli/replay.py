@@ -1,4 +1,4 @@
-"""``interpose replay``: recorded flow files through today's code; addons/replay.py does the work."""
+"""``interpose replay``: recorded flow files through today's code; the work is in addons."""
 
 from __future__ import annotations
 

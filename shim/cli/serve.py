@@ -30,12 +30,13 @@ def run(args: argparse.Namespace) -> int:
     tool = "mitmweb" if args.web else "mitmdump"
     print(f"# {tool} on http://127.0.0.1:{args.port}, policy: {opts.policy or 'none'}")
     print("# For ~/.codex/config.toml, or `interpose home` for a home of its own:\n")
-    print(paste_lines(f"http://127.0.0.1:{args.port}/v1", model, not policy.empty))
+    print(paste_lines(opts.base_url(args.port), model, not policy.empty))
     print("# In the shell that runs codex:\n")
     key = "<the key of the target>" if policy.empty else "any"
     print(f"export INTERPOSE_KEY={key}\n", flush=True)
     boot = f'import importlib; importlib.import_module("mitmproxy.tools.main").{tool}()'
-    words = [sys.executable, "-c", boot, *opts.arguments(args.port), *args.rest]
+    # Unbuffered, so that a log file or a pipe shows each line when it happens.
+    words = [sys.executable, "-u", "-c", boot, *opts.arguments(args.port), *args.rest]
     os.execve(sys.executable, words, environment())
 
 

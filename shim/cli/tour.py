@@ -48,9 +48,6 @@ def run(args: argparse.Namespace) -> int:
     choice = choose(policy, os.environ)
     console.print(f"[bold]Model:[/] {escape(f'{choice.model} ({choice.why})')}")
     client = codex(lambda line: console.print(line, style="dim", markup=False))
-    console.print(
-        f"[bold]Client:[/] {escape(f'{_version_of(client)} at {client}')}", soft_wrap=True
-    )
     opts = Options(policy_file, NOWHERE, None, choice.model, str(Path(args.record).absolute()))
     with tempfile.TemporaryDirectory(prefix="interpose-tour-") as folder:
         repo = Path(folder) / "repo"
@@ -63,10 +60,12 @@ def run(args: argparse.Namespace) -> int:
         )
         if passes(bug, repo):
             raise UserError("the test of the throw-away repository does not fail; nothing to show")
-        with Chain(opts) as chain, temporary_home() as home:
-            console.print(f"[bold]Chain:[/] mitmdump -s addons/main.py at {chain.url}\n")
-            write_home(home, chain.url, policy, choice.model)
+        with temporary_home() as home, Chain(opts) as chain:
             env = client_environment(home)
+            console.print(f"[bold]Chain:[/] mitmdump -s addons/main.py at {chain.url}")
+            write_home(home, chain.url, policy, choice.model)
+            version = _version_of(client, env)
+            console.print(f"[bold]Client:[/] {escape(f'{version} at {client}')}\n", soft_wrap=True)
             sandbox = _sandbox(client, env, trusted=choice.provider == "demo")
             command = [str(client), "exec", "--json", "--sandbox", sandbox, "-C", str(repo)]
             view = View(console, repo)
@@ -220,10 +219,10 @@ def _sandbox(client: Path, env: Mapping[str, str], trusted: bool) -> str:
     )
 
 
-def _version_of(client: Path) -> str:
+def _version_of(client: Path, env: Mapping[str, str]) -> str:
     done = subprocess.run(
         [str(client), "--version"],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+        env=dict(env), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
         raise UserError(f"{client} does not run: {(done.stderr or done.stdout).strip()[-200:]}")

@@ -1,4 +1,4 @@
-"""The `interpose` command with the real Codex: sessions, exit codes, signals, and what stays behind."""
+"""The `interpose` command with the real Codex: sessions, exit codes, signals, what stays behind."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,12 +45,13 @@ class Place:
             capture_output=True, text=True, timeout=120,
         )  # fmt: skip
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            self.command(*words),
-            cwd=self.folder / "work", env=self.env, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-        )  # fmt: skip
+    def start(self, *words: str, output: Path) -> subprocess.Popen[bytes]:
+        with output.open("wb") as file:
+            return subprocess.Popen(
+                self.command(*words),
+                cwd=self.folder / "work", env=self.env, stdin=subprocess.DEVNULL,
+                stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
 
     def processes(self) -> list[str]:
         """The command lines of the processes that were started from this place, by their home."""
@@ -119,8 +119,11 @@ def test_the_exit_code_is_that_of_codex(place: Place) -> None:
     assert place.run("run", "--no-record", "--", "--no-such-option").returncode == 2
     assert place.run("run", "--no-record", "--", "--version").stdout == f"codex-cli {CODEX}\n"
     with Upstream([Answer(400, {}, [b'{"error":{"message":"no such model"}}'])]) as upstream:
-        words = exec_words(place, place.folder, "hi", "--reverse", f"{upstream.url}/v1")
-        assert place.run(*words).returncode == 1
+        words = exec_words(place, place.folder, "hi", "--reverse", f"{upstream.url}/api/v1")
+        done = place.run(*words)
+    assert done.returncode == 1
+    assert "no such model" in done.stdout
+    assert [seen.path for seen in upstream.seen] == ["/api/v1/responses"]
     place.assert_clean()
 
 
@@ -155,12 +158,14 @@ def test_a_signal_ends_everything(
     place: Place, mute: tuple[str, Callable[[], bool]], number: signal.Signals
 ) -> None:
     url, asked = mute
-    process = place.start(*exec_words(place, place.folder, "hi", "--reverse", url))
+    output = place.folder / "output.txt"
+    words = exec_words(place, place.folder, "hi", "--reverse", url)
+    process = place.start(*words, output=output)
     poll(asked, 30, "a request")
     process.send_signal(number)
-    output, _ = process.communicate(timeout=30)
-    assert process.returncode not in (0, None), output
-    assert "Traceback" not in output
+    process.wait(30)
+    assert process.returncode not in (0, None), output.read_text()
+    assert "Traceback" not in output.read_text()
     place.assert_clean()
 
 
@@ -168,25 +173,16 @@ def test_the_chain_does_not_outlive_a_killed_command(
     place: Place, mute: tuple[str, Callable[[], bool]]
 ) -> None:
     url, asked = mute
-    process = place.start(*exec_words(place, place.folder, "hi", "--reverse", url))
+    output = place.folder / "output.txt"
+    words = exec_words(place, place.folder, "hi", "--reverse", url)
+    process = place.start(*words, output=output)
     poll(asked, 30, "a request")
     process.kill()
     process.wait(10)
     poll(lambda: not [p for p in place.processes() if "addons/main.py" in p], 10, "the chain's end")
     # Codex itself had no chance to hear of it.
-    os.killpg(process.pid, signal.SIGKILL) if _alive(process.pid) else None
     for entry in Path("/proc").glob("[0-9]*"):
         _kill_if_of(entry, place)
-    assert process.stdout is not None
-    process.stdout.close()
-
-
-def _alive(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def _kill_if_of(entry: Path, place: Place) -> None:
@@ -271,16 +267,10 @@ def test_serve_prints_lines_that_work(place: Place) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    process = place.start("serve", "--port", port, "--no-record")
-    assert process.stdout is not None
-    lines: list[str] = []
-    deadline = time.monotonic() + 30
-    while "listening at" not in (lines[-1:] or [""])[0] and time.monotonic() < deadline:
-        line = process.stdout.readline()
-        assert line, "".join(lines)
-        lines.append(line)
-    pasted = "".join(lines).partition("model = ")
-    config = "model = " + pasted[2].partition("# In the shell")[0]
+    output = place.folder / "output.txt"
+    process = place.start("serve", "--port", port, "--no-record", output=output)
+    poll(lambda: "listening at" in output.read_text(), 30, "the chain")
+    config = "model = " + output.read_text().partition("model = ")[2].partition("# In the")[0]
     home = place.folder / "pasted"
     home.mkdir()
     (home / "config.toml").write_text(config)
@@ -291,7 +281,7 @@ def test_serve_prints_lines_that_work(place: Place) -> None:
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     process.send_signal(signal.SIGINT)
-    rest, _ = process.communicate(timeout=20)
+    process.wait(20)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "metadata" not in done.stdout
-    assert "Traceback" not in rest
+    assert "Traceback" not in output.read_text()

@@ -59,6 +59,7 @@ def test_the_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> Non
         (["zzz"], 2, "there are serve, home"),
         (["serve", "--policy", "nowhere.yaml"], 1, "nowhere.yaml:1: cannot be read"),
         (["run", "--reverse", "ftp://x"], 1, "--reverse must be an http"),
+        (["run", "--reverse", "http://"], 1, "--reverse must be an http"),
         (["serve", "--port", "70000"], 1, "--port must be between"),
         (["home", "~/.codex"], 1, "never touches"),
     ],
@@ -139,8 +140,10 @@ def test_the_policy_is_the_one_named_then_that_of_the_environment_then_the_defau
 def test_the_command_line_of_the_chain() -> None:
     words = chosen("--reverse", "http://up.example/x", "--upstream", "chat", "--no-record")
     line = " ".join(words.arguments(8099))
-    assert "--mode reverse:http://up.example/x --listen-host 127.0.0.1 --listen-port 8099" in line
+    assert "--mode reverse:http://up.example --listen-host 127.0.0.1 --listen-port 8099" in line
     assert "--set record_dir= --set upstream=chat" in line
+    assert words.base_url(8099) == "http://127.0.0.1:8099/x"
+    assert chosen().base_url(8099) == "http://127.0.0.1:8099/v1"
     assert Path(words.arguments(1)[1]) == ROOT / "addons" / "main.py"
 
 
