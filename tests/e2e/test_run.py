@@ -53,14 +53,15 @@ class Place:
                 stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
 
-    def processes(self) -> list[str]:
-        """The command lines of the processes that were started from this place, by their home."""
+    def processes(self) -> dict[int, str]:
+        """The processes that were started from this place, told by their home: command lines."""
         mark = f"HOME={self.env['HOME']}".encode()
-        found = []
+        found = {}
         for entry in Path("/proc").glob("[0-9]*"):
             try:
                 if mark in (entry / "environ").read_bytes().split(b"\0"):
-                    found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+                    line = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
+                    found[int(entry.name)] = line.decode(errors="replace")
             except OSError:
                 continue
         return found
@@ -87,7 +88,10 @@ def place(tmp_path: Path) -> Iterator[Place]:
         "HTTP_PROXY": "http://127.0.0.1:9",
         "HTTPS_PROXY": "http://127.0.0.1:9",
     }
-    yield Place(tmp_path, env)
+    place = Place(tmp_path, env)
+    yield place
+    for pid in place.processes():
+        os.kill(pid, signal.SIGKILL)
 
 
 def exec_words(place: Place, repo: Path, prompt: str, *options: str) -> list[str]:
@@ -179,18 +183,7 @@ def test_the_chain_does_not_outlive_a_killed_command(
     poll(asked, 30, "a request")
     process.kill()
     process.wait(10)
-    poll(lambda: not [p for p in place.processes() if "addons/main.py" in p], 10, "the chain's end")
-    # Codex itself had no chance to hear of it.
-    for entry in Path("/proc").glob("[0-9]*"):
-        _kill_if_of(entry, place)
-
-
-def _kill_if_of(entry: Path, place: Place) -> None:
-    try:
-        if f"HOME={place.env['HOME']}".encode() in (entry / "environ").read_bytes().split(b"\0"):
-            os.kill(int(entry.name), signal.SIGKILL)
-    except OSError:
-        pass
+    poll(lambda: "addons/main.py" not in str(place.processes()), 10, "the chain's end")
 
 
 def test_the_tour_ends_with_the_bug_fixed(place: Place) -> None:
