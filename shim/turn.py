@@ -70,6 +70,10 @@ class Turn:
                 found += [t for t in item.get("tools") or () if isinstance(t, dict)]
         return found
 
+    def call_ids(self) -> set[str]:
+        """The ids of all tool calls in the conversation so far."""
+        return {str(item["call_id"]) for item in self.items if item.get("call_id")}
+
     @cached_property
     def seed(self) -> str:
         """What ids are made of where the upstream sends none: the same request, the same ids."""

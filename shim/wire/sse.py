@@ -22,6 +22,16 @@ class SSEDecoder:
 
     def feed(self, chunk: bytes) -> list[tuple[str | None, bytes]]:
         """The events that ``chunk`` completes."""
+        if (
+            not (self._rest or self._first or self._data)
+            and chunk.startswith(b"data: ")
+            and chunk.endswith(b"\n\n")
+            and chunk.count(b"\n") == 2
+            and b"\r" not in chunk
+            and not self._event
+        ):
+            # One whole event: how most upstreams send most pieces.
+            return [("", chunk[6:-2])]
         buffer = self._rest + chunk if self._rest else chunk
         if self._first and buffer:
             if b"\xef\xbb\xbf".startswith(buffer[:3]) and len(buffer) < 3:

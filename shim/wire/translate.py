@@ -151,9 +151,8 @@ def error_answer(failure: Failure, *, codex: bool, seed: str) -> Answer:
 class _Translated:
     def __init__(self, translation: Translation) -> None:
         turn, route = translation.turn, translation.route
-        taken = frozenset(str(i["call_id"]) for i in turn.items if i.get("call_id"))
         self._stream = turn.stream
-        self._decoder = ChatDecoder(turn.seed, route.provider, taken)
+        self._decoder = ChatDecoder(lambda: turn.seed, route.provider, turn.call_ids)
         self._encoder = ResponsesEncoder(
             model=turn.model or route.model,
             provider=route.provider,

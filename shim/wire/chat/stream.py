@@ -8,6 +8,7 @@ since usage may come after ``finish_reason``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -47,14 +48,18 @@ _FINISH = {
 class ChatDecoder:
     """Bytes of a Chat Completions stream in, canonical events out.
 
-    ``seed`` stands in for missing ids; ``taken`` are the call ids the conversation already has.
+    ``seed`` stands in for missing ids; ``taken`` are the call ids the conversation already has. Both
+    cost a walk over the request, so they are asked for only when needed.
     """
 
-    def __init__(self, seed: str, upstream: str = "upstream", taken: frozenset[str] = frozenset()):
+    def __init__(
+        self, seed: Callable[[], str], upstream: str, taken: Callable[[], set[str]]
+    ) -> None:
         self._sse = SSEDecoder()
         self._seed = seed
         self._upstream = upstream
-        self._ids = set(taken)
+        self._taken = taken
+        self._ids: set[str] | None = None
         self._started = False
         self._ended = False
         self._finish: str | None = None
@@ -100,7 +105,7 @@ class ChatDecoder:
         if event is None:
             self._start({}, out)
             out.append(KeepAlive())
-        elif payload.strip() == b"[DONE]":
+        elif payload[:6] == b"[DONE]" or payload.strip() == b"[DONE]":
             self._done = True
             self._end(out)
         else:
@@ -140,16 +145,23 @@ class ChatDecoder:
             wire_id, created = chunk.get("id"), chunk.get("created")
             out.append(
                 Started(
-                    wire_id if isinstance(wire_id, str) and wire_id else self._seed,
+                    wire_id if isinstance(wire_id, str) and wire_id else self._seed(),
                     int(created) if isinstance(created, int | float) else 0,
                 )
             )
 
     def _delta(self, delta: dict[str, Any], out: list[Event]) -> None:
+        content = delta.get("content")
+        if isinstance(content, str) and len(delta) == 1 + ("role" in delta):
+            # Nothing but text: most deltas of most answers.
+            if content:
+                if not self._spoke:
+                    self._speak(out)
+                out.append(Text(content))
+            return
         if thought := self._thought.take(delta):
             self._spoke = False
             out.append(Reasoning(thought))
-        content = delta.get("content")
         if isinstance(content, list):
             content = "".join(
                 p.get("text") or ""
@@ -206,9 +218,11 @@ class ChatDecoder:
 
     def _unique(self, wire_id: str, key: int) -> str:
         """An id the client has not seen in this thread: providers repeat ``0`` or ``call_0``."""
-        made = wire_id or f"call_{self._seed}_{key}"
+        if self._ids is None:
+            self._ids = self._taken()
+        made = wire_id or f"call_{self._seed()}_{key}"
         if made in self._ids:
-            made = f"{made}_{self._seed[:8]}_{key}"
+            made = f"{made}_{self._seed()[:8]}_{key}"
         self._ids.add(made)
         return made
 

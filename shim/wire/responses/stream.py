@@ -133,39 +133,28 @@ class ResponsesEncoder:
         speech = self._open
         if speech.part != part:
             self._close_part(speech, out)
-            speech.part, speech.pieces, speech.annotations = part, [], []
+            speech.begin(part)
             if part:
                 self._part_event(speech, "added", out)
         return speech
 
+    def _say(self, kind: str, part: str, text: str, out: list[bytes]) -> None:
+        speech = self._open
+        if speech is None or speech.part != part:
+            speech = self._speak(kind, part, out)
+        speech.pieces.append(text)
+        out.append(speech.frame.fill(self._number, text))
+        self._number += 1
+
     def _text(self, event: Text, out: list[bytes]) -> None:
-        speech = self._speak("message", "output_text", out)
-        speech.pieces.append(event.text)
-        self._send(
-            out,
-            "response.output_text.delta",
-            item_id=speech.id,
-            output_index=speech.index,
-            content_index=len(speech.parts),
-            delta=event.text,
-            logprobs=[],
-        )
+        self._say("message", "output_text", event.text, out)
 
     def _refusal(self, event: Refusal, out: list[bytes]) -> None:
-        if self._codex:
-            # Codex drops a message with a refusal part as a whole.
-            self._text(Text(event.text), out)
-            return
-        speech = self._speak("message", "refusal", out)
-        speech.pieces.append(event.text)
-        self._send(
-            out,
-            "response.refusal.delta",
-            item_id=speech.id,
-            output_index=speech.index,
-            content_index=len(speech.parts),
-            delta=event.text,
-        )
+        # Codex drops a message with a refusal part as a whole.
+        self._say("message", "output_text" if self._codex else "refusal", event.text, out)
+
+    def _reason(self, event: Reasoning, out: list[bytes]) -> None:
+        self._say("reasoning", "summary_text", event.text, out)
 
     def _annotation(self, event: Annotation, out: list[bytes]) -> None:
         speech = self._speak("message", "output_text", out)
@@ -182,18 +171,6 @@ class ResponsesEncoder:
             content_index=len(speech.parts),
             annotation_index=len(speech.annotations) - 1,
             annotation=data,
-        )
-
-    def _reason(self, event: Reasoning, out: list[bytes]) -> None:
-        speech = self._speak("reasoning", "summary_text", out)
-        speech.pieces.append(event.text)
-        self._send(
-            out,
-            "response.reasoning_summary_text.delta",
-            item_id=speech.id,
-            output_index=speech.index,
-            summary_index=len(speech.parts),
-            delta=event.text,
         )
 
     def _keep_state(self, event: ReasoningState, out: list[bytes]) -> None:
@@ -286,13 +263,8 @@ class ResponsesEncoder:
         call = self._calls[event.key]
         call.pieces.append(event.arguments)
         if call.item["type"] == "function_call":
-            self._send(
-                out,
-                "response.function_call_arguments.delta",
-                item_id=call.id,
-                output_index=call.index,
-                delta=event.arguments,
-            )
+            out.append(call.frame.fill(self._number, event.arguments))
+            self._number += 1
 
     def _call_done(self, call: Call, out: list[bytes]) -> None:
         item = self._bridge.call_item(call.start.name, call.start.id, "".join(call.pieces))
