@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
@@ -17,9 +18,13 @@ from shim.wire.translate import Translation, Translator, error_answer
 
 @dataclass
 class Exchange:
-    """One turn on its way through the chain. Times are seconds since 1970."""
+    """One turn on its way through the chain. Times are seconds since 1970.
+
+    ``client_request`` stays as the client sent it: what goes upstream is a request of its own.
+    """
 
     client_request: http.Request
+    headers: dict[str, str]
     codex: bool
     turn: Turn
     who: str
@@ -86,13 +91,28 @@ def refuse(flow: http.HTTPFlow, status: int, message: str, *, param: str | None 
     flow.response = http.Response.make(status, body, {"content-type": "application/json"})
 
 
+def plain(headers: http.Headers) -> dict[str, str]:
+    """Headers as ``shim`` wants them: lower-case names, one value each."""
+    return {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in headers.fields}
+
+
+def fields(headers: dict[str, str]) -> http.Headers:
+    """Headers as mitmproxy wants them."""
+    return http.Headers([(k.encode(), v.encode()) for k, v in headers.items()])
+
+
 def tail(path: str) -> str:
     """The last part of a request path: what is asked for, under whatever prefix."""
     return path.partition("?")[0].rstrip("/").rpartition("/")[2]
 
 
 class Chain:
-    """What the stages have in common beyond one turn."""
+    """What the stages have in common beyond one turn.
+
+    ``settle`` waits until everything finished is written down.
+    """
+
+    settle: Callable[[], Awaitable[None]] | None = None
 
     def __init__(self) -> None:
         self.policies = PolicyStore()

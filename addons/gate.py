@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hmac
 import logging
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from mitmproxy import connection, ctx, http
 from mitmproxy.proxy.mode_specs import ProxyMode, ReverseMode
 from mitmproxy.utils import human
 
-from addons.exchange import Chain, Exchange, begin, refuse, tail
+from addons.exchange import Chain, Exchange, begin, plain, refuse, tail
 from addons.stop import stop
 from shim import client
 from shim.turn import WireError
@@ -28,6 +29,8 @@ class Gate:
         self._chain = chain
         self._limit = 0
         self._keys: list[str] = []
+        self._hosts: set[str] = set()
+        self._remote = False
 
     def load(self, loader) -> None:  # type: ignore[no-untyped-def]
         loader.add_option(
@@ -53,8 +56,11 @@ class Gate:
         ctx.options.update(**wanted)
 
     def configure(self, updated: set[str]) -> None:
+        # Reading an option costs a copy of its value: not something to do per request.
         self._keys = list(ctx.options.client_keys)
-        if ctx.options.allow_remote and not self._keys:
+        self._hosts = {h.lower() for h in (*ctx.options.served_hosts, ctx.options.listen_host)}
+        self._remote = ctx.options.allow_remote
+        if self._remote and not self._keys:
             stop("allow_remote needs client keys: add --set client_keys=KEY")
         if "body_limit" in updated:
             try:
@@ -64,6 +70,8 @@ class Gate:
 
     def running(self) -> None:
         """Move listeners that mitmproxy opened on all interfaces to loopback."""
+        # What was imported stays: the collector need not look at it again with every answer.
+        gc.freeze()
         if ctx.options.allow_remote or not ctx.options.server or ctx.options.listen_host:
             return
         modes = [_on_loopback(m, ctx.options.listen_port) for m in ctx.options.mode]
@@ -72,7 +80,7 @@ class Gate:
 
     def client_connected(self, client_conn: connection.Client) -> None:
         host = str(client_conn.peername[0])
-        if not ctx.options.allow_remote and not client.is_loopback(host):
+        if not self._remote and not client.is_loopback(host):
             client_conn.error = "only loopback is served; see allow_remote"
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
@@ -121,9 +129,10 @@ class Gate:
         if self._too_large(len(flow.request.raw_content or b"")):
             self._refuse_size(flow)
             return
-        headers = flow.request.headers
+        headers = plain(flow.request.headers)
         try:
-            body = flow.request.get_content(strict=True) or b""
+            encoded = "content-encoding" in headers
+            body = (flow.request.get_content() if encoded else flow.request.raw_content) or b""
             turn = decode_request(body)
         except ValueError:
             refuse(flow, 400, f"the body is not {headers.get('content-encoding')} as it says")
@@ -133,11 +142,12 @@ class Gate:
             return
         peer = flow.client_conn.peername
         exchange = Exchange(
-            client_request=flow.request.copy(),
+            client_request=flow.request,
+            headers=headers,
             codex=client.is_codex(headers),
             turn=turn,
             who=headers.get("thread-id") or (str(peer[0]) if peer else ""),
-            secrets=client.secrets(headers.items()),
+            secrets=client.secrets(headers.items()) | set(self._keys),
             started=flow.request.timestamp_start,
         )
         begin(flow, exchange)
@@ -148,14 +158,13 @@ class Gate:
         return (
             client.is_loopback(host)
             or (bool(bound) and host == str(bound[0]))
-            or host == (ctx.options.listen_host or None)
-            or host in {h.lower() for h in ctx.options.served_hosts}
+            or (bool(host) and host in self._hosts)
         )
 
     def _origin_allowed(self, request: http.Request) -> bool:
         origin = request.headers.get("origin", "")
         host = client.hostname(origin.partition("://")[2])
-        return not origin or client.is_loopback(host) or host in ctx.options.served_hosts
+        return not origin or client.is_loopback(host) or (bool(host) and host in self._hosts)
 
     def _take_key(self, request: http.Request) -> bool:
         """Whether a client key is there; it is taken off, since it is no provider's business."""

@@ -16,12 +16,15 @@ class Pages:
     def __init__(self, chain: Chain) -> None:
         self._chain = chain
 
-    def request(self, flow: http.HTTPFlow) -> None:
+    async def request(self, flow: http.HTTPFlow) -> None:
         if flow.response or not isinstance(flow.client_conn.proxy_mode, ReverseMode):
             return
         what = tail(flow.request.path)
         if what == "health":
-            _json(flow, self._health("exchanges" in flow.request.query))
+            exchanges = "exchanges" in flow.request.query
+            if exchanges and self._chain.settle:
+                await self._chain.settle()
+            _json(flow, self._health(exchanges))
         elif what == "models":
             self._models(flow)
 

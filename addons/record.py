@@ -1,10 +1,16 @@
-"""Recording: each exchange as two linked flows, client and upstream leg, without keys."""
+"""Recording: each exchange as two linked flows, client and upstream leg, without keys.
+
+Everything is written down by a thread of its own, so that no stream waits for it. Only where
+somebody looks at the live flows (mitmweb, ``-w FILE``) are they cleaned of keys before that.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import queue
+import sys
 import threading
 import time
 from pathlib import Path
@@ -36,6 +42,8 @@ class Record:
     def __init__(self, chain: Chain) -> None:
         self._chain = chain
         self._writer: _Writer | None = None
+        self._saved = False
+        chain.settle = self._settle
 
     def load(self, loader) -> None:  # type: ignore[no-untyped-def]
         loader.add_option(
@@ -44,17 +52,17 @@ class Record:
             default_folder(),
             "Folder for recorded flows; empty: nothing is recorded.",
         )
+        # The writer's thread must not keep the event loop waiting for the usual 5 ms.
+        sys.setswitchinterval(0.0005)
 
     def configure(self, updated: set[str]) -> None:
+        self._saved = bool("save_stream_file" in ctx.options and ctx.options.save_stream_file)
         if "record_dir" in updated:
-            self._close()
-            if ctx.options.record_dir:
-                self._writer = _Writer(Path(ctx.options.record_dir).expanduser(), self._chain)
+            self.done()
+            folder = ctx.options.record_dir
+            self._writer = _Writer(self._chain, Path(folder).expanduser() if folder else None)
 
     def done(self) -> None:
-        self._close()
-
-    def _close(self) -> None:
         if self._writer:
             self._writer.close()
             self._writer = None
@@ -65,45 +73,44 @@ class Record:
     def error(self, flow: http.HTTPFlow) -> None:
         self._keep(flow)
 
+    async def _settle(self) -> None:
+        if self._writer:
+            await asyncio.to_thread(self._writer.settle)
+
     def _keep(self, flow: http.HTTPFlow) -> None:
         exchange = exchange_of(flow)
-        if exchange is None:
+        if exchange is None or self._writer is None:
             return
-        if exchange.sent and flow.response:
-            flow.response.content = b"".join(exchange.sent)
-        redact = Redactor(exchange.secrets)
-        row = _row(flow, exchange, redact)
-        self._chain.rows.append(msgspec.to_builtins(row))
-        del self._chain.rows[:-_KEEP_ROWS]
-        (logger.warning if row.error else logger.info)(summary.line(row))
-        legs = _legs(flow, exchange, row)
-        # In mitmweb the live flow becomes the client leg, and the upstream leg stands beside it.
-        flow.request, flow.comment = _request(exchange.client_request, redact), legs[0].comment
-        if len(legs) > 1 and (view := ctx.master.addons.get("view")):
-            view.add([_redacted(legs[1], redact)])
-        if self._writer:
-            self._writer.put(legs, redact)
+        ended = time.time()
+        view = ctx.master.addons.get("view")
+        if view or self._saved:
+            # The live flow becomes the client leg; in mitmweb the upstream leg stands beside it.
+            legs = self._writer.take(flow, exchange, ended)
+            flow.request, flow.comment = legs[0].request, legs[0].comment
+            if exchange.sent and flow.response:
+                flow.response.raw_content = b"".join(exchange.sent)
+            if view and len(legs) > 1:
+                view.add(legs[1:])
+        else:
+            self._writer.put(flow, exchange, ended)
 
 
-def _row(flow: http.HTTPFlow, exchange: Exchange, redact: Redactor) -> summary.Row:
-    now = time.time()
-    failed = exchange.failure
+def _row(flow: http.HTTPFlow, exchange: Exchange, redact: Redactor, ended: float) -> summary.Row:
     broke = flow.error.msg if flow.error else None
-    error = summary.failure_text(failed) or broke
-    usage = exchange.translator.usage if exchange.translator else None
-    first = exchange.first_byte
+    error = summary.failure_text(exchange.failure) or broke
+    translator, first = exchange.translator, exchange.first_byte
     return summary.Row(
         exchange=flow.id,
-        thread=exchange.client_request.headers.get("thread-id"),
+        thread=exchange.headers.get("thread-id"),
         model=exchange.turn.model,
         route=summary.route_fields(exchange.route),
         codex=exchange.codex,
         stream=exchange.turn.stream,
         status=_status(flow, exchange),
-        calls=exchange.translator.calls if exchange.translator else 0,
-        usage=summary.usage_fields(usage),
+        calls=translator.calls if translator else 0,
+        usage=summary.usage_fields(translator.usage if translator else None),
         ms={
-            "total": round((now - exchange.started) * 1000, 1),
+            "total": round((ended - exchange.started) * 1000, 1),
             "first_byte": round((first - exchange.started) * 1000, 1) if first else None,
             "added": round(exchange.added * 1000, 2),
         },
@@ -120,64 +127,98 @@ def _status(flow: http.HTTPFlow, exchange: Exchange) -> int:
     return flow.response.status_code if flow.response else 502
 
 
-def _legs(flow: http.HTTPFlow, exchange: Exchange, row: summary.Row) -> list[http.HTTPFlow]:
-    """The client leg and, when the turn went out, the upstream leg; not yet redacted."""
-    client = http.HTTPFlow(flow.client_conn, flow.server_conn)
-    client.request = exchange.client_request
-    client.response = flow.response.copy() if flow.response else None
-    client.error = flow.error
-    legs = [client]
+def _legs(
+    flow: http.HTTPFlow, exchange: Exchange, row: summary.Row, redact: Redactor, ended: float
+) -> list[http.HTTPFlow]:
+    """The client leg and, when the turn went out, the upstream leg, without keys."""
+    sent = b"".join(exchange.sent) if exchange.sent else None
+    pairs = [("client", exchange.client_request, flow.response, sent)]
     if exchange.upstream_request:
-        upstream = http.HTTPFlow(flow.client_conn, flow.server_conn)
-        upstream.request = exchange.upstream_request
-        upstream.response = exchange.upstream_response
-        if upstream.response:
-            upstream.response.raw_content = b"".join(exchange.received)
-            upstream.response.timestamp_end = time.time()
-        upstream.error = flow.error
-        legs.append(upstream)
-    for leg, name in zip(legs, ("client", "upstream"), strict=False):
+        received = b"".join(exchange.received)
+        upstream = exchange.upstream_response
+        pairs.append(("upstream", exchange.upstream_request, upstream, received))
+    legs = []
+    for name, request, response, body in pairs:
+        leg = http.HTTPFlow(flow.client_conn, flow.server_conn)
+        leg.request = _request(request, redact)
+        leg.response = _response(response, body, redact, ended) if response else None
+        if flow.error:
+            leg.error = mflow.Error(redact.text(flow.error.msg), flow.error.timestamp)
         leg.comment = msgspec.json.encode({"leg": name, **msgspec.to_builtins(row)}).decode()
+        legs.append(leg)
     return legs
 
 
 def _request(request: http.Request, redact: Redactor) -> http.Request:
-    """A copy of ``request`` without credentials."""
-    copy = request.copy()
-    copy.headers = http.Headers(redact.headers(copy.headers.fields))
-    copy.path = redact.path(copy.path)
-    if copy.raw_content:
-        copy.raw_content = redact.data(copy.raw_content)
-    return copy
+    data = request.data
+    return http.Request(
+        data.host,
+        data.port,
+        data.method,
+        data.scheme,
+        data.authority,
+        redact.path(request.path).encode(),
+        data.http_version,
+        http.Headers(redact.headers(data.headers.fields)),
+        redact.data(data.content or b""),
+        data.trailers,
+        data.timestamp_start,
+        data.timestamp_end,
+    )
 
 
-def _redacted(leg: http.HTTPFlow, redact: Redactor) -> http.HTTPFlow:
-    leg.request = _request(leg.request, redact)
-    if leg.response:
-        leg.response = leg.response.copy()
-        leg.response.headers = http.Headers(redact.headers(leg.response.headers.fields))
-        if leg.response.raw_content:
-            leg.response.raw_content = redact.data(leg.response.raw_content)
-    if leg.error:
-        leg.error = mflow.Error(redact.text(leg.error.msg), leg.error.timestamp)
-    return leg
+def _response(
+    response: http.Response, body: bytes | None, redact: Redactor, ended: float
+) -> http.Response:
+    data = response.data
+    return http.Response(
+        data.http_version,
+        data.status_code,
+        data.reason,
+        http.Headers(redact.headers(data.headers.fields)),
+        redact.data((data.content if body is None else body) or b""),
+        data.trailers,
+        data.timestamp_start or ended,
+        data.timestamp_end or ended,
+    )
 
 
 class _Writer:
-    """Redacts and appends flows in a thread of its own, so that no stream waits for the disk."""
+    """Keeps rows and appends flows; one thread, in the order in which exchanges ended."""
 
-    def __init__(self, folder: Path, chain: Chain) -> None:
+    def __init__(self, chain: Chain, folder: Path | None) -> None:
         name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.flow"
-        self._path = folder / name
+        self._path = folder / name if folder else None
         self._chain = chain
-        self._queue: queue.SimpleQueue[tuple[list[http.HTTPFlow], Redactor] | None] = (
-            queue.SimpleQueue()
-        )
+        self._queue: queue.Queue[tuple[http.HTTPFlow, Exchange, float] | None] = queue.Queue()
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="interpose-record", daemon=True)
         self._thread.start()
 
-    def put(self, legs: list[http.HTTPFlow], redact: Redactor) -> None:
-        self._queue.put((legs, redact))
+    def put(self, flow: http.HTTPFlow, exchange: Exchange, ended: float) -> None:
+        """Write the exchange down soon."""
+        self._queue.put((flow, exchange, ended))
+
+    def take(self, flow: http.HTTPFlow, exchange: Exchange, ended: float) -> list[http.HTTPFlow]:
+        """Write the exchange down now, and give its legs, without keys."""
+        redact = Redactor(exchange.secrets)
+        row = _row(flow, exchange, redact, ended)
+        self._chain.rows.append(msgspec.to_builtins(row))
+        del self._chain.rows[:-_KEEP_ROWS]
+        logger.log(logging.WARNING if row.error else logging.INFO, summary.line(row))
+        legs = _legs(flow, exchange, row, redact, ended)
+        try:
+            self._append(legs)
+        except OSError as e:
+            why = f"{self._path}: {e.strerror or e}"
+            if self._chain.recording_error != why:
+                logger.error("not recorded: %s", why)
+            self._chain.recording_error = why
+        return legs
+
+    def settle(self) -> None:
+        """Wait until everything put so far is written."""
+        self._queue.join()
 
     def close(self) -> None:
         """Write what is waiting, then end."""
@@ -187,21 +228,22 @@ class _Writer:
     def _run(self) -> None:
         while (job := self._queue.get()) is not None:
             try:
-                self._append(*job)
-            except OSError as e:
-                if not self._chain.recording_error:
-                    logger.error("not recorded: %s: %s", self._path, e.strerror or e)
-                self._chain.recording_error = f"{self._path}: {e.strerror or e}"
+                self.take(*job)
             except Exception:
                 logger.exception("not recorded")
                 self._chain.recording_error = "an exchange could not be recorded; see the log"
+            finally:
+                self._queue.task_done()
 
-    def _append(self, legs: list[http.HTTPFlow], redact: Redactor) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        with open(descriptor, "ab") as file:
-            writer = FlowWriter(file)
-            for leg in legs:
-                writer.add(_redacted(leg, redact))
+    def _append(self, legs: list[http.HTTPFlow]) -> None:
+        if self._path is None:
+            return
+        with self._lock:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            with open(descriptor, "ab") as file:
+                writer = FlowWriter(file)
+                for leg in legs:
+                    writer.add(leg)
         self._chain.flow_file = str(self._path)
         self._chain.recording_error = None

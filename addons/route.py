@@ -10,10 +10,10 @@ import certifi
 from mitmproxy import ctx, http
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from addons.exchange import Chain, Exchange, exchange_of, tail
+from addons.exchange import Chain, Exchange, exchange_of, fields, tail
 from addons.stop import stop
 from shim.policy.load import MissingVariable, PolicyError
-from shim.policy.schema import Provider
+from shim.policy.schema import Protocol, Provider
 from shim.policy.store import PolicyStore
 from shim.route import choose
 from shim.route.failures import Failures, key
@@ -25,12 +25,16 @@ if TYPE_CHECKING:
     from shim.engines.server import EngineServer
 
 
+_OWN_KEY = ("authorization", "x-api-key")
+
+
 class Router:
     def __init__(self, chain: Chain) -> None:
         self._chain = chain
         self._failures = Failures()
         self._probe = Probe(_tls)
         self._engines: EngineServer | None = None
+        self._upstream: Protocol = "responses"
 
     def load(self, loader) -> None:  # type: ignore[no-untyped-def]
         loader.add_option(
@@ -59,6 +63,7 @@ class Router:
                 self._chain.policies = PolicyStore(ctx.options.policy or None)
             except PolicyError as e:
                 stop(str(e))
+        self._upstream = ctx.options.upstream
         self._chain.default_model = ctx.options.default_model or None
         if self._chain.default_model:
             try:
@@ -76,7 +81,9 @@ class Router:
             return
         if exchange is None:
             if tail(flow.request.path) == "models":
-                self._to_reverse_target(flow, flow.request.path)
+                request = flow.request
+                target = _reverse_target(flow)
+                flow.request = _request(request, *target, request.path, request.headers.copy())
             return
         policy = self._chain.policies.current()
         try:
@@ -84,7 +91,7 @@ class Router:
                 policy,
                 exchange.turn.model,
                 default=self._chain.default_model,
-                reverse=ctx.options.upstream,
+                reverse=self._upstream,
             )
         except choose.NoRoute as e:
             exchange.fail(flow, Failure(str(e), 404, "model_not_found", "invalid_request_error"))
@@ -116,44 +123,37 @@ class Router:
     async def _aim(
         self, flow: http.HTTPFlow, exchange: Exchange, provider: Provider | None
     ) -> None:
-        """Point the flow at the route's upstream, with the headers it asks for."""
+        """Give the flow a request for the route's upstream, with the headers it asks for."""
         route = exchange.route
         assert route
-        request = flow.request
-        own_key = {
-            k: v for k, v in request.headers.items() if k.lower() in ("authorization", "x-api-key")
-        }
+        client = exchange.client_request
         if route.provider == "demo":
-            if self._engines is None:
-                from shim.engines.server import EngineServer
-
-                self._engines = EngineServer()
-                await self._engines.start()
-            provider = Provider(self._engines.base_url, key=self._engines.secret)
-        if provider is None:
-            bare, _, query = request.path.partition("?")
-            path = bare.rstrip("/").removesuffix("/responses") + PATHS[route.protocol]
-            self._to_reverse_target(flow, path + (f"?{query}" if query else ""))
-            if route.protocol != "responses":
-                request.headers = _headers(exchange, own_key)
-                request.host_header = _authority(request)
-            exchange.endpoint = (request.scheme, request.host, request.port)
-            return
-        scheme, host, port, path = choose.address(provider, PATHS[route.protocol])
-        wanted = choose.headers(provider)
-        exchange.secrets |= choose.secrets(provider)
-        request.scheme, request.host, request.port, request.path = scheme, host, port, path
-        request.headers = _headers(exchange, wanted)
-        request.host_header = _authority(request)
+            provider = await self._demo()
+        if provider is not None:
+            scheme, host, port, path = choose.address(provider, PATHS[route.protocol])
+            headers = _headers(exchange, choose.headers(provider))
+            exchange.secrets |= choose.secrets(provider)
+        else:
+            scheme, host, port = _reverse_target(flow)
+            bare, mark, query = client.path.partition("?")
+            path = (
+                bare.rstrip("/").removesuffix("/responses") + PATHS[route.protocol] + mark + query
+            )
+            if route.protocol == "responses":
+                headers = client.headers.copy()
+            else:
+                own = {k: exchange.headers[k] for k in _OWN_KEY if k in exchange.headers}
+                headers = _headers(exchange, own)
+        flow.request = _request(client, scheme, host, port, path, headers)
         exchange.endpoint = (scheme, host, port)
 
-    def _to_reverse_target(self, flow: http.HTTPFlow, path: str) -> None:
-        mode = flow.client_conn.proxy_mode
-        assert isinstance(mode, ReverseMode)
-        scheme = "http" if mode.scheme == "http" else "https"
-        flow.request.scheme, flow.request.path = scheme, path
-        flow.request.host, flow.request.port = mode.address
-        flow.request.host_header = _authority(flow.request)
+    async def _demo(self) -> Provider:
+        if self._engines is None:
+            from shim.engines.server import EngineServer
+
+            self._engines = EngineServer()
+            await self._engines.start()
+        return Provider(self._engines.base_url, key=self._engines.secret)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         exchange = exchange_of(flow)
@@ -176,22 +176,46 @@ def _key(exchange: Exchange) -> tuple[str, bytes]:
     return key(exchange.who, exchange.turn.body)
 
 
-def _authority(request: http.Request) -> str:
-    usual = {"http": 80, "https": 443}.get(request.scheme)
-    host = f"[{request.host}]" if ":" in request.host else request.host
-    return host if request.port == usual else f"{host}:{request.port}"
+def _reverse_target(flow: http.HTTPFlow) -> tuple[str, str, int]:
+    mode = flow.client_conn.proxy_mode
+    assert isinstance(mode, ReverseMode)
+    return ("http" if mode.scheme == "http" else "https"), *mode.address
+
+
+def _request(
+    client: http.Request, scheme: str, host: str, port: int, path: str, headers: http.Headers
+) -> http.Request:
+    """A request of its own, so that the client's stays as it came."""
+    usual = {"http": 80, "https": 443}[scheme]
+    name = f"[{host}]" if ":" in host else host
+    headers["host"] = name if port == usual else f"{name}:{port}"
+    data = client.data
+    return http.Request(
+        host,
+        port,
+        data.method,
+        scheme.encode(),
+        b"",
+        path.encode(),
+        data.http_version,
+        headers,
+        data.content,
+        data.trailers,
+        data.timestamp_start,
+        data.timestamp_end,
+    )
 
 
 def _headers(exchange: Exchange, extra: dict[str, str]) -> http.Headers:
     """Fresh headers for an upstream: nothing of the client's machine or session goes along."""
-    accept = "text/event-stream" if exchange.turn.stream else "application/json"
-    named = {
-        "accept": accept,
-        "content-type": "application/json",
-        "user-agent": "interpose",
-        **extra,
-    }
-    return http.Headers([(k.encode(), v.encode()) for k, v in named.items()])
+    return fields(
+        {
+            "accept": "text/event-stream" if exchange.turn.stream else "application/json",
+            "content-type": "application/json",
+            "user-agent": "interpose",
+            **extra,
+        }
+    )
 
 
 def _tls() -> ssl.SSLContext:

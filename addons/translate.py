@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from mitmproxy import http
 
-from addons.exchange import Chain, Exchange, exchange_of
+from addons.exchange import Chain, Exchange, exchange_of, fields, plain
 from shim.turn import Failure, WireError
 from shim.wire.translate import STREAM, Translation
 
@@ -42,8 +42,9 @@ class Translate:
             exchange.decide("translate", note)
         if body is not exchange.turn.body:
             flow.request.headers.pop("content-encoding", None)
-            flow.request.content = body
-        exchange.upstream_request = flow.request.copy()
+            flow.request.raw_content = body
+            flow.request.headers["content-length"] = str(len(body))
+        exchange.upstream_request = flow.request
         exchange.added += time.perf_counter() - begun
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
@@ -52,14 +53,15 @@ class Translate:
             return
         assert exchange.translation
         response, translation = flow.response, exchange.translation
-        exchange.upstream_response = response.copy()
+        exchange.upstream_response = _head(response)
         exchange.translator = translation.translator()
-        if not translation.streams(response.status_code, lower(response.headers)):
+        if not translation.streams(response.status_code, plain(response.headers)):
             return
         if translation.translates:
             response.headers = _stream_headers(flow)
         elif exchange.turn.model != translation.route.model:
             # Codex takes another name there for a re-routing and warns of a flagged account.
+            response.headers = response.headers.copy()
             response.headers.pop("openai-model", None)
         response.stream = _tap(exchange)
 
@@ -76,7 +78,7 @@ class Translate:
         answer = exchange.translation.answer(
             exchange.translator,
             response.status_code,
-            lower(response.headers),
+            plain(response.headers),
             response.get_content(strict=False) or b"",
         )
         if answer is None:
@@ -88,9 +90,19 @@ class Translate:
             flow.response = http.Response.make(answer.status, answer.body, answer.headers)
 
 
-def lower(headers: http.Headers) -> dict[str, str]:
-    """Plain headers with lower-case names, as ``shim`` wants them."""
-    return {name.lower(): value for name, value in headers.items()}
+def _head(response: http.Response) -> http.Response:
+    """The upstream's own head; its headers object is not changed after this."""
+    data = response.data
+    return http.Response(
+        data.http_version,
+        data.status_code,
+        data.reason,
+        data.headers,
+        None,
+        None,
+        data.timestamp_start,
+        None,
+    )
 
 
 def _tap(exchange: Exchange) -> Callable[[bytes], list[bytes]]:
@@ -129,4 +141,4 @@ def _stream_headers(flow: http.HTTPFlow) -> http.Headers:
         headers["transfer-encoding"] = "chunked"
     if request_id := flow.response.headers.get("x-request-id"):
         headers["x-request-id"] = request_id
-    return http.Headers([(k.encode(), v.encode()) for k, v in headers.items()])
+    return fields(headers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 #: Headers that hold a credential: never written down, never sent to another provider.
 CREDENTIALS = frozenset(
@@ -59,6 +60,7 @@ def given_keys(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: key for name, key in found.items() if key}
 
 
+@lru_cache(maxsize=1024)
 def is_credential(name: str) -> bool:
     """Whether a header or query parameter of that name holds a credential."""
     name = name.lower()

@@ -48,7 +48,7 @@ _FINISH = {
 class ChatDecoder:
     """Bytes of a Chat Completions stream in, canonical events out.
 
-    ``seed`` stands in for missing ids; ``taken`` are the call ids the conversation already has. Both
+    ``seed`` stands in for missing ids; ``taken`` gives the call ids the conversation has. Both
     cost a walk over the request, so they are asked for only when needed.
     """
 

@@ -32,7 +32,11 @@ class Frame:
         """The event numbered ``number`` that carries ``delta``."""
         text = msgspec.json.encode(delta)
         return b'%b"sequence_number":%d%b"delta":%b%b' % (
-            self._head, number, self._mid, text, self._end
+            self._head,
+            number,
+            self._mid,
+            text,
+            self._end,
         )
 
 
@@ -85,6 +89,4 @@ class Call:
     def __init__(self, index: int, id: str, start: CallStart, item: Item) -> None:
         self.index, self.id, self.start, self.item = index, id, start, item
         self.pieces: list[str] = []
-        self.frame = Frame(
-            "response.function_call_arguments.delta", item_id=id, output_index=index
-        )
+        self.frame = Frame("response.function_call_arguments.delta", item_id=id, output_index=index)
