@@ -23,6 +23,7 @@ from tests.e2e.answers import (
 )
 from tests.e2e.chain import Chain
 from tests.e2e.clients import CODEX, KEY, OLD_CODEX, CodexRun, run_codex
+from tests.e2e.listening import beyond_loopback, listening
 from tests.e2e.tap import Tap
 from tests.e2e.upstreams import Upstream
 
@@ -77,6 +78,14 @@ def test_scripted_chat_model_without_policy(version: str, workdir: Path) -> None
     assert "the old line" in look["content"]
 
 
+def test_scripted_chat_model_through_mitmweb(workdir: Path) -> None:
+    with Upstream(by_outputs(LOOK_PATCH_DONE)) as upstream:
+        with Chain(upstream.url, options={"upstream": "chat"}, tool="mitmweb") as chain:
+            run = run_codex(chain.url, "Update the notes.", workdir)
+            assert "Traceback" not in chain.log()
+    assert_looked_and_patched(run, workdir)
+
+
 def test_nothing_of_codex_itself_reaches_a_third_party(workdir: Path) -> None:
     with Upstream([chat_text("hello")]) as upstream:
         with Chain(upstream.url, options={"upstream": "chat"}) as chain:
@@ -128,6 +137,9 @@ def test_demo_model(version: str, tmp_path: Path) -> None:
             chain.url, "The test fails. Fix the bug.", folder, version=version, model="demo"
         )
         log = chain.log()
+        # The model's own server is nobody else's business.
+        assert len(listening(chain.pid)) == 2
+        assert not beyond_loopback(chain.pid)
     assert run.exit_code == 0, run.explain() + log
     kinds = [item["type"] for item in run.items]
     assert "file_change" in kinds and "command_execution" in kinds, run.explain()

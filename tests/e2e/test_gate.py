@@ -54,6 +54,12 @@ def test_loopback_names_are_let_in(chain: Chain, host: str) -> None:
     assert chain.get("/health", headers={"host": f"{host}:{chain.port}"}).status_code == 200
 
 
+def test_a_host_by_its_name() -> None:
+    with Chain(options={"served_hosts": "box.example"}) as running:
+        assert running.get("/health", headers={"host": "box.example:8080"}).status_code == 200
+        assert running.get("/health", headers={"host": "evil.example"}).status_code == 403
+
+
 def test_unknown_path_is_404(chain: Chain) -> None:
     answer = chain.post("/v1/nonsense", json={})
     assert answer.status_code == 404
