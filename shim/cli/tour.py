@@ -196,8 +196,9 @@ def _go_on(console: Console, flow_file: str | None) -> None:
         (f"{here}interpose serve --web", "the chain in mitmweb; prints what to paste into Codex"),
     ]
     if flow_file:
-        shown = shlex.quote(os.path.relpath(flow_file))
-        lines.append((f"{here}mitmweb -r {shown}", "look at the recorded turns"))
+        near = os.path.relpath(flow_file)
+        shown = shlex.quote(flow_file if near.startswith("..") else near)
+        lines.append((f"{here}mitmweb -n -r {shown}", "look at the recorded turns"))
         lines.append((f"{here}interpose replay {shown}", "run them again, offline"))
     for line, what in lines:
         console.print(f"  {escape(line)}   [dim]# {what}[/]", soft_wrap=True)

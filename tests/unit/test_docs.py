@@ -1,0 +1,171 @@
+"""README and docs: every command, policy, config, filter and link in them is one that works."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+import re
+import shlex
+import tomllib
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import msgspec
+import pytest
+from mitmproxy import flowfilter, options
+from mitmproxy.io import FlowReader
+from mitmproxy.tools import cmdline
+from mitmproxy.tools.dump import DumpMaster
+from mitmproxy.tools.web.master import WebMaster
+
+from shim.cli import COMMANDS
+from shim.policy.load import parse_policy
+from shim.policy.schema import Model, Provider
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
+
+# Lines that are for the reader's shell; `codex` is run by the end-to-end tests.
+PLAIN = ("codex", "export INTERPOSE_KEY=any", "curl http://127.0.0.1:8080/health")
+
+
+def blocks(kind: str) -> Iterator[tuple[str, str]]:
+    for page in PAGES:
+        for found, text in FENCE.findall(page.read_text("utf-8")):
+            if found == kind:
+                yield page.name, text
+
+
+def cases(kind: str) -> list[object]:
+    return [pytest.param(text, id=f"{page}-{n}") for n, (page, text) in enumerate(blocks(kind))]
+
+
+def command_lines() -> list[object]:
+    lines = [(page, line) for page, text in blocks("sh") for line in text.splitlines()]
+    return [pytest.param(line, id=f"{page}: {line}") for page, line in dict.fromkeys(lines)]
+
+
+@pytest.mark.parametrize("text", cases("yaml"))
+def test_a_policy_loads(text: str) -> None:
+    policy = parse_policy(text)
+    assert policy.models and policy.default in policy.models
+
+
+@pytest.mark.parametrize("text", cases("toml"))
+def test_a_config_is_the_one_that_serve_prints(text: str) -> None:
+    from shim.codex.home import paste_lines
+
+    printed = paste_lines("http://127.0.0.1:8080/v1", "kimi-k2", True)
+    assert tomllib.loads(text) == tomllib.loads(printed)
+
+
+@pytest.mark.parametrize("line", command_lines())
+def test_a_command_line_is_understood(line: str) -> None:
+    words = shlex.split(line)
+    if line in PLAIN:
+        return
+    name = words[0].rpartition("/")[2]
+    assert name in CHECKS, f"what is {name}?"
+    CHECKS[name](words[1:])
+
+
+def make(words: list[str]) -> None:
+    text = (ROOT / "Makefile").read_text()
+    assert all(re.search(rf"^{target}:", text, re.M) for target in words)
+
+
+def interpose(words: list[str]) -> None:
+    assert words[0] in COMMANDS
+    module = importlib.import_module(f"shim.cli.{words[0]}")
+    parser = argparse.ArgumentParser()
+    module.add_arguments(parser)
+    mine = words[1 : words.index("--")] if "--" in words else words[1:]
+    args = parser.parse_args(mine)
+    for path in getattr(args, "files", []):
+        assert (ROOT / path).exists() or path == "flows/local"
+
+
+def mitmdump(words: list[str]) -> None:
+    check_mitm(words, DumpMaster, cmdline.mitmdump)
+
+
+def mitmweb(words: list[str]) -> None:
+    check_mitm(words, WebMaster, cmdline.mitmweb)
+
+
+def check_mitm(
+    words: list[str],
+    master: Callable[[options.Options], object],
+    parser_of: Callable[[options.Options], argparse.ArgumentParser],
+) -> None:
+    async def parser() -> argparse.ArgumentParser:
+        opts = options.Options()
+        master(opts)  # whose addons bring most of the options
+        return parser_of(opts)
+
+    args = asyncio.run(parser()).parse_args(words)
+    for script in args.scripts or []:
+        assert (ROOT / script).is_file()
+    for setting in args.setoptions:
+        name, _, value = setting.partition("=")
+        assert name in our_options(), f"no option {name}"
+        if name == "policy":
+            assert (ROOT / value).is_file()
+    if getattr(args, "rfile", None):
+        assert (ROOT / args.rfile).is_file()
+
+
+@cache
+def our_options() -> set[str]:
+    text = "".join(path.read_text("utf-8") for path in (ROOT / "addons").glob("*.py"))
+    return set(re.findall(r'add_option\(\s*"(\w+)"', text))
+
+
+CHECKS = {"make": make, "interpose": interpose, "mitmdump": mitmdump, "mitmweb": mitmweb}
+
+
+def test_settings_named_in_the_text_exist() -> None:
+    for page in PAGES:
+        for name in re.findall(r"--set (\w+)", page.read_text("utf-8")):
+            assert name in our_options(), f"{page.name}: --set {name}"
+
+
+@pytest.mark.parametrize("kind", [Provider, Model])
+def test_every_field_of_the_policy_is_explained(kind: type[msgspec.Struct]) -> None:
+    text = (ROOT / "docs" / "policy.md").read_text("utf-8")
+    for field in msgspec.structs.fields(kind):
+        (row,) = re.findall(rf"^\| `{field.name}` \|.*\|$", text, re.M)
+        default = row.rsplit("|", 2)[1].strip()
+        if field.required:
+            assert default == "required", row
+        elif isinstance(field.default, (str, int, bool)) and field.default != "":
+            assert default in (f"`{str(field.default).lower()}`", str(field.default)), row
+
+
+def test_the_filters_match_what_they_say() -> None:
+    text = (ROOT / "docs" / "mitmweb.md").read_text("utf-8")
+    filters = re.findall(r"^\| `(~.*)` \|", text, re.M)
+    assert filters
+    with (ROOT / "flows" / "apply-patch.flow").open("rb") as file:
+        flows = list(FlowReader(file).stream())
+    upstream = [flow for flow in flows if flowfilter.match(filters[0], flow)]
+    client = [flow for flow in flows if flowfilter.match(filters[1], flow)]
+    assert len(upstream) == len(client) == len(flows) // 2 > 0
+    assert not [flow for flow in upstream if flow in client]
+    for expression in filters:
+        flowfilter.parse(expression)
+
+
+def test_links_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
+            assert "://" in target or (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_readme_shows_the_two_commands() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert "```sh\nmake run\n```" in text and "```sh\nmake test\n```" in text
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
