@@ -23,12 +23,11 @@ class SSEDecoder:
     def feed(self, chunk: bytes) -> list[tuple[str | None, bytes]]:
         """The events that ``chunk`` completes."""
         if (
-            not (self._rest or self._first or self._data)
-            and chunk.startswith(b"data: ")
-            and chunk.endswith(b"\n\n")
+            chunk[-2:] == b"\n\n"
+            and chunk[:6] == b"data: "
             and chunk.count(b"\n") == 2
             and b"\r" not in chunk
-            and not self._event
+            and not (self._rest or self._first or self._data or self._event)
         ):
             # One whole event: how most upstreams send most pieces.
             return [("", chunk[6:-2])]

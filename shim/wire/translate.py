@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Protocol
 
 import msgspec
@@ -71,7 +72,11 @@ class Translation:
         self.route = route
         self.codex = codex
         self.notes: list[str] = []
-        self.bridge = Bridge(turn.tools if self.translates else [])
+
+    @cached_property
+    def bridge(self) -> Bridge:
+        """The turn's tools under the names the upstream knows; looks at every item once."""
+        return Bridge(self.turn.tools)
 
     @property
     def translates(self) -> bool:

@@ -177,5 +177,5 @@ def run_codex(
     finally:
         shutil.rmtree(home, ignore_errors=True)
     seconds = time.monotonic() - started
-    events = [json.loads(line) for line in stdout.splitlines() if line.startswith("{")]
+    events = [json.loads(line) for line in stdout.split("\n") if line.startswith("{")]
     return CodexRun(process.returncode, stdout, stderr, seconds, events)
