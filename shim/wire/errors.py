@@ -18,6 +18,9 @@ from ..turn import Failure
 #: Above this many seconds waiting is the user's decision, not a client's loop.
 LONGEST_WAIT = 60.0
 
+#: Characters of a provider's message; some send the whole prompt back.
+_LONGEST_MESSAGE = 2000
+
 _RETRY_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
 _NO_QUOTA = ("insufficient_quota", "usage_limit_reached", "billing", "insufficient_balance")
 _CONTEXT = re.compile(
@@ -45,9 +48,11 @@ def http_failure(status: int, headers: Mapping[str, str], body: bytes, upstream:
     message, code, kind = _words(data)
     if not message:
         message = _plain(body, headers.get("content-type", ""))
+    if 300 <= status < 400 and (target := headers.get("location")):
+        message = f"it redirects to {target}; give that address as base_url"
     delay = _delay(headers, data, message)
     if 200 <= status < 300:
-        said = f": {message}" if message else ""
+        said = f": {_readable(message)}" if message else ""
         what = "an empty answer" if not body.strip() else f"no model answer{said}"
         return Failure(
             f"{upstream} sent {what} (HTTP {status})",
@@ -92,7 +97,7 @@ def classify(
         retry = not any(w in tags for w in ("invalid_request", "authentication", "permission"))
     if delay is not None and delay > LONGEST_WAIT:
         retry = False
-    said = f"{upstream}: {message}" + (f" (HTTP {status})" if status else "")
+    said = f"{upstream}: {_readable(message)}" + (f" (HTTP {status})" if status else "")
     return Failure(said, status, code, kind, delay, retry and not quota and not context, context)
 
 
@@ -148,6 +153,12 @@ def _plain(body: bytes, content_type: str) -> str:
         text = titles or text
         text = html.unescape(_TAG.sub(" ", text))
     return " ".join(text.split())[:500]
+
+
+def _readable(message: str) -> str:
+    """``message`` without control characters, which a terminal would obey, and not without end."""
+    text = "".join(c if c.isprintable() or c == "\n" else " " for c in message[:_LONGEST_MESSAGE])
+    return text if len(message) <= _LONGEST_MESSAGE else f"{text} …"
 
 
 def seconds(text: str) -> float | None:

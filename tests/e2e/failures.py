@@ -87,6 +87,12 @@ HOPELESS: Sequence[Failure] = [
         "ran out of room in the model's context window",
         error(400, CONTEXT, "invalid_request_error", "context_length_exceeded"),
     ),
+    _hopeless(
+        "redirect",
+        "301 to another address",
+        "redirects to https://new.invalid/v1",
+        Answer(301, {"location": "https://new.invalid/v1"}),
+    ),
     _hopeless("html", "200 with an HTML page", "Captive portal", HTML),
     _hopeless(
         "json-error",
