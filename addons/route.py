@@ -18,6 +18,7 @@ from shim.policy.store import PolicyStore
 from shim.route import choose
 from shim.route.failures import Failures, key
 from shim.route.probe import Probe
+from shim.route.wayout import way_out
 from shim.turn import Failure
 from shim.wire.translate import PATHS
 
@@ -56,6 +57,10 @@ class Router:
             "Protocol of the target of --mode reverse:URL.",
             choices=("responses", "chat"),
         )
+
+        extra = os.environ.get("SSL_CERT_FILE", "")
+        if os.path.isfile(extra) and not ctx.options.ssl_verify_upstream_trusted_ca:
+            ctx.options.update(ssl_verify_upstream_trusted_ca=extra)
 
     def configure(self, updated: set[str]) -> None:
         if "policy" in updated:
@@ -146,6 +151,16 @@ class Router:
                 headers = _headers(exchange, own)
         flow.request = _request(client, scheme, host, port, path, headers)
         exchange.endpoint = (scheme, host, port)
+        if way := way_out(scheme, host):
+            flow.server_conn.via = (way.scheme, (way.host, way.port))
+            exchange.endpoint = (way.scheme, way.host, way.port)
+            exchange.decide("route", f"by way of the proxy {way.host}:{way.port}")
+
+    def http_connect_upstream(self, flow: http.HTTPFlow) -> None:
+        host = flow.request.host
+        way = way_out("https", host) or way_out("http", host)
+        if way and way.authorization:
+            flow.request.headers["proxy-authorization"] = way.authorization
 
     async def _demo(self) -> Provider:
         if self._engines is None:
