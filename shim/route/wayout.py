@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import urllib.request
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -14,7 +15,7 @@ from ..client import is_loopback
 class WayOut(msgspec.Struct, frozen=True):
     """An HTTP proxy to go through; ``authorization`` is what it wants to see, if anything."""
 
-    scheme: str
+    scheme: Literal["http", "https"]
     host: str
     port: int
     authorization: str = ""
@@ -28,7 +29,9 @@ def way_out(scheme: str, host: str) -> WayOut | None:
     """
     proxies = urllib.request.getproxies_environment()
     named = proxies.get(scheme) or proxies.get("all")
-    if not named or is_loopback(host) or urllib.request.proxy_bypass_environment(host, proxies):
+    if not named or is_loopback(host):
+        return None
+    if urllib.request.proxy_bypass_environment(host, proxies):  # type: ignore[attr-defined]
         return None
     url = urlsplit(named if "://" in named else f"http://{named}")
     if not url.hostname or url.scheme not in ("http", "https"):
@@ -37,6 +40,6 @@ def way_out(scheme: str, host: str) -> WayOut | None:
     if url.username:
         pair = f"{unquote(url.username)}:{unquote(url.password or '')}"
         login = f"Basic {base64.b64encode(pair.encode()).decode()}"
-    return WayOut(
-        url.scheme, url.hostname, url.port or (443 if url.scheme == "https" else 80), login
-    )
+    if url.scheme == "https":
+        return WayOut("https", url.hostname, url.port or 443, login)
+    return WayOut("http", url.hostname, url.port or 80, login)
