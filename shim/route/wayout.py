@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import urllib.request
+from functools import lru_cache
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
@@ -21,15 +22,18 @@ class WayOut(msgspec.Struct, frozen=True):
     authorization: str = ""
 
 
+@lru_cache(maxsize=256)
 def way_out(scheme: str, host: str) -> WayOut | None:
     """The proxy that the environment names for ``host``; None to go there directly.
 
     Reads the variables every tool knows (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, in either
     case). This machine is never reached by way of a proxy.
     """
+    if is_loopback(host):
+        return None
     proxies = urllib.request.getproxies_environment()
     named = proxies.get(scheme) or proxies.get("all")
-    if not named or is_loopback(host):
+    if not named:
         return None
     if urllib.request.proxy_bypass_environment(host, proxies):  # type: ignore[attr-defined]
         return None
