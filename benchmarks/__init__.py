@@ -1,0 +1,1 @@
+"""How fast the chain is: ratios within one run, against bare mitmdump and against its peers."""

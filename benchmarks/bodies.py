@@ -1,0 +1,112 @@
+"""Request bodies as an agent sends them: many items, real source lines, tool outputs, tools."""
+
+from __future__ import annotations
+
+import asyncio.base_events
+import inspect
+import json
+import random
+from typing import Any
+
+_SOURCE = inspect.getsource(asyncio.base_events).splitlines()
+_NAMES = (
+    "exec_command",
+    "write_stdin",
+    "view_image",
+    "request_user_input",
+    "get_goal",
+    "create_goal",
+    "update_goal",
+    "list_mcp_resources",
+    "read_mcp_resource",
+    "spawn_agent",
+    "wait_agent",
+)
+
+
+def tools() -> list[dict[str, Any]]:
+    """About as many tools, with about as much text, as Codex offers."""
+    words = " ".join(_SOURCE[3:30])
+    made: list[dict[str, Any]] = [
+        {
+            "type": "function",
+            "name": name,
+            "description": f"{name}: {words[:400]}",
+            "strict": False,
+            "parameters": {
+                "type": "object",
+                "properties": {
+                    "cmd": {"type": "string", "description": words[400:480]},
+                    "yield_time_ms": {"type": "number", "description": words[480:560]},
+                },
+                "required": ["cmd"],
+            },
+        }
+        for name in _NAMES
+    ]
+    grammar = {"type": "grammar", "syntax": "lark", "definition": words[:600]}
+    patch = {"type": "custom", "name": "apply_patch", "description": words[:200], "format": grammar}
+    return [*made, patch]
+
+
+def body(size: int, number: int, model: str = "m") -> bytes:
+    """A Responses request of about ``size`` bytes; another ``number`` is another conversation."""
+    chance = random.Random(number)
+    text = {"type": "input_text", "text": f"Task {number}: find out why the loop is slow."}
+    items: list[dict[str, Any]] = [
+        {"type": "message", "role": "user", "content": [text]},
+    ]
+    offered = tools() if size > 20_000 else []
+    base = "\n".join(_SOURCE[:200])[: min(size // 10, 15_000)]
+    developer = {"type": "input_text", "text": f"You are a coding agent.\n{base}"}
+    items.insert(0, {"type": "message", "role": "developer", "content": [developer]})
+
+    def request() -> bytes:
+        return json.dumps(
+            {
+                "model": model,
+                "stream": True,
+                "store": False,
+                "input": items,
+                "tools": offered,
+                "tool_choice": "auto",
+                "parallel_tool_calls": True,
+                "reasoning": {},
+                "include": ["reasoning.encrypted_content"],
+                "prompt_cache_key": f"thread-{number}",
+            }
+        ).encode()
+
+    filled = len(request())
+    step = 0
+    while filled < size:
+        step += 1
+        start, count = chance.randrange(len(_SOURCE) - 90), chance.randrange(5, 90)
+        lines = _SOURCE[start : start + count]
+        room = max(200, size - filled)
+        more = _step(step, start, lines, room)
+        items += more
+        filled += sum(len(json.dumps(item)) + 2 for item in more)
+    return request()
+
+
+def _step(step: int, start: int, lines: list[str], room: int) -> list[dict[str, Any]]:
+    """One round of an agent: a thought, a call, its output; every eighth is a patch."""
+    text = "\n".join(lines)[:room]
+    call_id = f"call_{step:05d}"
+    if step % 8 == 0:
+        patch = "\n".join(f"+{line}" for line in lines[:20])[:room]
+        name = {"name": "apply_patch", "call_id": call_id}
+        return [
+            {"type": "custom_tool_call", **name, "input": f"*** Begin Patch\n{patch}"},
+            {"type": "custom_tool_call_output", "call_id": call_id, "output": "Success."},
+        ]
+    command = json.dumps({"cmd": f"sed -n {start},{start + len(lines)}p base_events.py"})
+    output = f"Chunk ID: {step:06x}\nWall time: 0.0100 seconds\nOutput:\n{text}\n"
+    call = {"type": "function_call", "name": "exec_command", "call_id": call_id}
+    thought = {"type": "reasoning", "summary": [], "encrypted_content": None}
+    return [
+        *([thought] if step % 5 == 0 else []),
+        {**call, "arguments": command},
+        {"type": "function_call_output", "call_id": call_id, "output": output},
+    ]

@@ -1,0 +1,106 @@
+"""Figures to ratios, ratios to tables: on the terminal, and in docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+FLOOR = "mitmdump"
+OURS = "interpose"
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+#: Per size in bytes, how many times the floor the chain may take.
+GOALS = {1_000: 1.3, 100_000: 1.3, 500_000: 1.3, 2_000_000: 1.6}
+START_GOAL = 1.2
+
+
+def ratio(values: Sequence[float], floor: Sequence[float]) -> tuple[float, float, float]:
+    """(median, lowest, highest) of ``values`` over ``floor``, round by round."""
+    found = sorted(v / f for v, f in zip(values, floor, strict=True))
+    return statistics.median(found), found[0], found[-1]
+
+
+def label(size: int) -> str:
+    """A size as people write it."""
+    return f"{size // 1_000_000} MB" if size >= 1_000_000 else f"{size // 1_000} KB"
+
+
+def rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One row per system, size and concurrency, with its ratios to the floor."""
+    found = []
+    for case in results["cases"]:
+        floor = case["systems"][FLOOR]
+        for name, measured in case["systems"].items():
+            row = {"size": case["size"], "concurrency": case["concurrency"], "system": name}
+            for figure in ("first", "total", "cpu"):
+                row[figure] = ratio(measured[figure], floor[figure])
+            found.append(row)
+    return found
+
+
+def missed(results: Mapping[str, Any]) -> list[str]:
+    """What the chain promises and did not keep, a sentence each."""
+    found = []
+    for row in rows(results):
+        goal = GOALS.get(row["size"])
+        if row["system"] != OURS or goal is None:
+            continue
+        for figure, name in (("first", "time to first delta"), ("total", "total")):
+            if row[figure][0] > goal:
+                where = f"{label(row['size'])} at concurrency {row['concurrency']}"
+                found.append(f"{name} {row[figure][0]:.2f}x at {where}, goal {goal}x")
+    by_case = {(r["size"], r["concurrency"], r["system"]): r for r in rows(results)}
+    for (size, concurrency, name), row in by_case.items():
+        ours = by_case[size, concurrency, OURS]
+        if name in ("direct", FLOOR, OURS):
+            continue
+        for figure in ("first", "total"):
+            if row[figure][0] < ours[figure][0]:
+                found.append(f"{name} is ahead at {label(size)}, concurrency {concurrency}")
+    start = results["start"].get(OURS)
+    if start and (found_start := ratio(start, results["start"][FLOOR])[0]) > START_GOAL:
+        found.append(f"first answer after start {found_start:.2f}x, goal {START_GOAL}x")
+    return found
+
+
+def markdown(results: Mapping[str, Any]) -> str:
+    """The tables for the docs: ratios only."""
+    lines = [
+        f"`{OURS}` and its peers as multiples of `{FLOOR}` in the same run (median over"
+        f" {results['rounds']} interleaved rounds, lowest to highest in brackets).",
+        "",
+        "| body | at once | system | time to first delta | total | CPU |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows(results):
+        if row["system"] == FLOOR:
+            continue
+        figures = " | ".join(_cell(row[f]) for f in ("first", "total", "cpu"))
+        where = f"{label(row['size'])} | {row['concurrency']}"
+        lines.append(f"| {where} | {row['system']} | {figures} |")
+    lines += [
+        "",
+        "| system | from the command to its first answer | peak memory |",
+        "|---|---|---|",
+    ]
+    for name, times in results["start"].items():
+        if name not in (FLOOR, "direct"):
+            start = _cell(ratio(times, results["start"][FLOOR]))
+            memory = results["peak"][name] / results["peak"][FLOOR]
+            lines.append(f"| {name} | {start} | {memory:.2f} |")
+    for name, why in results["unavailable"].items():
+        lines += ["", f"`{name}` could not be run: {why}"]
+    return "\n".join(lines)
+
+
+def _cell(found: tuple[float, float, float]) -> str:
+    return f"{found[0]:.2f} ({found[1]:.2f} to {found[2]:.2f})"
+
+
+def write_docs(results: Mapping[str, Any], page: Path) -> None:
+    """Put the tables between the marks in ``page``."""
+    text = page.read_text(encoding="utf-8")
+    head, _, rest = text.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    page.write_text(f"{head}{BEGIN}\n\n{markdown(results)}\n\n{END}{tail}", encoding="utf-8")

@@ -1,0 +1,272 @@
+"""The systems under test, each a process: direct, bare mitmdump, the chain, and its peers."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+ROOT = Path(__file__).resolve().parents[1]
+PEERS = ROOT / ".peers"
+LITELLM, OPENCODEX = "1.106.2", "2.63.0"
+KEY = "sk-benchmark-0000"
+
+
+class Unavailable(Exception):
+    """A system that cannot be run here, and why."""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class System:
+    """A process on a loopback port; a context manager. ``model`` is the name to ask it for."""
+
+    name = ""
+    model = "m"
+    key = KEY
+    patience = 60.0
+
+    def __init__(self, upstream: int) -> None:
+        self.upstream = upstream
+        self.port = free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix=f"interpose-bench-{self.name}-"))
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def command(self) -> list[str]:
+        """The command line; files it needs are made in ``folder``."""
+        raise NotImplementedError
+
+    def env(self) -> Mapping[str, str]:
+        return {}
+
+    def start(self) -> None:
+        """Start the process; returns at once."""
+        drop = {"http_proxy", "https_proxy", "all_proxy", "interpose_policy"}
+        kept = {k: v for k, v in os.environ.items() if k.lower() not in drop}
+        with (self.folder / "output.txt").open("ab") as output:
+            self.process = subprocess.Popen(
+                self.command(),
+                cwd=self.folder,
+                env={**kept, **self.env()},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def wait(self) -> None:
+        """Until the port is open; Unavailable when that does not happen."""
+        deadline = time.monotonic() + self.patience
+        while time.monotonic() < deadline:
+            if self.process and self.process.poll() is not None:
+                break
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            except OSError:
+                time.sleep(0.02)
+        raise Unavailable(f"{self.name} does not listen: {self.log()[-800:]}")
+
+    def log(self) -> str:
+        return (self.folder / "output.txt").read_text(errors="replace")
+
+    def stop(self) -> None:
+        if self.process and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGTERM)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait(10)
+        self.process = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        try:
+            self.wait()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def cpu(self) -> float:
+        """CPU seconds used so far by the process and its children."""
+        ticks = 0
+        for pid in self._tree():
+            try:
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def peak(self) -> float:
+        """Peak memory in MB, summed over the process and its children."""
+        total = 0
+        for pid in self._tree():
+            try:
+                status = Path(f"/proc/{pid}/status").read_text()
+            except OSError:
+                continue
+            total += next((int(s.split()[1]) for s in status.splitlines() if s[:6] == "VmHWM:"), 0)
+        return total / 1024
+
+    def _tree(self) -> list[int]:
+        if not self.process:
+            return []
+        found = [self.process.pid]
+        for pid in found:
+            for task in Path(f"/proc/{pid}/task").glob("*/children"):
+                try:
+                    found += [int(child) for child in task.read_text().split()]
+                except OSError:
+                    continue
+        return found
+
+
+class Direct(System):
+    """The canned upstream itself; it answers every path alike."""
+
+    name = "direct"
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "benchmarks.upstream", str(self.port)]
+
+    def env(self) -> Mapping[str, str]:
+        return {"PYTHONPATH": str(ROOT)}
+
+
+def _mitmdump(system: System, script: Path, mode: str, *options: str) -> list[str]:
+    words = [str(Path(sys.executable).parent / "mitmdump"), "-q", "-s", str(script)]
+    words += ["--mode", f"reverse:{mode}", "--listen-host", "127.0.0.1"]
+    words += ["--listen-port", str(system.port)]
+    for option in (f"confdir={system.folder}/conf", "flow_detail=0", *options):
+        words += ["--set", option]
+    return words
+
+
+class Bare(System):
+    """mitmdump that passes bytes through as they come: the floor."""
+
+    name = "mitmdump"
+
+    def command(self) -> list[str]:
+        script = self.folder / "stream.py"
+        script.write_text("def responseheaders(flow):\n    flow.response.stream = True\n")
+        return _mitmdump(self, script, f"http://127.0.0.1:{self.upstream}")
+
+
+class Chain(System):
+    """The chain with route, translate and record on."""
+
+    name = "interpose"
+
+    def command(self) -> list[str]:
+        policy = self.folder / "policy.yaml"
+        policy.write_text(
+            f"providers: {{ up: {{ base_url: 'http://127.0.0.1:{self.upstream}/v1', key: {KEY} }} }}\n"
+            "models: { m: { provider: up } }\n"
+        )
+        return _mitmdump(
+            self,
+            ROOT / "addons" / "main.py",
+            "http://127.0.0.1:9",
+            f"policy={policy}",
+            f"record_dir={self.folder}/flows",
+        )
+
+
+def _npm(package: str, version: str, folder: Path) -> None:
+    if not shutil.which("npm"):
+        raise Unavailable(f"{package} needs npm")
+    command = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder)]
+    done = subprocess.run([*command, f"{package}@{version}"], capture_output=True, text=True)
+    if done.returncode:
+        raise Unavailable(f"npm could not install {package}: {done.stderr.strip()[-300:]}")
+
+
+class LiteLLM(System):
+    """The LiteLLM proxy, with its Responses bridge to a Chat Completions provider."""
+
+    name = "litellm"
+    patience = 120.0
+
+    def command(self) -> list[str]:
+        venv = PEERS / "litellm"
+        if not (venv / "bin" / "litellm").exists():
+            subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+            pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "-q"]
+            done = subprocess.run(
+                [*pip, f"litellm[proxy]=={LITELLM}"], capture_output=True, text=True
+            )
+            if done.returncode:
+                raise Unavailable(f"pip could not install litellm: {done.stderr.strip()[-300:]}")
+        config = self.folder / "config.yaml"
+        params = {
+            "model": "hosted_vllm/m",
+            "use_chat_completions_api": True,
+            "api_base": f"http://127.0.0.1:{self.upstream}/v1",
+            "api_key": KEY,
+        }
+        settings = {"model_list": [{"model_name": "m", "litellm_params": params}]}
+        config.write_text(json.dumps(settings))
+        words = [str(venv / "bin" / "litellm"), "--config", str(config), "--host", "127.0.0.1"]
+        return [*words, "--port", str(self.port), "--num_workers", "1", "--telemetry", "False"]
+
+    def env(self) -> Mapping[str, str]:
+        return {
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+            "LITELLM_MASTER_KEY": KEY,
+            "HOME": str(self.folder),
+        }
+
+
+class OpenCodex(System):
+    """opencodex, its Responses endpoint over its adapter for Chat Completions."""
+
+    name = "opencodex"
+    model = "up/m"
+
+    def command(self) -> list[str]:
+        folder = PEERS / "opencodex"
+        tool = folder / "node_modules" / ".bin" / "ocx"
+        if not tool.exists():
+            _npm("@bitkyc08/opencodex", OPENCODEX, folder)
+        home = self.folder / ".opencodex"
+        home.mkdir(exist_ok=True)
+        provider = {
+            "adapter": "openai-chat",
+            "baseUrl": f"http://127.0.0.1:{self.upstream}/v1",
+            "apiKey": KEY,
+            "models": ["m"],
+            "defaultModel": "m",
+            "liveModels": False,
+            "allowPrivateNetwork": True,
+        }
+        config = {"port": self.port, "providers": {"up": provider}, "defaultProvider": "up"}
+        (home / "config.json").write_text(json.dumps(config))
+        return [str(tool), "start", "--port", str(self.port)]
+
+    def env(self) -> Mapping[str, str]:
+        return {"HOME": str(self.folder), "OPENCODEX_HOME": str(self.folder / ".opencodex")}
+
+
+ALL: dict[str, type[System]] = {s.name: s for s in (Direct, Bare, Chain, LiteLLM, OpenCodex)}
+PEER_NAMES = (LiteLLM.name, OpenCodex.name)

@@ -1,0 +1,69 @@
+"""The canned upstream: the same stream of 200 deltas for every request, as cheap as can be.
+
+Run as a process of its own: `python -m benchmarks.upstream PORT`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import Any
+
+DELTAS = 200
+
+
+def _chunk(delta: dict[str, Any], finish: str | None = None, **more: Any) -> bytes:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    return b"data: " + json.dumps({**head, "choices": [choice], **more}).encode() + b"\n\n"
+
+
+USAGE = {"prompt_tokens": 10, "completion_tokens": DELTAS, "total_tokens": DELTAS + 10}
+EVENTS = [
+    _chunk({"role": "assistant", "content": ""}),
+    *(_chunk({"content": f"word{n} "}) for n in range(DELTAS)),
+    _chunk({}, "stop", usage=USAGE),
+    b"data: [DONE]\n\n",
+]
+_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+_PIECES = [b"%x\r\n%b\r\n" % (len(event), event) for event in EVENTS]
+
+
+async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while True:
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            if b"transfer-encoding: chunked" in head:
+                while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
+                    await reader.readexactly(size + 2)
+                await reader.readuntil(b"\r\n")
+            elif b"content-length:" in head:
+                length = head.split(b"content-length:")[1].split(b"\r\n")[0]
+                await reader.readexactly(int(length))
+            if head.startswith(b"get"):
+                page = b'{"object":"list","data":[{"id":"m","object":"model"}]}'
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n")
+                writer.write(b"content-length: %d\r\n\r\n%b" % (len(page), page))
+                continue
+            writer.write(_HEAD)
+            for piece in _PIECES:
+                writer.write(piece)
+                # A turn of the loop per delta, as a model has pauses between its tokens.
+                await asyncio.sleep(0)
+            writer.write(b"0\r\n\r\n")
+            await writer.drain()
+    except (asyncio.IncompleteReadError, ConnectionError):
+        pass
+    finally:
+        writer.close()
+
+
+async def main(port: int) -> None:
+    server = await asyncio.start_server(_serve, "127.0.0.1", port, limit=1 << 25)
+    async with server:
+        await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1])))
