@@ -20,17 +20,13 @@ class SSEDecoder:
         self._data: list[bytes] = []
         self._first = True
 
+    @property
+    def idle(self) -> bool:
+        """Whether the last event is whole, so that the next piece begins with a new one."""
+        return not (self._rest or self._data or self._event or self._first)
+
     def feed(self, chunk: bytes) -> list[tuple[str | None, bytes]]:
         """The events that ``chunk`` completes."""
-        if (
-            chunk[-2:] == b"\n\n"
-            and chunk[:6] == b"data: "
-            and chunk.count(b"\n") == 2
-            and b"\r" not in chunk
-            and not (self._rest or self._first or self._data or self._event)
-        ):
-            # One whole event: how most upstreams send most pieces.
-            return [("", chunk[6:-2])]
         buffer = self._rest + chunk if self._rest else chunk
         if self._first and buffer:
             if b"\xef\xbb\xbf".startswith(buffer[:3]) and len(buffer) < 3:

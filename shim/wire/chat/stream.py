@@ -9,7 +9,7 @@ since usage may come after ``finish_reason``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -45,6 +45,31 @@ _FINISH = {
 }
 
 
+class _PlainDelta(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    content: str
+    role: str | None = None
+
+
+class _PlainChoice(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    delta: _PlainDelta
+    index: Literal[0] = 0
+    finish_reason: None = None
+    native_finish_reason: None = None
+    logprobs: None = None
+
+
+class _PlainChunk(msgspec.Struct, gc=False):
+    """A chunk that says text and nothing else; every other chunk fails to decode as one."""
+
+    choices: tuple[_PlainChoice]
+    usage: None = None
+    error: None = None
+    type: None = None
+
+
+_plain = msgspec.json.Decoder(_PlainChunk).decode
+
+
 class ChatDecoder:
     """Bytes of a Chat Completions stream in, canonical events out.
 
@@ -72,6 +97,14 @@ class ChatDecoder:
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that ``data`` completes."""
+        if self._spoke and not self._ended and self._sse.idle and data[:6] == b"data: ":
+            # One plain text delta in one piece: most of most answers.
+            try:
+                (choice,) = _plain(data[6:]).choices
+            except msgspec.DecodeError:
+                pass
+            else:
+                return [Text(choice.delta.content)] if choice.delta.content else []
         out: list[Event] = []
         for event, payload in self._sse.feed(data):
             self._take(event, payload, out)
