@@ -1,4 +1,4 @@
-"""The client: sends requests over plain sockets and takes the time of the first delta and the end."""
+"""The client: plain sockets, and the time to the first delta and to the end of each answer."""
 
 from __future__ import annotations
 

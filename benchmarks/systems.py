@@ -45,6 +45,11 @@ class System:
         self.folder = Path(tempfile.mkdtemp(prefix=f"interpose-bench-{self.name}-"))
         self.process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def base_url(self) -> str:
+        """The canned upstream's, as a client of Chat Completions takes it."""
+        return f"http://127.0.0.1:{self.upstream}/v1"
+
     def command(self) -> list[str]:
         """The command line; files it needs are made in ``folder``."""
         raise NotImplementedError
@@ -181,7 +186,7 @@ class Chain(System):
     def command(self) -> list[str]:
         policy = self.folder / "policy.yaml"
         policy.write_text(
-            f"providers: {{ up: {{ base_url: 'http://127.0.0.1:{self.upstream}/v1', key: {KEY} }} }}\n"
+            f"providers: {{ up: {{ base_url: '{self.base_url}', key: {KEY} }} }}\n"
             "models: { m: { provider: up } }\n"
         )
         return _mitmdump(
@@ -222,7 +227,7 @@ class LiteLLM(System):
         params = {
             "model": "hosted_vllm/m",
             "use_chat_completions_api": True,
-            "api_base": f"http://127.0.0.1:{self.upstream}/v1",
+            "api_base": self.base_url,
             "api_key": KEY,
         }
         settings = {"model_list": [{"model_name": "m", "litellm_params": params}]}
@@ -253,7 +258,7 @@ class OpenCodex(System):
         home.mkdir(exist_ok=True)
         provider = {
             "adapter": "openai-chat",
-            "baseUrl": f"http://127.0.0.1:{self.upstream}/v1",
+            "baseUrl": self.base_url,
             "apiKey": KEY,
             "models": ["m"],
             "defaultModel": "m",

@@ -7,13 +7,72 @@ client we must be exact for. Every codec in ``shim/wire`` translates from or to 
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import cached_property
 from typing import Any
 
 import msgspec
 
-Item = dict[str, Any]
 Tool = dict[str, Any]
+#: A finished item of an answer, as the client gets it.
+OutputItem = dict[str, Any]
+
+_AT = re.compile(r"^(.*) - at `\$(.*)`$")
+
+
+class Part(msgspec.Struct, gc=False):
+    """One part of a message's content or of an output; ``text`` and the like stay undecoded."""
+
+    type: str | None = None
+    text: msgspec.Raw = msgspec.Raw()
+    refusal: msgspec.Raw = msgspec.Raw()
+    image_url: msgspec.Raw = msgspec.Raw()
+    detail: str | None = None
+
+
+class Item(msgspec.Struct, gc=False):
+    """One item of a turn's input. What may be long stays undecoded JSON until somebody needs it.
+
+    Fields that no codec needs are not kept here; they are still in the turn's own bytes.
+    """
+
+    type: str | None = None
+    role: str | None = None
+    id: str | None = None
+    call_id: str | None = None
+    name: str | None = None
+    namespace: str | None = None
+    content: msgspec.Raw = msgspec.Raw()
+    arguments: msgspec.Raw = msgspec.Raw()
+    input: msgspec.Raw = msgspec.Raw()
+    action: msgspec.Raw = msgspec.Raw()
+    output: msgspec.Raw = msgspec.Raw()
+    encrypted_content: msgspec.Raw = msgspec.Raw()
+    tools: msgspec.Raw = msgspec.Raw()
+    reasoning: msgspec.Raw = msgspec.Raw()
+
+
+_BRING_TOOLS = ("additional_tools", "tool_search_output")
+_items = msgspec.json.Decoder(list[Item])
+
+
+def is_text(raw: msgspec.Raw) -> bool:
+    """Whether undecoded JSON is a string."""
+    view = memoryview(raw)
+    return view.nbytes > 0 and view[0] == 0x22
+
+
+def text_of(raw: msgspec.Raw) -> str:
+    """Undecoded JSON as text: a string's own, nothing for nothing, else the JSON itself."""
+    if is_text(raw):
+        return str(msgspec.json.decode(raw))
+    text = bytes(raw).decode()
+    return "" if text == "null" else text
+
+
+def value_of(raw: msgspec.Raw) -> Any:
+    """The value of undecoded JSON; None where there is none."""
+    return msgspec.json.decode(raw) if memoryview(raw).nbytes else None
 
 
 class WireError(Exception):
@@ -48,15 +107,17 @@ class Turn:
     @cached_property
     def items(self) -> list[Item]:
         """The input as a list of items; a plain string becomes one user message."""
-        value = self.setting("input", [])
-        if isinstance(value, str):
-            return [{"type": "message", "role": "user", "content": value}]
-        if not isinstance(value, list):
-            raise WireError("input must be a string or a list of items", param="input")
-        for n, item in enumerate(value):
-            if not isinstance(item, dict):
-                raise WireError(f"input[{n}] must be an object", param=f"input[{n}]")
-        return value
+        raw = self.fields.get("input", msgspec.Raw(b"[]"))
+        if is_text(raw):
+            return [Item(type="message", role="user", content=raw)]
+        try:
+            return _items.decode(raw)
+        except msgspec.ValidationError as e:
+            found = _AT.match(str(e))
+            what, where = found.groups() if found else (str(e), "")
+            if not where:
+                what = "must be a string or a list of items"
+            raise WireError(f"input{where}: {what}", param=f"input{where}") from None
 
     @cached_property
     def tools(self) -> list[Tool]:
@@ -66,13 +127,14 @@ class Turn:
             raise WireError("tools must be a list of objects", param="tools")
         found = list(value)
         for item in self.items:
-            if item.get("type") in ("additional_tools", "tool_search_output"):
-                found += [t for t in item.get("tools") or () if isinstance(t, dict)]
+            if item.type in _BRING_TOOLS:
+                brought = value_of(item.tools)
+                found += [t for t in brought or () if isinstance(t, dict)]
         return found
 
     def call_ids(self) -> set[str]:
         """The ids of all tool calls in the conversation so far."""
-        return {str(item["call_id"]) for item in self.items if item.get("call_id")}
+        return {item.call_id for item in self.items if item.call_id}
 
     @cached_property
     def seed(self) -> str:

@@ -83,8 +83,13 @@ class _Chunks(StreamingResponse):
 
     async def stream_response(self, send: Send) -> None:
         with closing(self._chunks):  # type: ignore[type-var]
-            await send({"type": "http.response.start", "status": self.status_code,
-                        "headers": self.raw_headers})
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": self.status_code,
+                    "headers": self.raw_headers,
+                }
+            )
             for chunk in self._chunks:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 await asyncio.sleep(self._pace)  # Other streams get their turn, even at 0.

@@ -45,8 +45,12 @@ class Completion:
             message["reasoning_content"] = self.reply.reasoning
         if self.reply.calls:
             message["tool_calls"] = self._calls()
-        choice = {"index": 0, "message": message, "logprobs": None,
-                  "finish_reason": self.finish_reason}
+        choice = {
+            "index": 0,
+            "message": message,
+            "logprobs": None,
+            "finish_reason": self.finish_reason,
+        }
         return self._envelope("chat.completion") | {"choices": [choice], "usage": self.usage}
 
     def chunks(self) -> Iterator[bytes]:
@@ -69,9 +73,14 @@ class Completion:
 
     def _calls(self) -> list[dict[str, Any]]:
         return [
-            {"id": f"call_{self.seed[:16]}_{number}", "type": "function",
-             "function": {"name": call.name,
-                          "arguments": json.dumps(call.arguments, ensure_ascii=False)}}
+            {
+                "id": f"call_{self.seed[:16]}_{number}",
+                "type": "function",
+                "function": {
+                    "name": call.name,
+                    "arguments": json.dumps(call.arguments, ensure_ascii=False),
+                },
+            }
             for number, call in enumerate(self.reply.calls)
         ]
 
@@ -93,8 +102,9 @@ def respond(request: Any) -> Completion:
     if not reply.calls:
         reply = _shaped(reply, request.get("response_format"))
     digest = hashlib.blake2b(json.dumps(request, sort_keys=True).encode(), digest_size=12)
-    return Completion(reply, str(request.get("model") or NAME), digest.hexdigest(),
-                      _usage(request, reply))
+    return Completion(
+        reply, str(request.get("model") or NAME), digest.hexdigest(), _usage(request, reply)
+    )
 
 
 def _shaped(reply: Reply, form: Any) -> Reply:
@@ -117,7 +127,9 @@ def _usage(request: Mapping[str, Any], reply: Reply) -> dict[str, Any]:
     said = thought + _tokens(reply.text)
     said += sum(_tokens(json.dumps(c.arguments)) + _tokens(c.name) for c in reply.calls)
     return {
-        "prompt_tokens": prompt, "completion_tokens": said, "total_tokens": prompt + said,
+        "prompt_tokens": prompt,
+        "completion_tokens": said,
+        "total_tokens": prompt + said,
         "prompt_tokens_details": {"cached_tokens": cached},
         "completion_tokens_details": {"reasoning_tokens": thought},
     }
@@ -133,4 +145,4 @@ def _tokens(text: str) -> int:
 
 def _pieces(text: str) -> Iterator[str]:
     for start in range(0, len(text), _PIECE):
-        yield text[start: start + _PIECE]
+        yield text[start : start + _PIECE]

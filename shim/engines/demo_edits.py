@@ -23,13 +23,37 @@ _WORDLIKE = re.compile(r"[\w)\]}'\"$]")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 _SWAPS: dict[str, tuple[str, ...]] = {
-    "<": ("<=", ">", ">="), "<=": ("<", ">=", ">"), ">": (">=", "<", "<="),
-    ">=": (">", "<=", "<"), "==": ("!=",), "!=": ("==",), "===": ("!==",), "!==": ("===",),
-    "+": ("-", "*"), "-": ("+",), "*": ("+", "/"), "/": ("*", "//"), "//": ("/", "*"),
-    "%": ("//",), "**": ("*",), "+=": ("-=", "*="), "-=": ("+=",), "*=": ("+=",),
-    "and": ("or",), "or": ("and",), "&&": ("||",), "||": ("&&",), "min": ("max",), "max": ("min",),
-    "-lt": ("-le", "-gt", "-ge"), "-le": ("-lt", "-ge", "-gt"), "-gt": ("-ge", "-lt", "-le"),
-    "-ge": ("-gt", "-le", "-lt"), "-eq": ("-ne",), "-ne": ("-eq",), "not in": ("in",),
+    "<": ("<=", ">", ">="),
+    "<=": ("<", ">=", ">"),
+    ">": (">=", "<", "<="),
+    ">=": (">", "<=", "<"),
+    "==": ("!=",),
+    "!=": ("==",),
+    "===": ("!==",),
+    "!==": ("===",),
+    "+": ("-", "*"),
+    "-": ("+",),
+    "*": ("+", "/"),
+    "/": ("*", "//"),
+    "//": ("/", "*"),
+    "%": ("//",),
+    "**": ("*",),
+    "+=": ("-=", "*="),
+    "-=": ("+=",),
+    "*=": ("+=",),
+    "and": ("or",),
+    "or": ("and",),
+    "&&": ("||",),
+    "||": ("&&",),
+    "min": ("max",),
+    "max": ("min",),
+    "-lt": ("-le", "-gt", "-ge"),
+    "-le": ("-lt", "-ge", "-gt"),
+    "-gt": ("-ge", "-lt", "-le"),
+    "-ge": ("-gt", "-le", "-lt"),
+    "-eq": ("-ne",),
+    "-ne": ("-eq",),
+    "not in": ("in",),
     "is not": ("is",),
 }
 #: Operators that touch only the value at the boundary when swapped for each other.
@@ -38,16 +62,20 @@ _QUOTED = r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'"
 _TOKENS = {
     "py": re.compile(
         rf"#.*|{_QUOTED}|->|:=|\*\*=|//=|<<|>>|\*\*|//|<=|>=|==|!=|\+=|-=|\*=|/=|[-+*/%<>]"
-        r"|\b(?:and|or|not in|is not|min|max)\b"),
+        r"|\b(?:and|or|not in|is not|min|max)\b"
+    ),
     "sh": re.compile(r"(?<!\S)#.*|-(?:lt|le|gt|ge|eq|ne)\b|&&|\|\||\$\(\(|\)\)|[-+*/%]"),
     "js": re.compile(
         rf"//.*|/\*.*?\*/|{_QUOTED}|=>|\+\+|--|===|!==|<=|>=|==|!=|\+=|-=|\*=|/=|&&|\|\||<<|>>"
-        r"|\*\*|[-+*/%<>]|\b(?:min|max)\b"),
+        r"|\*\*|[-+*/%<>]|\b(?:min|max)\b"
+    ),
 }
 _HEADS = {
     "sh": re.compile(r"^\s*(?:function\s+)?([\w-]+)\s*\(\)"),
-    "js": re.compile(r"^\s*(?:export\s+)?(?:default\s+)?(?:async\s+)?(?:function\s+(\w+)"
-                     r"|(?:const|let|var)\s+(\w+)\s*=\s*(?:async\s*)?(?:function\b|\(|\w+\s*=>))"),
+    "js": re.compile(
+        r"^\s*(?:export\s+)?(?:default\s+)?(?:async\s+)?(?:function\s+(\w+)"
+        r"|(?:const|let|var)\s+(\w+)\s*=\s*(?:async\s*)?(?:function\b|\(|\w+\s*=>))"
+    ),
 }
 
 
@@ -120,9 +148,14 @@ def _regions(path: str, source: str) -> list[_Region]:
     for at, line in enumerate(lines):
         if match := _HEADS[language].match(line):
             indent = len(line) - len(line.lstrip())
-            stop = next((i for i in range(at + 1, len(lines))
-                         if lines[i].strip() and len(lines[i]) - len(lines[i].lstrip()) <= indent),
-                        at)
+            stop = next(
+                (
+                    i
+                    for i in range(at + 1, len(lines))
+                    if lines[i].strip() and len(lines[i]) - len(lines[i].lstrip()) <= indent
+                ),
+                at,
+            )
             name = next(g for g in match.groups() if g)
             found.append(_Region(name, range(at if stop == at else at + 1, max(stop, at + 1))))
     return found
@@ -230,7 +263,7 @@ def patch(path: str, before: str, after: str) -> str:
     for context in (3, 8, len(old)):
         matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
         groups = list(matcher.get_grouped_opcodes(context))
-        if all(_first(old, old[g[0][1]: g[-1][2]]) == g[0][1] for g in groups):
+        if all(_first(old, old[g[0][1] : g[-1][2]]) == g[0][1] for g in groups):
             break
     lines = ["*** Begin Patch", f"*** Update File: {path}"]
     for group in groups:
@@ -245,4 +278,4 @@ def patch(path: str, before: str, after: str) -> str:
 
 
 def _first(lines: Sequence[str], part: Sequence[str]) -> int:
-    return next(i for i in range(len(lines)) if list(lines[i: i + len(part)]) == list(part))
+    return next(i for i in range(len(lines)) if list(lines[i : i + len(part)]) == list(part))

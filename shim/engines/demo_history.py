@@ -14,18 +14,31 @@ from dataclasses import dataclass, field
 from typing import Any
 
 #: Shell tools by name → the parameter that takes the command, and whether that is a list.
-_SHELLS = {"exec_command": ("cmd", False), "shell_command": ("command", False),
-           "shell": ("command", True), "bash": ("command", False), "Bash": ("command", False)}
+_SHELLS = {
+    "exec_command": ("cmd", False),
+    "shell_command": ("command", False),
+    "shell": ("command", True),
+    "bash": ("command", False),
+    "Bash": ("command", False),
+}
 _CODE = re.compile(r"(?:exited with code|[Ee]xit code:) *(-?\d+)")
 _RUNNING = re.compile(r"running with session ID (\d+)")
 _RED = re.compile(r"\bFAIL|\bnot ok\b|Traceback|\bError\b|\bfailed\b", re.I)
 #: What clients say of a call that they did not make.
-_REFUSED = re.compile(r"\brejected\b|^unsupported call|^aborted|^failed to parse|\bdenied\b"
-                      r"|this call has no output", re.I | re.M)
+_REFUSED = re.compile(
+    r"\brejected\b|^unsupported call|^aborted|^failed to parse|\bdenied\b"
+    r"|this call has no output",
+    re.I | re.M,
+)
 _WRAPPED = re.compile(r"<([a-z]+_[a-z_]+|[A-Z]+)>.*?</\1>", re.S)
 #: User messages that the client writes itself.
-_NOT_A_TASK = ("# AGENTS.md", "Another language model started", "[images from the tool outputs",
-               "[output of the earlier tool call", "<turn_aborted")
+_NOT_A_TASK = (
+    "# AGENTS.md",
+    "Another language model started",
+    "[images from the tool outputs",
+    "[output of the earlier tool call",
+    "<turn_aborted",
+)
 
 
 class BadRequest(ValueError):
@@ -219,7 +232,8 @@ def _user(session: Session, text: str) -> None:
 def is_summary_request(text: str) -> bool:
     """Whether a client asks for a summary to go on from (Codex: context compaction)."""
     return "CONTEXT CHECKPOINT COMPACTION" in text or bool(
-        re.match(r"(?:please )?(?:summari[sz]e|create a (?:\w+ )?summary)\b", text, re.I))
+        re.match(r"(?:please )?(?:summari[sz]e|create a (?:\w+ )?summary)\b", text, re.I)
+    )
 
 
 def _done(call: Any) -> Done:

@@ -60,7 +60,9 @@ def next_step(session: Session) -> Reply:
     if not command:
         return _sorry(
             "I found no command that runs the tests, neither in the README nor by the names of the "
-            "files. Name it in backticks and I will go on.", listed[0])
+            "files. Name it in backticks and I will go on.",
+            listed[0],
+        )
     tests = [f for f in files if _TEST_FILE.search(f) and _CODE_OR_TEXT.search(f)][:3]
     runs = session.ran(command)
     if not runs:
@@ -84,9 +86,7 @@ _CODE_OR_TEXT = re.compile(_CODE_FILE.pattern + r"|\.(?:txt|md|rst)$")
 class _Hunt:
     """The part after the first red run: read, patch, test, and again."""
 
-    def __init__(
-        self, session: Session, command: str, files: list[str], tests: list[str]
-    ) -> None:
+    def __init__(self, session: Session, command: str, files: list[str], tests: list[str]) -> None:
         self.session = session
         self.command = command
         self.red = session.ran(command)[0]
@@ -113,7 +113,9 @@ class _Hunt:
                 return _sorry(
                     "The tests fail, and I could not fix it: no change of a single operator in "
                     f"{_names(self.sources)} makes these checks come out right, and larger repairs "
-                    "are beyond an offline demo model. Nothing was changed.", self.red)
+                    "are beyond an offline demo model. Nothing was changed.",
+                    self.red,
+                )
             return self._propose(found[0], None, original)
         last = self.session.calls.index(self.applied[-1])
         reruns = [c for c in self.session.calls[last:] if c.command == self.command]
@@ -121,12 +123,15 @@ class _Hunt:
             return _sorry(
                 f"I could not fix it: {_count(len(found), 'attempt')}, and the tests stayed red. "
                 "The last attempt is taken back, so the files are as they were.",
-                self._reds()[-1])
+                self._reds()[-1],
+            )
         current = found[tried - 1]
         if not reruns:
             return Reply(
                 f"The patch is in. Whether `{current.new}` was right, the tests will tell.",
-                "Now the tests again.", [self.session.run(self.command)])
+                "Now the tests again.",
+                [self.session.run(self.command)],
+            )
         if reruns[-1].ok:
             return self._fixed(current, original, reruns[-1])
         return self._propose(found[tried] if tried < len(found) else None, current, original)
@@ -167,21 +172,27 @@ class _Hunt:
         texts = [patch(p, before[p], after[p]) for p in original if before[p] != after[p]]
         call = self.session.patched(_merged(texts))
         if edit is None:
-            return Reply("That was the last likely edit. I leave no failed attempt behind.",
-                         "Still red. I take my last attempt back.", [call])
+            return Reply(
+                "That was the last likely edit. I leave no failed attempt behind.",
+                "Still red. I take my last attempt back.",
+                [call],
+            )
         where = f"`{edit.path}`, line {edit.line + 1}"
         if undo:
             return Reply(
                 f"Still red with `{undo.new}`, so that was not it. Next: `{edit.new}` for "
                 f"`{edit.old}` in {where}; the same patch takes the last attempt back.",
-                f"Still red. I take that back and try `{edit.new}` in {where}.", [call])
+                f"Still red. I take that back and try `{edit.new}` in {where}.",
+                [call],
+            )
         line = original[edit.path].split("\n")[edit.line].strip()
         why = (
             f"I went through the operators of `{edit.function}` by evaluating it: with "
             f"`{edit.new}` instead of `{edit.old}` in `{line}`, every check comes out as expected."
-            if edit.proven else
-            f"I cannot evaluate this one in my head. In `{line}` the likeliest slip is "
-            f"`{edit.old}` for `{edit.new}`; I change that, and the tests will tell.")
+            if edit.proven
+            else f"I cannot evaluate this one in my head. In `{line}` the likeliest slip is "
+            f"`{edit.old}` for `{edit.new}`; I change that, and the tests will tell."
+        )
         facts = "".join(f"{e.sentence()}. " for e in self.failing[:1])
         plan = f"In {where}, `{edit.old}` should be `{edit.new}`. I'll patch it."
         return Reply(facts + why, plan, [call])
@@ -191,16 +202,20 @@ class _Hunt:
         failed = self.patches[-1]
         refused = [p for p in self.patches if not p.ok]
         if self.applied or failed.refused or len(refused) > 1 or not found:
-            left = (f" An earlier attempt (`{found[len(self.applied) - 1].new}`) is still in the "
-                    "file." if 0 < len(self.applied) <= len(found) else "")
+            left = (
+                f" An earlier attempt (`{found[len(self.applied) - 1].new}`) is still in the file."
+                if 0 < len(self.applied) <= len(found)
+                else ""
+            )
             return _sorry("I could not fix it: the patch could not be applied." + left, failed)
         path = found[0].path
-        since = self.session.calls[self.session.calls.index(failed):]
+        since = self.session.calls[self.session.calls.index(failed) :]
         if not any(c.command == _cat(path) for c in since):
             return Reply(
                 "The patch was refused. Perhaps the file is not what I read; I look again.",
                 f"The patch could not be applied. I'll read `{path}` again.",
-                [self.session.run(_cat(path))])
+                [self.session.run(_cat(path))],
+            )
         return self._propose(found[0], None, original)
 
     def _fixed(self, edit: Edit, original: dict[str, str], green: Done) -> Reply:
@@ -212,7 +227,8 @@ class _Hunt:
             "Green. Time to report.",
             f"Fixed. In `{edit.path}`, line {edit.line + 1}, the operator was wrong: `{edit.old}` "
             f"had to be `{edit.new}`.{took}\n\n```diff\n-{before}\n+{after}\n```\n\n"
-            f"`{self.command}` passes now{_outcome(green)}")
+            f"`{self.command}` passes now{_outcome(green)}",
+        )
 
 
 def _already_green(session: Session, command: str, run: Done) -> Reply:
@@ -220,7 +236,8 @@ def _already_green(session: Session, command: str, run: Done) -> Reply:
     return Reply(
         "The tests pass, so there is nothing to repair.",
         f"There is no failing test to fix, and I changed nothing{said}. `{command}` passes"
-        f"{_outcome(run)}")
+        f"{_outcome(run)}",
+    )
 
 
 def _sorry(why: str, quoted: Done | None = None) -> Reply:

@@ -21,12 +21,14 @@ _ABOUT = (
 )
 _HUNT = re.compile(
     r"\b(?:fix|repair|debug|solve)\w*\b|\b(?:bug|broken|red)\b"
-    r"|\btests?\b.*\b(?:fail|pass|green)|\bfail\w*\b.*\btests?\b", re.I | re.S)
+    r"|\btests?\b.*\b(?:fail|pass|green)|\bfail\w*\b.*\btests?\b",
+    re.I | re.S,
+)
 #: How much of a request is searched for what it wants.
 _READ = 4000
 _SUM = re.compile(
-    r"(?:^|\b(?:is|what's|calculate|compute) )([(\d][\d .()+*/%-]{1,60}?[\d)])\s*(?:[?=.!]|$)",
-    re.I)
+    r"(?:^|\b(?:is|what's|calculate|compute) )([(\d][\d .()+*/%-]{1,60}?[\d)])\s*(?:[?=.!]|$)", re.I
+)
 _RUN = re.compile(r"\b(?:run|execute)\b[^`]*`([^`]+)`", re.I)
 _TOOL = re.compile(r"\b(?:call|use)\b[^`]*\btool\b[^`]*`([^`]+)`(?:[^`]*`(\{.*?\})`)?", re.I | re.S)
 
@@ -40,8 +42,9 @@ def answer(session: Session) -> Reply:
     if _HUNT.search(session.task[:_READ]):
         if session.shell:
             return next_step(session)
-        return Reply("", f"{_ABOUT} For that I need a tool that runs commands, and this request "
-                         "offers none.")
+        return Reply(
+            "", f"{_ABOUT} For that I need a tool that runs commands, and this request offers none."
+        )
     return Reply("", _plain(session.task))
 
 

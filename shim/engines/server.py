@@ -59,8 +59,15 @@ class EngineServer:
         port = listener.getsockname()[1]
         hosts = {f"{_HOST}:{port}", f"localhost:{port}"}
         config = uvicorn.Config(
-            engine_app(hosts, self.secret, self.pace), http="h11", ws="none", lifespan="off",
-            log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=0)
+            engine_app(hosts, self.secret, self.pace),
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=0,
+        )
         _silence()
         self._server = Server(config)
         self._task = asyncio.create_task(self._server.serve(sockets=[listener]))

@@ -199,9 +199,7 @@ class _Reader:
                 f"no provider {model.provider}{nearest(model.provider, [*providers, *BUILT_IN])}",
             )
         if model.context_window <= 0:
-            raise self.fail(
-                ("models", name, "context_window"), "must be a number above 0 (tokens)"
-            )
+            raise self.fail(("models", name, "context_window"), "must be a number above 0 (tokens)")
 
     def check_default(
         self, default: Any, models: dict[str, Model], providers: dict[str, Provider]

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from ..turn import Item, Tool
+from ..turn import OutputItem, Tool
 
 _UNFIT = re.compile(r"[^A-Za-z0-9_-]")
 _LONGEST_NAME = 64
@@ -96,15 +96,14 @@ class Bridge:
             flat = f"{flat[: _LONGEST_NAME - 9]}_{mark}"
         return flat
 
-    def flat_name(self, item: Item) -> str:
-        """The name under which the upstream knows the tool that ``item`` calls."""
-        name, namespace = str(item.get("name") or ""), item.get("namespace")
+    def flat_name(self, name: str, namespace: str | None = None) -> str:
+        """The name under which the upstream knows the tool ``name`` of ``namespace``."""
         if namespace == _PLAIN_NAMESPACE:
             namespace = None
         known = self._flat.get((namespace, name))
         return known or _UNFIT.sub("_", f"{namespace}__{name}" if namespace else name)[:64]
 
-    def call_item(self, flat: str, call_id: str, arguments: str) -> Item:
+    def call_item(self, flat: str, call_id: str, arguments: str) -> OutputItem:
         """The finished item for a call of ``flat``; arguments as the model wrote them."""
         tool = self.offered.get(flat)
         if tool is None:
@@ -115,7 +114,7 @@ class Bridge:
                 "arguments": arguments or "{}",
             }
         if tool.kind == "custom":
-            item: Item = {
+            item: OutputItem = {
                 "type": "custom_tool_call",
                 "call_id": call_id,
                 "name": tool.name,

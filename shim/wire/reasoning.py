@@ -12,9 +12,8 @@ from typing import Any
 
 import msgspec
 
-from ..turn import Item
-
 _MARK = "interpose.1."
+_QUOTED = f'"{_MARK}'.encode()
 
 
 def pack(provider: str, fields: dict[str, Any], *, late: bool = False) -> str:
@@ -26,13 +25,16 @@ def pack(provider: str, fields: dict[str, Any], *, late: bool = False) -> str:
     return _MARK + base64.b64encode(raw).decode()
 
 
-def unpack(item: Item, provider: str) -> tuple[dict[str, Any], bool]:
-    """(fields, late) that ``provider`` itself wrote; no fields for anybody else's reasoning."""
-    text = item.get("encrypted_content")
-    if not isinstance(text, str) or not text.startswith(_MARK):
+def unpack(raw: msgspec.Raw, provider: str) -> tuple[dict[str, Any], bool]:
+    """(fields, late) that ``provider`` itself wrote; no fields for anybody else's reasoning.
+
+    ``raw`` is an item's undecoded ``encrypted_content``.
+    """
+    if bytes(memoryview(raw)[: len(_QUOTED)]) != _QUOTED:
         return {}, False
     try:
-        state = msgspec.json.decode(base64.b64decode(text[len(_MARK) :], validate=True))
+        packed = base64.b64decode(memoryview(raw)[len(_QUOTED) : -1], validate=True)
+        state = msgspec.json.decode(packed)
     except (binascii.Error, msgspec.DecodeError):
         return {}, False
     if not isinstance(state, dict) or state.get("provider") != provider:

@@ -236,6 +236,8 @@ def test_an_unknown_item_is_named_and_breaks_nothing() -> None:
         (b'{"input": [], "tools": [3]}', "tools"),
         (b'{"input": "x", "model": 3}', "model"),
         (b"\xff", None),
+        (b'{"input": [{"call_id": 3}]}', "input[0].call_id"),
+        (b'{"input": [{"role": "user", "content": 3}]}', "input"),
     ],
 )
 def test_a_bad_request_names_the_field(body: bytes, param: str | None) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from ...tools.bridge import Bridge, Bridged, freeform_arguments
-from ...turn import Item, Turn
+from ...turn import Item, Part, Turn, WireError, is_text, text_of, value_of
 from ..reasoning import unpack
 
 _CALLS = frozenset({"function_call", "custom_tool_call", "tool_search_call", "local_shell_call"})
@@ -28,6 +28,11 @@ _OUTPUTS = frozenset(
 #: Items that only bring tools or settings; they are read elsewhere.
 _SILENT = frozenset({"additional_tools", "configuration_update"})
 _TEXT_PARTS = frozenset({"input_text", "output_text", "text", "summary_text", "reasoning_text"})
+#: Calls of tools that have one name only.
+_FIXED_NAMES = {"tool_search_call": "tool_search", "local_shell_call": "local_shell"}
+#: A string, or the JSON of one that nobody had to look into.
+Text = str | msgspec.Raw
+_parts = msgspec.json.Decoder(list[Part] | None).decode
 #: Settings with the same name and meaning on both sides.
 _SAME = (
     "temperature",
@@ -72,7 +77,12 @@ def encode_request(
     messages = _Messages(bridge, provider, images, notes)
     if instructions := turn.setting("instructions"):
         messages.system(str(instructions))
-    messages.walk(turn.items)
+    try:
+        messages.walk(turn.items)
+    except msgspec.ValidationError as e:
+        raise WireError(
+            f"the content of an item in input is not valid: {e}", param="input"
+        ) from None
     body: dict[str, Any] = {"model": model, "messages": messages.done}
     body["stream"] = turn.stream
     if turn.stream:
@@ -102,8 +112,8 @@ def _settings(turn: Turn, body: dict[str, Any], notes: list[str]) -> None:
         body["max_tokens"] = limit
     effort = (turn.setting("reasoning") or {}).get("effort")
     for item in turn.items:
-        if item.get("type") == "configuration_update":
-            effort = (item.get("reasoning") or {}).get("effort") or effort
+        if item.type == "configuration_update":
+            effort = (value_of(item.reasoning) or {}).get("effort") or effort
     if effort:
         body["reasoning_effort"] = effort
     text = turn.setting("text") or {}
@@ -129,13 +139,16 @@ def _function(tool: Bridged) -> dict[str, Any]:
 
 def _choice(choice: Any, bridge: Bridge) -> Any:
     if isinstance(choice, dict):
-        flat = bridge.flat_name(choice)
+        flat = bridge.flat_name(str(choice.get("name") or ""), choice.get("namespace"))
         return {"type": "function", "function": {"name": flat}} if flat in bridge.offered else None
     return choice if isinstance(choice, str) else None
 
 
 class _Messages:
-    """The message list under construction; ``pending`` is the assistant message still open."""
+    """The message list under construction; ``pending`` is the assistant message still open.
+
+    A text is undecoded JSON wherever it only passes through.
+    """
 
     def __init__(self, bridge: Bridge, provider: str, images: bool, notes: list[str]) -> None:
         self.done: list[dict[str, Any]] = []
@@ -144,23 +157,23 @@ class _Messages:
         self._images = images
         self._notes = notes
         self._pending: dict[str, Any] = {}
-        self._texts: list[str] = []
+        self._texts: list[Text] = []
         self._calls: list[dict[str, Any]] = []
-        self._outputs: defaultdict[str, deque[Item]] = defaultdict(deque)
+        self._outputs: defaultdict[str | None, deque[Item]] = defaultdict(deque)
         self._answered: set[int] = set()
 
     def walk(self, items: list[Item]) -> None:
         for item in items:
-            if item.get("type") in _OUTPUTS:
-                self._outputs[str(item.get("call_id"))].append(item)
+            if item.type in _OUTPUTS:
+                self._outputs[item.call_id].append(item)
         for item in items:
-            kind = item.get("type") or ("message" if "role" in item else "")
-            if kind == "message":
-                self._message(item)
+            kind = item.type or ("message" if item.role else "")
+            if kind in _OUTPUTS:
+                self._output(item)
             elif kind in _CALLS:
                 self._call(item, kind)
-            elif kind in _OUTPUTS:
-                self._output(item)
+            elif kind == "message":
+                self._message(item)
             elif kind == "reasoning":
                 self._reasoning(item)
             elif kind not in _SILENT:
@@ -176,19 +189,18 @@ class _Messages:
             self.done.append({"role": "system", "content": text})
 
     def _message(self, item: Item) -> None:
-        role = item.get("role")
-        if role == "assistant":
-            if text := self._text(item.get("content")):
+        if item.role == "assistant":
+            text = self._text(item.content)
+            if plain(text):
                 self._texts.append(text)
-            return
-        if role in ("developer", "system"):
-            self.system(self._text(item.get("content")))
-            return
-        self._flush()
-        self.done.append({"role": "user", "content": self._content(item.get("content"))})
+        elif item.role in ("developer", "system"):
+            self.system(plain(self._text(item.content)))
+        else:
+            self._flush()
+            self.done.append({"role": "user", "content": self._content(item.content)})
 
     def _reasoning(self, item: Item) -> None:
-        fields, late = unpack(item, self._provider)
+        fields, late = unpack(item.encrypted_content, self._provider)
         if not late and (self._texts or self._calls):
             # Reasoning opens the next answer.
             self._flush()
@@ -197,19 +209,19 @@ class _Messages:
             self._pending[name] = old + value if isinstance(old, type(value)) else value
 
     def _call(self, item: Item, kind: str) -> None:
+        arguments: Text = item.arguments
         if kind == "custom_tool_call":
-            arguments = freeform_arguments(str(item.get("input") or ""))
-        elif kind == "function_call":
-            arguments = str(item.get("arguments") or "{}")
-        else:
-            value = item.get("arguments") or item.get("action") or {}
-            arguments = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-        name = {"tool_search_call": "tool_search", "local_shell_call": "local_shell"}.get(kind)
+            arguments = freeform_arguments(text_of(item.input))
+        elif kind != "function_call" or not is_text(item.arguments):
+            arguments = text_of(item.arguments) or text_of(item.action) or "{}"
+        elif bytes(memoryview(item.arguments)[:2]) == b'""':
+            arguments = "{}"
+        name = _FIXED_NAMES.get(kind) or self._bridge.flat_name(item.name or "", item.namespace)
         self._calls.append(
             {
-                "id": str(item.get("call_id") or item.get("id") or f"call_{len(self.done)}"),
+                "id": item.call_id or item.id or f"call_{len(self.done)}",
                 "type": "function",
-                "function": {"name": name or self._bridge.flat_name(item), "arguments": arguments},
+                "function": {"name": name, "arguments": arguments},
             }
         )
 
@@ -222,7 +234,7 @@ class _Messages:
         # Its call is gone (a compacted history): providers refuse a tool message without one.
         text, images = self._result(item)
         self._answered.add(id(item))
-        said = f"[output of the earlier tool call {item.get('call_id')}]\n{text}"
+        said = f"[output of the earlier tool call {item.call_id}]\n{plain(text)}"
         parts = [{"type": "text", "text": said}, *images]
         self.done.append({"role": "user", "content": parts if images else said})
 
@@ -231,16 +243,17 @@ class _Messages:
         if not (self._pending or self._texts or self._calls):
             return
         message: dict[str, Any] = {"role": "assistant", "content": None}
-        text = "\n\n".join(self._texts)
+        text = self._texts[0] if len(self._texts) == 1 else "\n\n".join(map(plain, self._texts))
         thinking = self._pending.pop("content", None)
         if thinking:
-            message["content"] = [*thinking, {"type": "text", "text": text}] if text else thinking
-        elif text or not self._calls:
+            said = [{"type": "text", "text": text}] if self._texts else []
+            message["content"] = [*thinking, *said]
+        elif self._texts or not self._calls:
             message["content"] = text
         message |= self._pending
         if self._calls:
             message["tool_calls"] = self._calls
-        calls, only_thoughts = self._calls, not (text or self._calls)
+        calls, only_thoughts = self._calls, not (self._texts or self._calls)
         self._pending, self._texts, self._calls = {}, [], []
         if only_thoughts:
             return
@@ -248,61 +261,66 @@ class _Messages:
         pictures: list[dict[str, Any]] = []
         for call in calls:
             waiting = self._outputs.get(call["id"])
+            result: Text = "(this call has no output: it was interrupted)"
             if waiting:
                 item = waiting.popleft()
                 self._answered.add(id(item))
-                text, images = self._result(item)
-            else:
-                text, images = "(this call has no output: it was interrupted)", []
-            self.done.append({"role": "tool", "tool_call_id": call["id"], "content": text})
-            pictures += images
+                result, images = self._result(item)
+                pictures += images
+            self.done.append({"role": "tool", "tool_call_id": call["id"], "content": result})
         if pictures:
             label = {"type": "text", "text": "[images from the tool outputs above]"}
             self.done.append({"role": "user", "content": [label, *pictures]})
 
-    def _result(self, item: Item) -> tuple[str, list[dict[str, Any]]]:
-        if item.get("type") == "tool_search_output":
-            found = [t.get("name") for t in item.get("tools") or () if isinstance(t, dict)]
+    def _result(self, item: Item) -> tuple[Text, list[dict[str, Any]]]:
+        if item.type == "tool_search_output":
+            tools = value_of(item.tools) or ()
+            found = [t.get("name") for t in tools if isinstance(t, dict)]
             return f"Tools now offered: {', '.join(map(str, found)) or 'none'}", []
-        output = item.get("output")
-        if isinstance(output, str):
-            return output, []
-        if not isinstance(output, list):
-            return "" if output is None else msgspec.json.encode(output).decode(), []
-        content = self._content(output)
-        if isinstance(content, str):
+        if is_text(item.output):
+            return item.output, []
+        try:
+            content = self._content(item.output)
+        except msgspec.ValidationError:
+            return text_of(item.output), []
+        if not isinstance(content, list):
             return content, []
         images = [p for p in content if p["type"] != "text"]
-        return "\n".join(p["text"] for p in content if p["type"] == "text"), images
+        return "\n".join(plain(p["text"]) for p in content if p["type"] == "text"), images
 
-    def _text(self, content: Any) -> str:
+    def _text(self, content: msgspec.Raw) -> Text:
         value = self._content(content)
-        if isinstance(value, str):
+        if not isinstance(value, list):
             return value
-        return "\n".join(p.get("text") or "[image]" for p in value)
+        return "\n".join(plain(p["text"]) if "text" in p else "[image]" for p in value)
 
-    def _content(self, content: Any) -> str | list[dict[str, Any]]:
+    def _content(self, content: msgspec.Raw) -> Text | list[dict[str, Any]]:
         """Plain text where there is nothing but text: not every server takes a list of parts."""
-        if isinstance(content, str):
+        if is_text(content):
             return content
-        parts = [self._part(p) for p in content or () if isinstance(p, dict)]
+        if not memoryview(content).nbytes:
+            return ""
+        parts = [self._part(p) for p in _parts(content) or ()]
+        if len(parts) == 1 and parts[0]["type"] == "text":
+            only: Text = parts[0]["text"]
+            return only
         if any(p["type"] != "text" for p in parts):
             return parts
-        return "\n".join(p["text"] for p in parts)
+        return "\n".join(plain(p["text"]) for p in parts)
 
-    def _part(self, part: Item) -> dict[str, Any]:
-        kind = part.get("type")
+    def _part(self, part: Part) -> dict[str, Any]:
+        kind = part.type
         if kind in _TEXT_PARTS:
-            return {"type": "text", "text": part.get("text") or ""}
+            return {"type": "text", "text": part.text if is_text(part.text) else ""}
         if kind == "refusal":
-            return {"type": "text", "text": part.get("refusal") or ""}
-        if kind in ("input_image", "image_url") and part.get("image_url"):
+            return {"type": "text", "text": part.refusal if is_text(part.refusal) else ""}
+        if kind in ("input_image", "image_url") and is_text(part.image_url):
             if not self._images:
                 self._note("image left out: this model takes text only")
                 return {"type": "text", "text": "[image left out: this model takes text only]"}
-            image: dict[str, Any] = {"url": part["image_url"]}
-            if part.get("detail"):
-                image["detail"] = part["detail"]
+            image: dict[str, Any] = {"url": part.image_url}
+            if part.detail:
+                image["detail"] = part.detail
             return {"type": "image_url", "image_url": image}
         self._note(f"content {kind} left out: no counterpart in Chat Completions")
         return {"type": "text", "text": f"[{kind} left out: it cannot be sent to this model]"}
@@ -313,3 +331,8 @@ class _Messages:
     def _note(self, text: str) -> None:
         if text not in self._notes:
             self._notes.append(text)
+
+
+def plain(text: Text) -> str:
+    """A text that may still be undecoded JSON, decoded."""
+    return text if isinstance(text, str) else text_of(text)

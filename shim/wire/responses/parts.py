@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from ...turn import CallStart, Item
+from ...turn import CallStart, OutputItem
 from ..sse import encode as sse
 
 #: What the id of an item begins with; Codex drops ids without such a beginning.
@@ -86,7 +86,7 @@ class Speech:
 class Call:
     """An open tool call and the pieces of its arguments."""
 
-    def __init__(self, index: int, id: str, start: CallStart, item: Item) -> None:
+    def __init__(self, index: int, id: str, start: CallStart, item: OutputItem) -> None:
         self.index, self.id, self.start, self.item = index, id, start, item
         self.pieces: list[str] = []
         self.frame = Frame("response.function_call_arguments.delta", item_id=id, output_index=index)

@@ -22,8 +22,8 @@ from ...turn import (
     Event,
     Failure,
     Finish,
-    Item,
     KeepAlive,
+    OutputItem,
     Reasoning,
     ReasoningState,
     Refusal,
@@ -55,7 +55,7 @@ class ResponsesEncoder:
         self._suffix = ""
         self._created = 0
         self._number = 0
-        self._output: list[Item | None] = []
+        self._output: list[OutputItem | None] = []
         self._open: Speech | None = None
         self._calls: dict[int, Call] = {}
         self.usage: Usage | None = None
@@ -123,7 +123,7 @@ class ResponsesEncoder:
             self._hush(out)
             index = self._slot()
             self._open = Speech(kind, index, self._item_id(PREFIX[kind], index))
-            item: Item = {"type": kind, "id": self._open.id}
+            item: OutputItem = {"type": kind, "id": self._open.id}
             item |= (
                 {"status": "in_progress", "role": "assistant", "content": []}
                 if (kind == "message")
@@ -233,14 +233,14 @@ class ResponsesEncoder:
         if speech is None:
             return
         self._close_part(speech, out)
-        item: Item = {"type": speech.kind, "id": speech.id}
+        item: OutputItem = {"type": speech.kind, "id": speech.id}
         if speech.kind == "reasoning":
             item |= {"summary": speech.parts, "encrypted_content": state}
         else:
             item |= {"status": "completed", "role": "assistant", "content": speech.parts}
         self._done(speech.index, item, out)
 
-    def _done(self, index: int, item: Item, out: list[bytes]) -> None:
+    def _done(self, index: int, item: OutputItem, out: list[bytes]) -> None:
         self._output[index] = item
         self._send(out, "response.output_item.done", output_index=index, item=item)
 
