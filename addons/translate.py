@@ -16,7 +16,7 @@ from shim.wire.translate import STREAM, Translation
 logger = logging.getLogger(__name__)
 
 #: Above this many bytes a request is translated beside the event loop, so that streams flow on.
-_BIG = 512 * 1024
+_BIG = 2 * 1024 * 1024
 
 
 class Translate:

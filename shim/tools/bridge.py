@@ -177,11 +177,6 @@ def freeform_input(arguments: str) -> str:
     return value if isinstance(value, str) else arguments
 
 
-def freeform_arguments(text: str) -> str:
-    """The function arguments that stand for a custom tool's input."""
-    return msgspec.json.encode({"input": text}).decode()
-
-
 def _object(arguments: str) -> Any:
     try:
         value = msgspec.json.decode(arguments or "{}")

@@ -294,3 +294,11 @@ def test_a_longer_history_only_appends(
     later = [i for i in more if "call_id" not in i]
     first = encode(short)["messages"]
     assert encode([*short, *later])["messages"][: len(first)] == first
+
+
+def test_an_adjacent_pair_reads_like_any_other_call_and_output() -> None:
+    items = [call("a", arguments='{"x": "\\u00e9\\n"}'), output("a", 'a "quoted" text\n')]
+    apart = [items[0], call("b"), items[1], output("b")]
+    pair, (assistant, tool, _) = encode(items)["messages"], encode(apart)["messages"]
+    assert pair[0] == {**assistant, "tool_calls": assistant["tool_calls"][:1]}
+    assert pair[1] == tool

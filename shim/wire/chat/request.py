@@ -7,12 +7,12 @@ noted, never dropped in silence.
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from functools import cached_property
 from typing import Any
 
 import msgspec
 
-from ...tools.bridge import Bridge, Bridged, freeform_arguments
+from ...tools.bridge import Bridge, Bridged
 from ...turn import Item, Part, Turn, WireError, is_text, text_of, value_of
 from ..reasoning import unpack
 
@@ -25,6 +25,11 @@ _OUTPUTS = frozenset(
         "local_shell_call_output",
     }
 )
+#: Calls that most often have their output right behind them, and its type.
+_PAIRS = {
+    "function_call": "function_call_output",
+    "custom_tool_call": "custom_tool_call_output",
+}
 #: Items that only bring tools or settings; they are read elsewhere.
 _SILENT = frozenset({"additional_tools", "configuration_update"})
 _TEXT_PARTS = frozenset({"input_text", "output_text", "text", "summary_text", "reasoning_text"})
@@ -33,6 +38,13 @@ _FIXED_NAMES = {"tool_search_call": "tool_search", "local_shell_call": "local_sh
 #: A string, or the JSON of one that nobody had to look into.
 Text = str | msgspec.Raw
 _parts = msgspec.json.Decoder(list[Part] | None).decode
+_encode = msgspec.json.encode
+_CALL = b'{"id":%b,"type":"function","function":{"name":%b,"arguments":%b}}'
+_PAIR = (
+    b'{"role":"assistant","content":null,"tool_calls":[%b]},'
+    b'{"role":"tool","tool_call_id":%%b,"content":%%b}'
+) % _CALL
+_OUTPUT = b'{"role":"tool","tool_call_id":%b,"content":%b}'
 #: Settings with the same name and meaning on both sides.
 _SAME = (
     "temperature",
@@ -151,24 +163,28 @@ class _Messages:
     """
 
     def __init__(self, bridge: Bridge, provider: str, images: bool, notes: list[str]) -> None:
-        self.done: list[dict[str, Any]] = []
+        self.done: list[Any] = []
         self._bridge = bridge
         self._provider = provider
         self._images = images
         self._notes = notes
         self._pending: dict[str, Any] = {}
         self._texts: list[Text] = []
-        self._calls: list[dict[str, Any]] = []
-        self._outputs: defaultdict[str | None, deque[Item]] = defaultdict(deque)
+        self._calls: list[tuple[str, bytes]] = []
+        self._items: list[Item] = []
         self._answered: set[int] = set()
+        self._names: dict[tuple[str, str | None, str | None], bytes] = {}
 
     def walk(self, items: list[Item]) -> None:
-        for item in items:
-            if item.type in _OUTPUTS:
-                self._outputs[item.call_id].append(item)
-        for item in items:
+        self._items = items
+        at, end = 0, len(items)
+        while at < end:
+            item = items[at]
+            at += 1
             kind = item.type or ("message" if item.role else "")
-            if kind in _OUTPUTS:
+            if kind in _PAIRS and at < end and self._pair(item, kind, items[at]):
+                at += 1
+            elif kind in _OUTPUTS:
                 self._output(item)
             elif kind in _CALLS:
                 self._call(item, kind)
@@ -180,11 +196,37 @@ class _Messages:
                 self._note_left_out(kind)
         self._flush()
 
+    def _pair(self, call: Item, kind: str, output: Item) -> bool:
+        """A call and its output right behind it: most of a long history, put together as bytes."""
+        call_id = call.call_id
+        if (
+            output.type != _PAIRS[kind]
+            or not call_id
+            or output.call_id != call_id
+            or self._calls
+            or self._texts
+            or self._pending
+        ):
+            return False
+        raw = call.arguments if kind == "function_call" else call.input
+        arguments: memoryview | bytes = memoryview(raw)
+        text = memoryview(output.output)
+        # More than an empty string, and a string.
+        if len(arguments) < 3 or arguments[0] != 0x22 or not text.nbytes or text[0] != 0x22:
+            return False
+        if kind == "custom_tool_call":
+            arguments = _freeform(raw)
+        self._answered.add(id(output))
+        name, quoted = self._name(call, kind), _encode(call_id)
+        self.done.append(msgspec.Raw(_PAIR % (quoted, name, arguments, quoted, text)))
+        return True
+
     def system(self, text: str) -> None:
         """Leading instructions share one system message: many templates take no second one."""
         self._flush()
-        if len(self.done) == 1 and self.done[0]["role"] == "system":
-            self.done[0]["content"] += f"\n\n{text}"
+        first = self.done[0] if len(self.done) == 1 else None
+        if isinstance(first, dict) and first["role"] == "system":
+            first["content"] += f"\n\n{text}"
         else:
             self.done.append({"role": "system", "content": text})
 
@@ -209,21 +251,35 @@ class _Messages:
             self._pending[name] = old + value if isinstance(old, type(value)) else value
 
     def _call(self, item: Item, kind: str) -> None:
-        arguments: Text = item.arguments
+        arguments: msgspec.Raw | bytes = item.arguments
         if kind == "custom_tool_call":
-            arguments = freeform_arguments(text_of(item.input))
+            arguments = _freeform(item.input)
         elif kind != "function_call" or not is_text(item.arguments):
-            arguments = text_of(item.arguments) or text_of(item.action) or "{}"
-        elif bytes(memoryview(item.arguments)[:2]) == b'""':
-            arguments = "{}"
-        name = _FIXED_NAMES.get(kind) or self._bridge.flat_name(item.name or "", item.namespace)
-        self._calls.append(
-            {
-                "id": item.call_id or item.id or f"call_{len(self.done)}",
-                "type": "function",
-                "function": {"name": name, "arguments": arguments},
-            }
-        )
+            arguments = _encode(text_of(item.arguments) or text_of(item.action) or "{}")
+        elif memoryview(item.arguments).nbytes == 2:
+            arguments = b'"{}"'
+        call_id = item.call_id or item.id or f"call_{len(self.done)}"
+        made = _CALL % (_encode(call_id), self._name(item, kind), arguments)
+        self._calls.append((call_id, made))
+
+    @cached_property
+    def _outputs(self) -> dict[str | None, list[Item]]:
+        """The outputs in the conversation by the call they belong to, in order."""
+        found: dict[str | None, list[Item]] = {}
+        for item in self._items:
+            if item.type in _OUTPUTS:
+                found.setdefault(item.call_id, []).append(item)
+        return found
+
+    def _name(self, item: Item, kind: str) -> bytes:
+        """The name of a call, as JSON, under which the upstream knows the tool."""
+        key = (kind, item.name, item.namespace)
+        name = self._names.get(key)
+        if name is None:
+            fixed = _FIXED_NAMES.get(kind)
+            name = _encode(fixed or self._bridge.flat_name(item.name or "", item.namespace))
+            self._names[key] = name
+        return name
 
     def _output(self, item: Item) -> None:
         if id(item) in self._answered:
@@ -242,32 +298,33 @@ class _Messages:
         """Close the assistant message and put each call's output right behind it."""
         if not (self._pending or self._texts or self._calls):
             return
-        message: dict[str, Any] = {"role": "assistant", "content": None}
         text = self._texts[0] if len(self._texts) == 1 else "\n\n".join(map(plain, self._texts))
-        thinking = self._pending.pop("content", None)
-        if thinking:
-            said = [{"type": "text", "text": text}] if self._texts else []
-            message["content"] = [*thinking, *said]
-        elif self._texts or not self._calls:
-            message["content"] = text
+        said = self._texts or not self._calls
+        message: dict[str, Any] = {"role": "assistant", "content": text if said else None}
+        if thinking := self._pending.pop("content", None):
+            spoken = [{"type": "text", "text": text}] if self._texts else []
+            message["content"] = [*thinking, *spoken]
         message |= self._pending
-        if self._calls:
-            message["tool_calls"] = self._calls
         calls, only_thoughts = self._calls, not (self._texts or self._calls)
+        if calls:
+            message["tool_calls"] = msgspec.Raw(b"[%b]" % b",".join([c for _, c in calls]))
         self._pending, self._texts, self._calls = {}, [], []
         if only_thoughts:
             return
         self.done.append(message)
         pictures: list[dict[str, Any]] = []
-        for call in calls:
-            waiting = self._outputs.get(call["id"])
+        for call_id, _ in calls:
+            waiting = self._outputs.get(call_id)
+            while waiting and id(waiting[0]) in self._answered:
+                waiting.pop(0)
             result: Text = "(this call has no output: it was interrupted)"
             if waiting:
-                item = waiting.popleft()
+                item = waiting.pop(0)
                 self._answered.add(id(item))
                 result, images = self._result(item)
                 pictures += images
-            self.done.append({"role": "tool", "tool_call_id": call["id"], "content": result})
+            content = _encode(result) if isinstance(result, str) else result
+            self.done.append(msgspec.Raw(_OUTPUT % (_encode(call_id), content)))
         if pictures:
             label = {"type": "text", "text": "[images from the tool outputs above]"}
             self.done.append({"role": "user", "content": [label, *pictures]})
@@ -331,6 +388,12 @@ class _Messages:
     def _note(self, text: str) -> None:
         if text not in self._notes:
             self._notes.append(text)
+
+
+def _freeform(text: msgspec.Raw) -> bytes:
+    """The input of a custom tool as the arguments of a function: JSON within JSON."""
+    inner = b'{"input":%b}' % (text if is_text(text) else b'""')
+    return _encode(inner.decode())
 
 
 def plain(text: Text) -> str:
