@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import statistics
 import sys
@@ -17,7 +18,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks import report
-from benchmarks.bodies import body
+from benchmarks.bodies import asked_of, body
 from benchmarks.load import BadAnswer, burst, one
 from benchmarks.systems import ALL, PEER_NAMES, Direct, System, Unavailable
 
@@ -31,7 +32,8 @@ async def _ready(system: System, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while True:
         try:
-            await one(system.port, body(1_000, 0, system.model), system.key)
+            made = body(1_000, 0, system.model)
+            await one(system.port, made, system.key, system.path, system.marks)
             return
         except (BadAnswer, OSError, asyncio.IncompleteReadError) as e:
             if time.monotonic() > deadline:
@@ -65,15 +67,20 @@ def _case(
         s.name: {"first": [], "total": [], "cpu": []} for s in systems
     }
     for number in range(rounds + 1):
-        for system in systems:
+        made = [
+            [body(size, number * 1000 + n * 16 + c) for c in range(concurrency)]
+            for n in range(requests)
+        ]
+        first_one = number % len(systems)
+        for system in systems[first_one:] + systems[:first_one]:
             first, total = [], []
-            made = [
-                [body(size, number * 1000 + n * 16 + c, system.model) for c in range(concurrency)]
-                for n in range(requests)
-            ]
+            asked = [[asked_of(b, system.model) for b in bodies] for bodies in made]
             before = system.cpu()
-            for bodies in made:
-                for sample in asyncio.run(burst(system.port, bodies, system.key)):
+            for bodies in asked:
+                found = asyncio.run(
+                    burst(system.port, bodies, system.key, system.path, system.marks)
+                )
+                for sample in found:
                     first.append(sample.first)
                     total.append(sample.total)
             cpu = (system.cpu() - before) / (requests * concurrency)
@@ -91,7 +98,13 @@ def run(sizes: list[int], rounds: int, starts: int, names: list[str]) -> dict[st
     """Everything measured, with plain figures; ratios are made of it by ``report``."""
     results: dict[str, Any] = {"rounds": rounds, "cases": [], "unavailable": {}, "peak": {}}
     console = Console(stderr=True)
-    with Progress(console=console, transient=True) as progress, ExitStack() as stack:
+    # The client must not be what is measured: no collector, no thread that draws.
+    gc.freeze()
+    gc.disable()
+    with (
+        Progress(console=console, transient=True, auto_refresh=False) as progress,
+        ExitStack() as stack,
+    ):
         upstream = stack.enter_context(Direct(0))
         systems: list[System] = [upstream]
         task = progress.add_task("starting", total=None)
@@ -107,10 +120,11 @@ def run(sizes: list[int], rounds: int, starts: int, names: list[str]) -> dict[st
         progress.update(task, total=len(shapes) * (rounds + 1) * len(systems))
         for size, concurrency in shapes:
             progress.update(task, description=f"{report.label(size)}, {concurrency} at once")
-            requests = max(1, (16 if size < 1_000_000 else 8) // concurrency)
+            requests = (16 if size < 1_000_000 else 8) if concurrency == 1 else 2
 
             def tick() -> None:
                 progress.advance(task)
+                progress.refresh()
 
             results["cases"].append(_case(systems, size, concurrency, rounds, requests, tick))
         results["peak"] = {system.name: system.peak() for system in systems}

@@ -62,7 +62,7 @@ def body(size: int, number: int, model: str = "m") -> bytes:
     items.insert(0, {"type": "message", "role": "developer", "content": [developer]})
 
     def request() -> bytes:
-        return json.dumps(
+        return _json(
             {
                 "model": model,
                 "stream": True,
@@ -75,7 +75,7 @@ def body(size: int, number: int, model: str = "m") -> bytes:
                 "include": ["reasoning.encrypted_content"],
                 "prompt_cache_key": f"thread-{number}",
             }
-        ).encode()
+        )
 
     filled = len(request())
     step = 0
@@ -86,8 +86,18 @@ def body(size: int, number: int, model: str = "m") -> bytes:
         room = max(200, size - filled)
         more = _step(step, start, lines, room)
         items += more
-        filled += sum(len(json.dumps(item)) + 2 for item in more)
+        filled += sum(len(_json(item)) + 1 for item in more)
     return request()
+
+
+def _json(value: Any) -> bytes:
+    """Without blanks, as Codex writes it."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def asked_of(made: bytes, model: str) -> bytes:
+    """The same request under another model's name."""
+    return made.replace(b'"model":"m"', b'"model":"%b"' % model.encode(), 1)
 
 
 def _step(step: int, start: int, lines: list[str], room: int) -> list[dict[str, Any]]:
@@ -98,15 +108,19 @@ def _step(step: int, start: int, lines: list[str], room: int) -> list[dict[str, 
         patch = "\n".join(f"+{line}" for line in lines[:20])[:room]
         name = {"name": "apply_patch", "call_id": call_id}
         return [
-            {"type": "custom_tool_call", **name, "input": f"*** Begin Patch\n{patch}"},
+            {"type": "custom_tool_call", **name, "id": f"ctc_{step:032x}", "input": _patch(patch)},
             {"type": "custom_tool_call_output", "call_id": call_id, "output": "Success."},
         ]
     command = json.dumps({"cmd": f"sed -n {start},{start + len(lines)}p base_events.py"})
     output = f"Chunk ID: {step:06x}\nWall time: 0.0100 seconds\nOutput:\n{text}\n"
-    call = {"type": "function_call", "name": "exec_command", "call_id": call_id}
-    thought = {"type": "reasoning", "summary": [], "encrypted_content": None}
+    call = {"type": "function_call", "id": f"fc_{step:032x}", "name": "exec_command"}
+    thought = {"type": "reasoning", "id": f"rs_{step:032x}", "summary": [], "content": None}
     return [
-        *([thought] if step % 5 == 0 else []),
-        {**call, "arguments": command},
+        *([{**thought, "encrypted_content": None}] if step % 5 == 0 else []),
+        {**call, "call_id": call_id, "arguments": command},
         {"type": "function_call_output", "call_id": call_id, "output": output},
     ]
+
+
+def _patch(lines: str) -> str:
+    return f"*** Begin Patch\n*** Update File: base_events.py\n@@\n{lines}\n*** End Patch\n"

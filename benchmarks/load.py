@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from dataclasses import dataclass
 
 #: What the first delta of the canned stream says, in any protocol.
 FIRST = b"word0"
 LAST = b"word199"
+#: What only an answer in the Responses protocol holds.
+RESPONSES = (b'"response.output_text.delta"', b'"response.completed"')
 
 
 @dataclass(frozen=True)
@@ -23,12 +26,20 @@ class BadAnswer(Exception):
     """The system under test did not answer as it should; the text shows what it said."""
 
 
-async def one(port: int, body: bytes, key: str, path: str = "/v1/responses") -> Sample:
-    """Send one request on a connection of its own, as a new Codex turn does."""
+async def one(
+    port: int, body: bytes, key: str, path: str = "/v1/responses", marks: tuple[bytes, ...] = ()
+) -> Sample:
+    """Send one request on a connection of its own, as a new Codex turn does.
+
+    BadAnswer unless the whole stream came, status 200, with every one of ``marks`` in it.
+    """
+    thread = uuid.uuid4()
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 25)
     head = (
         f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nuser-agent: codex_exec/0.169.0\r\n"
         f"authorization: Bearer {key}\r\naccept: text/event-stream\r\n"
+        f"originator: codex_exec\r\nsession-id: {thread}\r\nthread-id: {thread}\r\n"
+        f"x-client-request-id: {thread}\r\nx-codex-window-id: {thread}:0\r\n"
         f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     )
     started = time.perf_counter()
@@ -49,11 +60,14 @@ async def one(port: int, body: bytes, key: str, path: str = "/v1/responses") -> 
         writer.close()
     ended = time.perf_counter()
     answer = b"".join(parts)
-    if not first or LAST not in answer or not answer.startswith(b"HTTP/1.1 200"):
+    whole = first and answer.startswith(b"HTTP/1.1 200")
+    if not whole or not all(mark in answer for mark in (LAST, *marks)):
         raise BadAnswer(answer[:600].decode("utf-8", "replace"))
     return Sample((first - started) * 1e3, (ended - started) * 1e3)
 
 
-async def burst(port: int, bodies: list[bytes], key: str) -> list[Sample]:
+async def burst(
+    port: int, bodies: list[bytes], key: str, path: str, marks: tuple[bytes, ...]
+) -> list[Sample]:
     """Send all ``bodies`` at the same time."""
-    return list(await asyncio.gather(*(one(port, body, key) for body in bodies)))
+    return list(await asyncio.gather(*(one(port, body, key, path, marks) for body in bodies)))

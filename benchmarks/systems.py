@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
+from benchmarks.load import RESPONSES
+
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = ROOT / ".peers"
 LITELLM, OPENCODEX = "1.106.2", "2.63.0"
@@ -38,6 +40,9 @@ class System:
     model = "m"
     key = KEY
     patience = 60.0
+    #: Where it is asked, and what its answer must hold to count as one.
+    path = "/v1/responses"
+    marks: tuple[bytes, ...] = RESPONSES
 
     def __init__(self, upstream: int) -> None:
         self.upstream = upstream
@@ -82,7 +87,7 @@ class System:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
                 return
             except OSError:
-                time.sleep(0.02)
+                time.sleep(0.005)
         raise Unavailable(f"{self.name} does not listen: {self.log()[-800:]}")
 
     def log(self) -> str:
@@ -147,9 +152,11 @@ class System:
 
 
 class Direct(System):
-    """The canned upstream itself; it answers every path alike."""
+    """The canned upstream itself; it answers Chat Completions and nothing else."""
 
     name = "direct"
+    path = "/v1/chat/completions"
+    marks = ()
 
     def command(self) -> list[str]:
         return [sys.executable, "-m", "benchmarks.upstream", str(self.port)]
@@ -171,6 +178,8 @@ class Bare(System):
     """mitmdump that passes bytes through as they come: the floor."""
 
     name = "mitmdump"
+    path = Direct.path
+    marks = ()
 
     def command(self) -> list[str]:
         script = self.folder / "stream.py"

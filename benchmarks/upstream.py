@@ -1,5 +1,6 @@
 """The canned upstream: the same stream of 200 deltas for every request, as cheap as can be.
 
+It answers Chat Completions only, so a system that answers Responses has translated.
 Run as a process of its own: `python -m benchmarks.upstream PORT`.
 """
 
@@ -45,6 +46,9 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
                 page = b'{"object":"list","data":[{"id":"m","object":"model"}]}'
                 writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n")
                 writer.write(b"content-length: %d\r\n\r\n%b" % (len(page), page))
+                continue
+            if b"/chat/completions" not in head.partition(b"\r\n")[0]:
+                writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
                 continue
             writer.write(_HEAD)
             for piece in _PIECES:
