@@ -13,6 +13,7 @@ import queue
 import sys
 import threading
 import time
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -132,15 +133,20 @@ def _legs(
 ) -> list[http.HTTPFlow]:
     """The client leg and, when the turn went out, the upstream leg, without keys."""
     sent = b"".join(exchange.sent) if exchange.sent else None
-    pairs = [("client", exchange.client_request, flow.response, sent)]
+    asked = redact.data(exchange.client_request.raw_content or b"")
+    pairs = [("client", exchange.client_request, asked, flow.response, sent)]
     if exchange.upstream_request:
+        passed = exchange.upstream_request.raw_content or b""
+        if asked is not exchange.client_request.raw_content:
+            # What holds no key on one side holds none on the other: long bodies are read once.
+            passed = redact.data(passed)
         received = b"".join(exchange.received)
         upstream = exchange.upstream_response
-        pairs.append(("upstream", exchange.upstream_request, upstream, received))
+        pairs.append(("upstream", exchange.upstream_request, passed, upstream, received))
     legs = []
-    for name, request, response, body in pairs:
+    for name, request, content, response, body in pairs:
         leg = http.HTTPFlow(flow.client_conn, flow.server_conn)
-        leg.request = _request(request, redact)
+        leg.request = _request(request, content, redact)
         leg.response = _response(response, body, redact, ended) if response else None
         if flow.error:
             leg.error = mflow.Error(redact.text(flow.error.msg), flow.error.timestamp)
@@ -149,7 +155,7 @@ def _legs(
     return legs
 
 
-def _request(request: http.Request, redact: Redactor) -> http.Request:
+def _request(request: http.Request, content: bytes, redact: Redactor) -> http.Request:
     data = request.data
     return http.Request(
         data.host,
@@ -160,7 +166,7 @@ def _request(request: http.Request, redact: Redactor) -> http.Request:
         redact.path(request.path).encode(),
         data.http_version,
         http.Headers(redact.headers(data.headers.fields)),
-        redact.data(data.content or b""),
+        content,
         data.trailers,
         data.timestamp_start,
         data.timestamp_end,
@@ -183,6 +189,11 @@ def _response(
     )
 
 
+@lru_cache(maxsize=64)
+def _redactor(secrets: frozenset[str]) -> Redactor:
+    return Redactor(secrets)
+
+
 class _Writer:
     """Keeps rows and appends flows; one thread, in the order in which exchanges ended."""
 
@@ -201,7 +212,7 @@ class _Writer:
 
     def take(self, flow: http.HTTPFlow, exchange: Exchange, ended: float) -> list[http.HTTPFlow]:
         """Write the exchange down now, and give its legs, without keys."""
-        redact = Redactor(exchange.secrets)
+        redact = _redactor(frozenset(exchange.secrets))
         row = _row(flow, exchange, redact, ended)
         self._chain.rows.append(msgspec.to_builtins(row))
         del self._chain.rows[:-_KEEP_ROWS]

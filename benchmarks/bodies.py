@@ -79,14 +79,16 @@ def body(size: int, number: int, model: str = "m") -> bytes:
 
     filled = len(request())
     step = 0
-    while filled < size:
+    while size - filled > 800:
         step += 1
         start, count = chance.randrange(len(_SOURCE) - 90), chance.randrange(5, 90)
         lines = _SOURCE[start : start + count]
-        room = max(200, size - filled)
+        room = size - filled - 600
         more = _step(step, start, lines, room)
         items += more
         filled += sum(len(_json(item)) + 1 for item in more)
+    rest = max(0, size - len(request()))
+    text["text"] += "\n" + "\n".join(_SOURCE[200:240])[:rest] if rest else ""
     return request()
 
 
@@ -114,7 +116,7 @@ def _step(step: int, start: int, lines: list[str], room: int) -> list[dict[str, 
     command = json.dumps({"cmd": f"sed -n {start},{start + len(lines)}p base_events.py"})
     output = f"Chunk ID: {step:06x}\nWall time: 0.0100 seconds\nOutput:\n{text}\n"
     call = {"type": "function_call", "id": f"fc_{step:032x}", "name": "exec_command"}
-    thought = {"type": "reasoning", "id": f"rs_{step:032x}", "summary": [], "content": None}
+    thought: dict[str, Any] = {"type": "reasoning", "id": f"rs_{step:032x}", "summary": [], "content": None}
     return [
         *([{**thought, "encrypted_content": None}] if step % 5 == 0 else []),
         {**call, "call_id": call_id, "arguments": command},
