@@ -116,9 +116,9 @@ def _step(step: int, start: int, lines: list[str], room: int) -> list[dict[str, 
     command = json.dumps({"cmd": f"sed -n {start},{start + len(lines)}p base_events.py"})
     output = f"Chunk ID: {step:06x}\nWall time: 0.0100 seconds\nOutput:\n{text}\n"
     call = {"type": "function_call", "id": f"fc_{step:032x}", "name": "exec_command"}
-    thought: dict[str, Any] = {"type": "reasoning", "id": f"rs_{step:032x}", "summary": [], "content": None}
+    thought: dict[str, Any] = {"type": "reasoning", "id": f"rs_{step:032x}", "summary": []}
     return [
-        *([{**thought, "encrypted_content": None}] if step % 5 == 0 else []),
+        *([{**thought, "content": None, "encrypted_content": None}] if step % 5 == 0 else []),
         {**call, "call_id": call_id, "arguments": command},
         {"type": "function_call_output", "call_id": call_id, "output": output},
     ]
