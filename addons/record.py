@@ -54,7 +54,7 @@ class Record:
             "Folder for recorded flows; empty: nothing is recorded.",
         )
         # The writer's thread must not keep the event loop waiting for the usual 5 ms.
-        sys.setswitchinterval(0.0005)
+        sys.setswitchinterval(0.00005)
 
     def configure(self, updated: set[str]) -> None:
         self._saved = bool("save_stream_file" in ctx.options and ctx.options.save_stream_file)
