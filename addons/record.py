@@ -1,7 +1,7 @@
 """Recording: each exchange as two linked flows, client and upstream leg, without keys.
 
-Everything is written down by a thread of its own, so that no stream waits for it. Only where
-somebody looks at the live flows (mitmweb, ``-w FILE``) are they cleaned of keys before that.
+A thread gathers what is to be written, the recorder beside the proxy writes it: no stream waits
+for either. Only where somebody looks at the live flows (mitmweb, ``-w FILE``) are these cleaned.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ import asyncio
 import logging
 import os
 import queue
+import subprocess
 import sys
 import threading
 import time
-from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from mitmproxy import ctx, http
-from mitmproxy import flow as mflow
-from mitmproxy.io import FlowWriter
 
+from addons import recorder
 from addons.exchange import Chain, Exchange, exchange_of
 from shim.record import summary
 from shim.record.redact import Redactor
@@ -86,7 +86,7 @@ class Record:
         view = ctx.master.addons.get("view")
         if view or self._saved:
             # The live flow becomes the client leg; in mitmweb the upstream leg stands beside it.
-            legs = self._writer.take(flow, exchange, ended)
+            legs = recorder.flows(self._writer.take(flow, exchange, ended))
             flow.request, flow.comment = legs[0].request, legs[0].comment
             if exchange.sent and flow.response:
                 flow.response.raw_content = b"".join(exchange.sent)
@@ -128,79 +128,42 @@ def _status(flow: http.HTTPFlow, exchange: Exchange) -> int:
     return flow.response.status_code if flow.response else 502
 
 
-def _legs(
-    flow: http.HTTPFlow, exchange: Exchange, row: summary.Row, redact: Redactor, ended: float
-) -> list[http.HTTPFlow]:
-    """The client leg and, when the turn went out, the upstream leg, without keys."""
-    sent = b"".join(exchange.sent) if exchange.sent else None
-    asked = redact.data(exchange.client_request.raw_content or b"")
-    pairs = [("client", exchange.client_request, asked, flow.response, sent)]
+def _job(flow: http.HTTPFlow, exchange: Exchange, row: summary.Row, ended: float) -> recorder.Job:
+    """The exchange as the recorder wants it."""
+    pairs = [(exchange.client_request, flow.response, exchange.sent)]
     if exchange.upstream_request:
-        passed = exchange.upstream_request.raw_content or b""
-        if asked is not exchange.client_request.raw_content:
-            # What holds no key on one side holds none on the other: long bodies are read once.
-            passed = redact.data(passed)
-        received = b"".join(exchange.received)
         upstream = exchange.upstream_response
-        pairs.append(("upstream", exchange.upstream_request, passed, upstream, received))
-    legs = []
-    for name, request, content, response, body in pairs:
+        pairs.append((exchange.upstream_request, upstream, exchange.received))
+    legs, bodies = [], []
+    for request, response, pieces in pairs:
         leg = http.HTTPFlow(flow.client_conn, flow.server_conn)
-        leg.request = _request(request, content, redact)
-        leg.response = _response(response, body, redact, ended) if response else None
-        if flow.error:
-            leg.error = mflow.Error(redact.text(flow.error.msg), flow.error.timestamp)
-        leg.comment = msgspec.json.encode({"leg": name, **msgspec.to_builtins(row)}).decode()
-        legs.append(leg)
-    return legs
+        leg.request = http.Request(**{**_fields(request), "content": b""})
+        bodies.append(request.raw_content or b"")
+        body = b"".join(pieces)
+        if response:
+            leg.response = http.Response(**{**_fields(response), "content": b""})
+            leg.response.timestamp_start = response.timestamp_start or ended
+            leg.response.timestamp_end = response.timestamp_end or ended
+            body = body or response.raw_content or b""
+        bodies.append(body)
+        leg.error = flow.error
+        legs.append(leg.get_state())
+    secrets = frozenset(exchange.secrets)
+    return recorder.Job(msgspec.to_builtins(row), secrets, legs, bodies)
 
 
-def _request(request: http.Request, content: bytes, redact: Redactor) -> http.Request:
-    data = request.data
-    return http.Request(
-        data.host,
-        data.port,
-        data.method,
-        data.scheme,
-        data.authority,
-        redact.path(request.path).encode(),
-        data.http_version,
-        http.Headers(redact.headers(data.headers.fields)),
-        content,
-        data.trailers,
-        data.timestamp_start,
-        data.timestamp_end,
-    )
-
-
-def _response(
-    response: http.Response, body: bytes | None, redact: Redactor, ended: float
-) -> http.Response:
-    data = response.data
-    return http.Response(
-        data.http_version,
-        data.status_code,
-        data.reason,
-        http.Headers(redact.headers(data.headers.fields)),
-        redact.data((data.content if body is None else body) or b""),
-        data.trailers,
-        data.timestamp_start or ended,
-        data.timestamp_end or ended,
-    )
-
-
-@lru_cache(maxsize=64)
-def _redactor(secrets: frozenset[str]) -> Redactor:
-    return Redactor(secrets)
+def _fields(message: http.Message) -> dict[str, Any]:
+    return vars(message.data)
 
 
 class _Writer:
-    """Keeps rows and appends flows; one thread, in the order in which exchanges ended."""
+    """Keeps rows and hands exchanges to the recorder, in the order in which they ended."""
 
     def __init__(self, chain: Chain, folder: Path | None) -> None:
         name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.flow"
         self._path = folder / name if folder else None
         self._chain = chain
+        self._recorder: subprocess.Popen[bytes] | None = None
         self._queue: queue.Queue[tuple[http.HTTPFlow, Exchange, float] | None] = queue.Queue()
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="interpose-record", daemon=True)
@@ -210,22 +173,23 @@ class _Writer:
         """Write the exchange down soon."""
         self._queue.put((flow, exchange, ended))
 
-    def take(self, flow: http.HTTPFlow, exchange: Exchange, ended: float) -> list[http.HTTPFlow]:
-        """Write the exchange down now, and give its legs, without keys."""
-        redact = _redactor(frozenset(exchange.secrets))
+    def take(self, flow: http.HTTPFlow, exchange: Exchange, ended: float) -> recorder.Job:
+        """Write the exchange down now."""
+        redact = recorder.redactor(frozenset(exchange.secrets))
         row = _row(flow, exchange, redact, ended)
         self._chain.rows.append(msgspec.to_builtins(row))
         del self._chain.rows[:-_KEEP_ROWS]
         logger.log(logging.WARNING if row.error else logging.INFO, summary.line(row))
-        legs = _legs(flow, exchange, row, redact, ended)
-        try:
-            self._append(legs)
-        except OSError as e:
-            why = f"{self._path}: {e.strerror or e}"
-            if self._chain.recording_error != why:
+        job = _job(flow, exchange, row, ended)
+        if self._path:
+            with self._lock:
+                why = self._record(job)
+            if why and self._chain.recording_error != why:
                 logger.error("not recorded: %s", why)
-            self._chain.recording_error = why
-        return legs
+            self._chain.recording_error = why or None
+            if not why:
+                self._chain.flow_file = str(self._path)
+        return job
 
     def settle(self) -> None:
         """Wait until everything put so far is written."""
@@ -235,6 +199,9 @@ class _Writer:
         """Write what is waiting, then end."""
         self._queue.put(None)
         self._thread.join(timeout=10)
+        if self._recorder and self._recorder.stdin:
+            self._recorder.stdin.close()
+            self._recorder.wait(timeout=10)
 
     def _run(self) -> None:
         while (job := self._queue.get()) is not None:
@@ -246,15 +213,24 @@ class _Writer:
             finally:
                 self._queue.task_done()
 
-    def _append(self, legs: list[http.HTTPFlow]) -> None:
-        if self._path is None:
-            return
-        with self._lock:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            with open(descriptor, "ab") as file:
-                writer = FlowWriter(file)
-                for leg in legs:
-                    writer.add(leg)
-        self._chain.flow_file = str(self._path)
-        self._chain.recording_error = None
+    def _record(self, job: recorder.Job) -> str:
+        """Why ``job`` is not in the file; empty when it is."""
+        if self._recorder is None:
+            # A session of its own: Ctrl-C ends the proxy, and then its stdin ends.
+            self._recorder = subprocess.Popen(
+                [sys.executable, recorder.__file__, str(self._path)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                start_new_session=True,
+            )
+        process = self._recorder
+        assert process.stdin and process.stdout
+        try:
+            recorder.send(job, process.stdin)
+            said = process.stdout.readline()
+        except OSError:
+            said = b""
+        if said:
+            return said.decode().strip()
+        self._recorder = None
+        return "the recorder ended unexpectedly; it starts again with the next exchange"

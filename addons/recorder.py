@@ -1,0 +1,115 @@
+"""The recorder: writes exchanges to a flow file, in a process of its own beside the proxy.
+
+Searching long bodies for keys and writing them takes as long as a turn takes to pass; in the
+proxy's process every stream would wait for it. Frames come on stdin, each is answered with a line:
+empty when the exchange is in the file, else what went wrong.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import msgspec
+from mitmproxy import flow as mflow
+from mitmproxy import http
+from mitmproxy.io import FlowWriter
+
+from shim.record.redact import Redactor
+
+_SIZE = 8
+
+
+class Job(msgspec.Struct):
+    """One exchange: its row, its legs as flow states without bodies, the bodies beside them.
+
+    ``bodies`` are the request's and the response's of each leg in turn. The second leg, if there
+    is one, is the upstream's.
+    """
+
+    row: dict[str, Any]
+    secrets: frozenset[str]
+    legs: list[dict[str, Any]]
+    bodies: list[bytes]
+
+
+def send(job: Job, sink: IO[bytes]) -> None:
+    """Write ``job`` as one frame: sizes, the small parts, then the bodies as they are."""
+    head = pickle.dumps((job.row, job.secrets, job.legs, [len(b) for b in job.bodies]), protocol=5)
+    sink.write(len(head).to_bytes(_SIZE) + head)
+    for body in job.bodies:
+        sink.write(body)
+    sink.flush()
+
+
+def receive(source: IO[bytes]) -> Job | None:
+    """The next frame; None at the end."""
+    size = source.read(_SIZE)
+    if len(size) < _SIZE:
+        return None
+    row, secrets, legs, sizes = pickle.loads(source.read(int.from_bytes(size)))
+    return Job(row, secrets, legs, [source.read(n) for n in sizes])
+
+
+@lru_cache(maxsize=64)
+def redactor(secrets: frozenset[str]) -> Redactor:
+    """The Redactor for ``secrets``, made once."""
+    return Redactor(secrets)
+
+
+def flows(job: Job) -> list[http.HTTPFlow]:
+    """The legs of ``job`` as flows without keys, each with the row as its comment."""
+    redact = redactor(job.secrets)
+    made = []
+    clean = False
+    for at, (name, state) in enumerate(zip(("client", "upstream"), job.legs, strict=False)):
+        leg = http.HTTPFlow.from_state(state)
+        assert isinstance(leg, http.HTTPFlow)
+        asked, answered = job.bodies[2 * at : 2 * at + 2]
+        # What holds no key on the client's side holds none upstream: long bodies are read once.
+        content = asked if clean else redact.data(asked)
+        clean = content is asked
+        leg.request.raw_content = content
+        leg.request.path = redact.path(leg.request.path)
+        leg.request.headers = http.Headers(redact.headers(leg.request.headers.fields))
+        if leg.response:
+            leg.response.raw_content = redact.data(answered)
+            leg.response.headers = http.Headers(redact.headers(leg.response.headers.fields))
+        if leg.error:
+            leg.error = mflow.Error(redact.text(leg.error.msg), leg.error.timestamp)
+        leg.comment = msgspec.json.encode({"leg": name, **job.row}).decode()
+        made.append(leg)
+    return made
+
+
+def append(path: Path, job: Job) -> None:
+    """Put the exchange at the end of the flow file at ``path``. OSError when it cannot be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    with open(descriptor, "ab") as file:
+        writer = FlowWriter(file)
+        for leg in flows(job):
+            writer.add(leg)
+
+
+def main(path: Path) -> None:
+    """Serve frames until stdin ends, however the proxy ends."""
+    while (job := receive(sys.stdin.buffer)) is not None:
+        try:
+            append(path, job)
+            said = ""
+        except OSError as e:
+            said = f"{path}: {e.strerror or e}"
+        except Exception as e:
+            said = f"{path}: an exchange could not be written: {e!r}"
+        print(said.replace("\n", " "), flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
