@@ -100,6 +100,9 @@ def append(path: Path, job: Job) -> None:
 
 def main(path: Path) -> None:
     """Serve frames until stdin ends, however the proxy ends."""
+    if hasattr(os, "nice"):
+        # Nobody waits for the file; somebody waits for the next delta.
+        os.nice(15)
     while (job := receive(sys.stdin.buffer)) is not None:
         try:
             append(path, job)
