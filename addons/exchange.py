@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from shim.route.choose import Route
 from shim.turn import Failure, Turn
 from shim.wire.responses.errors import error_body
 from shim.wire.translate import Translation, Translator, error_answer
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -88,6 +91,7 @@ def begin(flow: http.HTTPFlow, exchange: Exchange) -> None:
 def refuse(flow: http.HTTPFlow, status: int, message: str, *, param: str | None = None) -> None:
     """Answer with an error in the client's own shape, before anything else is done."""
     body = error_body(message, status=status, param=param)
+    logger.warning("%s %s · %d · %s", flow.request.method, _bare(flow), status, message)
     flow.response = http.Response.make(status, body, {"content-type": "application/json"})
 
 
@@ -99,6 +103,11 @@ def plain(headers: http.Headers) -> dict[str, str]:
 def fields(headers: dict[str, str]) -> http.Headers:
     """Headers as mitmproxy wants them."""
     return http.Headers([(k.encode(), v.encode()) for k, v in headers.items()])
+
+
+def _bare(flow: http.HTTPFlow) -> str:
+    """The path without its query, which may hold a key."""
+    return flow.request.path.partition("?")[0]
 
 
 def tail(path: str) -> str:

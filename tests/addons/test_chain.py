@@ -145,11 +145,16 @@ def error(subject: http.HTTPFlow) -> tuple[int, str]:
     ],
 )
 def test_the_gate_refuses_in_the_clients_own_shape(
-    stages: Stages, change: dict[str, Any], status: int, words: str
+    stages: Stages,
+    change: dict[str, Any],
+    status: int,
+    words: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     subject = stages.send(stages.flow(**{"body": TURN, **change}))
     got, said = error(subject)
     assert got == status and words in said
+    assert [r.getMessage() for r in caplog.records if f" · {status} · " in r.getMessage()]
     assert not stages.asked
 
 
