@@ -337,3 +337,20 @@ def test_replay_says_what_is_wrong_with_a_file(
     assert replay([str(tmp_path)]) == 2 and "a.flow" in capsys.readouterr().err
     assert replay([str(tmp_path / "none.flow")]) == 2
     assert replay(["--policy", str(tmp_path / "a.flow"), str(tmp_path)]) == 2
+
+
+def test_a_recorder_that_dies_is_told_of_and_started_again(stages: Stages, tmp_path: Path) -> None:
+    ctx.options.update(upstream="chat")
+    writer = stages.all[-1]._writer
+    states = []
+    for dies in (True, False, False):
+        subject = stages.send(stages.flow(TURN, **CODEX))
+        assert b"completed" in stages.answer(subject, ANSWER, content_type="text/event-stream")
+        writer.settle()
+        health = stages.send(stages.flow(path="/health")).response
+        states.append(json.loads(health.content)["status"])  # type: ignore[union-attr, arg-type]
+        if dies:
+            writer._recorder.kill()
+            writer._recorder.wait()
+    assert states == ["ok", "degraded", "ok"]
+    assert len(read(tmp_path)) == 4
