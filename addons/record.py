@@ -215,22 +215,28 @@ class _Writer:
 
     def _record(self, job: recorder.Job) -> str:
         """Why ``job`` is not in the file; empty when it is."""
-        if self._recorder is None:
-            # A session of its own: Ctrl-C ends the proxy, and then its stdin ends.
-            self._recorder = subprocess.Popen(
-                [sys.executable, recorder.__file__, str(self._path)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                start_new_session=True,
-            )
-        process = self._recorder
-        assert process.stdin and process.stdout
-        try:
-            recorder.send(job, process.stdin)
-            said = process.stdout.readline()
-        except OSError:
+        for _ in range(2):
+            # A recorder that ended meanwhile is started again, so that nothing is lost with it.
+            if self._recorder is None:
+                self._recorder = self._start()
             said = b""
-        if said:
-            return said.decode().strip()
-        self._recorder = None
-        return "the recorder ended unexpectedly; it starts again with the next exchange"
+            process = self._recorder
+            assert process.stdin and process.stdout
+            try:
+                recorder.send(job, process.stdin)
+                said = process.stdout.readline()
+            except OSError:
+                pass
+            if said:
+                return said.decode().strip()
+            self._recorder = None
+        return f"{self._path}: the recorder ends before it has written an exchange"
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        # A session of its own: Ctrl-C ends the proxy, and then its stdin ends.
+        return subprocess.Popen(
+            [sys.executable, recorder.__file__, str(self._path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )

@@ -339,7 +339,7 @@ def test_replay_says_what_is_wrong_with_a_file(
     assert replay(["--policy", str(tmp_path / "a.flow"), str(tmp_path)]) == 2
 
 
-def test_a_recorder_that_dies_is_told_of_and_started_again(stages: Stages, tmp_path: Path) -> None:
+def test_a_recorder_that_dies_takes_nothing_along(stages: Stages, tmp_path: Path) -> None:
     ctx.options.update(upstream="chat")
     writer = stages.all[-1]._writer
     states = []
@@ -352,5 +352,5 @@ def test_a_recorder_that_dies_is_told_of_and_started_again(stages: Stages, tmp_p
         if dies:
             writer._recorder.kill()
             writer._recorder.wait()
-    assert states == ["ok", "degraded", "ok"]
-    assert len(read(tmp_path)) == 4
+    assert states == ["ok", "ok", "ok"]
+    assert len(read(tmp_path)) == 6
