@@ -10,8 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from .demo_edits import Edit, edits, patch
+from .demo_eval import parse
 from .demo_failures import checks, failures
 from .demo_history import Done, Session, ToolCall
 
@@ -92,7 +94,9 @@ class _Hunt:
         self.red = session.ran(command)[0]
         self.patches = [c for c in session.calls if c.patch]
         self.applied = [p for p in self.patches if p.ok]
-        texts = [c.text for t in tests if (c := _last(session.ran(_cat(t)))) and c.ok]
+        listed = session.ran(LIST)[0].text.splitlines()
+        self.noise = set(takewhile(lambda line: " " in line, listed))
+        texts = [self._content(t, c) for t in tests if (c := _last(session.ran(_cat(t)))) and c.ok]
         self.failing = failures(self.red.text)
         self.known = [e for text in texts for e in checks(text)]
         self.sources = _ranked(files, self.red.text, "\n".join(texts))
@@ -104,6 +108,9 @@ class _Hunt:
         if unread:
             return self._read(unread)
         original = self._original()
+        if not original:
+            read = _last(self.session.ran(_cat(self.sources[0])))
+            return _sorry(f"The tests fail, and I could not read {_names(self.sources)}.", read)
         found = edits(original, self.failing, self.known, self.red.text)
         if self.patches and not self.patches[-1].ok:
             return self._refused(found, original)
@@ -159,8 +166,19 @@ class _Hunt:
         for path in self.sources:
             read = _last([c for c in calls if c.command == _cat(path)])
             if read is not None and read.ok:
-                found[path] = read.text
+                found[path] = self._content(path, read)
         return found
+
+    def _content(self, path: str, read: Done) -> str:
+        """A file as it was read, without what the login shell complained of in front of it."""
+        lines = read.text.split("\n")
+        while lines and lines[0] in self.noise:
+            del lines[0]
+        if path.endswith(".py"):
+            for skip in range(min(6, len(lines))):
+                if parse(text := "\n".join(lines[skip:])):
+                    return text
+        return "\n".join(lines)
 
     def _propose(self, edit: Edit | None, undo: Edit | None, original: dict[str, str]) -> Reply:
         """Patch from the files with ``undo`` in place to those with ``edit`` (None: as it was)."""

@@ -209,6 +209,22 @@ def test_the_first_guess_is_wrong_the_second_right(tmp_path: Path) -> None:
     assert source.read_text() == repaired(tmp_path, bug)
 
 
+@pytest.mark.parametrize("kind", BUGS)
+@pytest.mark.parametrize("always", [True, False])
+def test_a_login_shell_that_grumbles(tmp_path: Path, kind: str, always: bool) -> None:
+    bug = make_repo(tmp_path, kind)
+
+    class Grumbling(Client):
+        def execute(self, name: str, arguments: dict) -> str:
+            output = super().execute(name, arguments)
+            noise = "profile: cannot write here\n" * (1 + len(self.commands) % 2)
+            quiet = name == "apply_patch" or not (always or "cat " in arguments["cmd"])
+            return output if quiet else output.replace("\nOutput:\n", f"\nOutput:\n{noise}")
+
+    assert Grumbling(tmp_path, bug.prompt).run().startswith("Fixed.")
+    assert (tmp_path / bug.source).read_text() == repaired(tmp_path, bug)
+
+
 def test_green_from_the_start(tmp_path: Path) -> None:
     bug = make_repo(tmp_path)
     (tmp_path / bug.source).write_text(repaired(tmp_path, bug))
