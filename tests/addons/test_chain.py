@@ -354,3 +354,14 @@ def test_a_recorder_that_dies_takes_nothing_along(stages: Stages, tmp_path: Path
             writer._recorder.wait()
     assert states == ["ok", "ok", "ok"]
     assert len(read(tmp_path)) == 6
+
+
+def test_every_option_has_its_row_in_the_docs() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "options.md").read_text("utf-8")
+    rows = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `")}
+    with taddons.context(Proxyserver()) as context:
+        before = set(context.options.keys())
+        made = Stages()
+        context.master.addons.add(*made.all)
+        assert rows == set(context.options.keys()) - before
+        made.all[-1].done()
