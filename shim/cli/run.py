@@ -22,6 +22,8 @@ PASSES_ON = True
 
 #: Seconds Codex has to end after a SIGTERM.
 GRACE = 10.0
+#: Seconds that what Codex left behind has to end.
+STRAGGLER_GRACE = 3.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +56,39 @@ def temporary_home() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(
         prefix="session-", dir=parent, ignore_cleanup_errors=True
     ) as folder:
-        yield Path(folder)
+        try:
+            yield Path(folder)
+        finally:
+            end_stragglers(Path(folder))
+
+
+def end_stragglers(home: Path) -> None:
+    """End what still runs out of ``home``: Codex's TUI leaves a daemon behind that outlives it."""
+    left = _running(home)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for pid in left:
+            try:
+                os.kill(pid, number)
+            except OSError:
+                pass
+        deadline = time.monotonic() + STRAGGLER_GRACE
+        while left and time.monotonic() < deadline:
+            time.sleep(0.05)
+            left = _running(home)
+        if not left:
+            return
+
+
+def _running(home: Path) -> list[int]:
+    """The processes whose command line names ``home``."""
+    try:
+        listed = subprocess.run(
+            ["ps", "-axww", "-o", "pid=,command="], capture_output=True, text=True, check=False
+        ).stdout
+    except OSError:
+        return []
+    lines = (line.strip().partition(" ") for line in listed.splitlines())
+    return [int(pid) for pid, _, command in lines if str(home) in command and pid.isdigit()]
 
 
 def client_environment(home: Path) -> dict[str, str]:
