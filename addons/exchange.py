@@ -8,9 +8,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
+import msgspec
 from mitmproxy import http
 
 from shim.policy.store import PolicyStore
+from shim.record.redact import Redactor
 from shim.route.choose import Route
 from shim.turn import Failure, Turn
 from shim.wire.responses.errors import error_body
@@ -50,27 +52,10 @@ class Exchange:
         """Note what ``stage`` decided and why; it lands in the recording and in mitmweb."""
         self.decisions.append(f"{stage}: {what}")
 
-    def clean(self, text: str) -> str:
-        """``text`` without any key this exchange has seen."""
-        for secret in self.secrets:
-            if len(secret) >= 6 and secret in text:
-                text = text.replace(secret, "[redacted]")
-        return text
-
     def fail(self, flow: http.HTTPFlow, failure: Failure) -> None:
         """Answer the client with ``failure``, in its own way; nothing was sent yet."""
-        said = self.clean(failure.message)
-        if said != failure.message:
-            failure = Failure(
-                said,
-                failure.status,
-                failure.code,
-                failure.type,
-                failure.delay,
-                failure.retry,
-                failure.context,
-            )
-        self.failure = failure
+        said = Redactor(self.secrets).text(failure.message)
+        self.failure = failure = msgspec.structs.replace(failure, message=said)
         answer = error_answer(failure, codex=self.codex, seed=self.turn.seed)
         flow.response = http.Response.make(answer.status, answer.body or b"", answer.headers)
 
@@ -91,7 +76,7 @@ def begin(flow: http.HTTPFlow, exchange: Exchange) -> None:
 def refuse(flow: http.HTTPFlow, status: int, message: str, *, param: str | None = None) -> None:
     """Answer with an error in the client's own shape, before anything else is done."""
     body = error_body(message, status=status, param=param)
-    logger.warning("%s %s · %d · %s", flow.request.method, _bare(flow), status, message)
+    logger.warning("%s %s · %d · %s", flow.request.method, bare(flow.request.path), status, message)
     flow.response = http.Response.make(status, body, {"content-type": "application/json"})
 
 
@@ -105,14 +90,14 @@ def fields(headers: dict[str, str]) -> http.Headers:
     return http.Headers([(k.encode(), v.encode()) for k, v in headers.items()])
 
 
-def _bare(flow: http.HTTPFlow) -> str:
-    """The path without its query, which may hold a key."""
-    return flow.request.path.partition("?")[0]
+def bare(path: str) -> str:
+    """A request path without its query, which may hold a key."""
+    return path.partition("?")[0]
 
 
 def tail(path: str) -> str:
     """The last part of a request path: what is asked for, under whatever prefix."""
-    return path.partition("?")[0].rstrip("/").rpartition("/")[2]
+    return bare(path).rstrip("/").rpartition("/")[2]
 
 
 class Chain:
@@ -124,6 +109,7 @@ class Chain:
     settle: Callable[[], Awaitable[None]] | None = None
 
     def __init__(self) -> None:
+        self.running = False
         self.policies = PolicyStore()
         self.default_model: str | None = None
         self.rows: list[dict[str, object]] = []

@@ -11,7 +11,7 @@ from mitmproxy import connection, ctx, http
 from mitmproxy.proxy.mode_specs import ProxyMode, ReverseMode
 from mitmproxy.utils import human
 
-from addons.exchange import Chain, Exchange, begin, plain, refuse, tail
+from addons.exchange import Chain, Exchange, bare, begin, plain, refuse, tail
 from addons.stop import stop
 from shim import client
 from shim.turn import WireError
@@ -61,17 +61,24 @@ class Gate:
         self._hosts = {h.lower() for h in (*ctx.options.served_hosts, ctx.options.listen_host)}
         self._remote = ctx.options.allow_remote
         if self._remote and not self._keys:
-            stop("allow_remote needs client keys: add --set client_keys=KEY")
+            stop(
+                "allow_remote needs client keys: add --set client_keys=KEY",
+                running=self._chain.running,
+            )
         if "body_limit" in updated:
             try:
                 self._limit = human.parse_size(ctx.options.body_limit) or 0
             except ValueError:
-                stop(f"body_limit must be a size such as 64m, is {ctx.options.body_limit!r}")
+                stop(
+                    f"body_limit must be a size such as 64m, is {ctx.options.body_limit!r}",
+                    running=self._chain.running,
+                )
 
     def running(self) -> None:
         """Move listeners that mitmproxy opened on all interfaces to loopback."""
         # What was imported stays: the collector need not look at it again with every answer.
         gc.freeze()
+        self._chain.running = True
         if ctx.options.allow_remote or not ctx.options.server or ctx.options.listen_host:
             return
         modes = [_on_loopback(m, ctx.options.listen_port) for m in ctx.options.mode]
@@ -101,7 +108,7 @@ class Gate:
             refuse(
                 flow,
                 404,
-                f"no such path: {request.path.partition('?')[0]}; "
+                f"no such path: {bare(request.path)}; "
                 "POST /v1/responses, GET /v1/models and GET /health are served",
             )
         elif what != "health" and not self._take_key(request):

@@ -13,4 +13,4 @@ from addons.route import Router
 from addons.translate import Translate
 
 chain = Chain()
-addons = [Gate(chain), Pages(chain), Router(chain), Translate(chain), Record(chain)]
+addons = [Gate(chain), Pages(chain), Router(chain), Translate(), Record(chain)]

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +24,12 @@ from mitmproxy import ctx, http
 from addons import recorder
 from addons.exchange import Chain, Exchange, exchange_of
 from shim.record import summary
+from shim.record.folder import default_folder
 from shim.record.redact import Redactor
 
 logger = logging.getLogger(__name__)
 
-_ROOT = Path(__file__).resolve().parents[1]
 _KEEP_ROWS = 1000
-
-
-def default_folder() -> str:
-    """``flows/local`` of a checkout; for an installed package the user's own state folder."""
-    if (_ROOT / "pyproject.toml").exists():
-        return str(_ROOT / "flows" / "local")
-    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return str(Path(state).expanduser() / "interpose" / "flows")
 
 
 class Record:
@@ -50,7 +43,7 @@ class Record:
         loader.add_option(
             "record_dir",
             str,
-            default_folder(),
+            str(default_folder()),
             "Folder for recorded flows; empty: nothing is recorded.",
         )
         # The writer's thread must not keep the event loop waiting for the usual 5 ms.
@@ -86,19 +79,22 @@ class Record:
         view = ctx.master.addons.get("view")
         if view or self._saved:
             # The live flow becomes the client leg; in mitmweb the upstream leg stands beside it.
-            legs = recorder.flows(self._writer.take(flow, exchange, ended))
+            job = self._writer.job(flow, exchange, ended)
+            self._writer.put(lambda: job)
+            legs = recorder.flows(job)
             flow.request, flow.comment = legs[0].request, legs[0].comment
             if exchange.sent and flow.response:
                 flow.response.raw_content = b"".join(exchange.sent)
             if view and len(legs) > 1:
                 view.add(legs[1:])
         else:
-            self._writer.put(flow, exchange, ended)
+            writer = self._writer
+            writer.put(lambda: writer.job(flow, exchange, ended))
 
 
 def _row(flow: http.HTTPFlow, exchange: Exchange, redact: Redactor, ended: float) -> summary.Row:
     broke = flow.error.msg if flow.error else None
-    error = summary.failure_text(exchange.failure) or broke
+    error = exchange.failure.message if exchange.failure else broke
     translator, first = exchange.translator, exchange.first_byte
     return summary.Row(
         exchange=flow.id,
@@ -164,32 +160,22 @@ class _Writer:
         self._path = folder / name if folder else None
         self._chain = chain
         self._recorder: subprocess.Popen[bytes] | None = None
-        self._queue: queue.Queue[tuple[http.HTTPFlow, Exchange, float] | None] = queue.Queue()
-        self._lock = threading.Lock()
+        self._queue: queue.Queue[Callable[[], recorder.Job] | None] = queue.Queue()
         self._thread = threading.Thread(target=self._run, name="interpose-record", daemon=True)
         self._thread.start()
 
-    def put(self, flow: http.HTTPFlow, exchange: Exchange, ended: float) -> None:
-        """Write the exchange down soon."""
-        self._queue.put((flow, exchange, ended))
+    def put(self, job: Callable[[], recorder.Job]) -> None:
+        """Write down soon what ``job`` gives; it is called in the writer's thread."""
+        self._queue.put(job)
 
-    def take(self, flow: http.HTTPFlow, exchange: Exchange, ended: float) -> recorder.Job:
-        """Write the exchange down now."""
+    def job(self, flow: http.HTTPFlow, exchange: Exchange, ended: float) -> recorder.Job:
+        """The exchange's line in the log and its row, and what the recorder has to write."""
         redact = recorder.redactor(frozenset(exchange.secrets))
         row = _row(flow, exchange, redact, ended)
         self._chain.rows.append(msgspec.to_builtins(row))
         del self._chain.rows[:-_KEEP_ROWS]
         logger.log(logging.WARNING if row.error else logging.INFO, summary.line(row))
-        job = _job(flow, exchange, row, ended)
-        if self._path:
-            with self._lock:
-                why = self._record(job)
-            if why and self._chain.recording_error != why:
-                logger.error("not recorded: %s", why)
-            self._chain.recording_error = why or None
-            if not why:
-                self._chain.flow_file = str(self._path)
-        return job
+        return _job(flow, exchange, row, ended)
 
     def settle(self) -> None:
         """Wait until everything put so far is written."""
@@ -206,12 +192,22 @@ class _Writer:
     def _run(self) -> None:
         while (job := self._queue.get()) is not None:
             try:
-                self.take(*job)
+                self._store(job())
             except Exception:
                 logger.exception("not recorded")
                 self._chain.recording_error = "an exchange could not be recorded; see the log"
             finally:
                 self._queue.task_done()
+
+    def _store(self, job: recorder.Job) -> None:
+        if self._path is None:
+            return
+        why = self._record(job)
+        if why and self._chain.recording_error != why:
+            logger.error("not recorded: %s", why)
+        self._chain.recording_error = why or None
+        if not why:
+            self._chain.flow_file = str(self._path)
 
     def _record(self, job: recorder.Job) -> str:
         """Why ``job`` is not in the file; empty when it is."""

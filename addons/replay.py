@@ -13,6 +13,7 @@ import msgspec
 from mitmproxy import exceptions, http
 from mitmproxy.io import FlowReader
 
+from shim.cli.replay import add_arguments
 from shim.policy.load import PolicyError, load_policy
 from shim.record.replay import Message, Recorded, replay
 
@@ -88,9 +89,7 @@ def main(argv: list[str] | None = None) -> int:
             "Runs recorded exchanges through today's code and policy, offline, and compares."
         ),
     )
-    parser.add_argument("files", nargs="+", metavar="FILE", help="flow files, or folders of them")
-    parser.add_argument("--policy", help="policy to use instead of the recorded routes")
-    parser.add_argument("--default-model", help="as --set default_model of the chain")
+    add_arguments(parser)
     args = parser.parse_args(argv)
     total = different = 0
     try:

@@ -67,14 +67,14 @@ class Router:
             try:
                 self._chain.policies = PolicyStore(ctx.options.policy or None)
             except PolicyError as e:
-                stop(str(e))
+                stop(str(e), running=self._chain.running)
         self._upstream = ctx.options.upstream
         self._chain.default_model = ctx.options.default_model or None
         if self._chain.default_model:
             try:
                 choose.choose(self._chain.policies.current(), "", default=self._chain.default_model)
             except choose.NoRoute as e:
-                stop(f"default_model: {e}")
+                stop(f"default_model: {e}", running=self._chain.running)
 
     async def done(self) -> None:
         if self._engines:

@@ -6,14 +6,12 @@ import os
 import sys
 from typing import NoReturn
 
-from mitmproxy import ctx, exceptions
+from mitmproxy import exceptions
 
 
-def stop(why: str) -> NoReturn:
-    """Say ``why`` on stderr and exit 1; once running, only the change of option is refused."""
-    master = getattr(ctx, "master", None)
-    started = master and getattr(master.addons.get("proxyserver"), "is_running", False)
-    if started and getattr(master, "interpose_ready", False):
+def stop(why: str, *, running: bool) -> NoReturn:
+    """Say ``why`` on stderr and exit 1; once ``running``, only the change of option is refused."""
+    if running:
         raise exceptions.OptionsError(why)
     sys.stdout.flush()
     print(f"interpose: {why}", file=sys.stderr, flush=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from mitmproxy import http
 
-from addons.exchange import Chain, Exchange, exchange_of, fields, plain
+from addons.exchange import Exchange, exchange_of, fields, plain
 from shim.turn import Failure, WireError
 from shim.wire.translate import STREAM, Translation
 
@@ -20,9 +20,6 @@ _BIG = 2 * 1024 * 1024
 
 
 class Translate:
-    def __init__(self, chain: Chain) -> None:
-        self._chain = chain
-
     async def request(self, flow: http.HTTPFlow) -> None:
         exchange = exchange_of(flow)
         if flow.response or exchange is None or exchange.route is None:

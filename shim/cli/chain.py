@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from ..policy.load import load_policy
 from ..policy.schema import Policy
+from ..record.folder import default_folder
 from . import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -123,17 +124,9 @@ def options(args: argparse.Namespace) -> Options:
         reverse=f"{url.scheme}://{url.netloc}",
         upstream=args.upstream,
         model=args.model,
-        record_dir="" if args.no_record else str(Path(args.record or record_dir()).absolute()),
+        record_dir="" if args.no_record else str(Path(args.record or default_folder()).absolute()),
         prefix=url.path.rstrip("/") or "/v1",
     )
-
-
-def record_dir() -> Path:
-    """Where recordings go: ``flows/local`` in a checkout, else the user's state folder."""
-    if (ROOT / "pyproject.toml").is_file():
-        return ROOT / "flows" / "local"
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(state) / "interpose" / "flows"
 
 
 def environment() -> dict[str, str]:

@@ -22,8 +22,9 @@ from ..codex.find import codex
 from ..codex.home import write_home
 from ..engines.bugs import BUGS, Bug, NoRepository, make_repo
 from ..policy.load import load_policy
+from ..record.folder import default_folder
 from . import UserError
-from .chain import DEFAULT_POLICY, NOWHERE, ROOT, Chain, Options, record_dir
+from .chain import DEFAULT_POLICY, NOWHERE, ROOT, Chain, Options
 from .run import client_environment, temporary_home
 from .tour_view import View, closing_table
 from .upstream import choose
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", type=float, default=900, help="seconds until the session is ended (900)"
     )
-    parser.add_argument("--record", metavar="DIR", default=record_dir(), help="for flow files")
+    parser.add_argument("--record", metavar="DIR", default=default_folder(), help="for flow files")
     parser.add_argument("--bug", choices=BUGS, help="which of the prepared bugs to fix")
     parser.epilog = (
         "UPSTREAM=demo|ollama|lmstudio|openrouter|… or PROVIDER:MODEL chooses the model;"

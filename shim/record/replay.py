@@ -79,12 +79,12 @@ def _replay(recorded: Recorded, policy: Policy | None, default: str | None) -> I
             route = msgspec.convert(row["route"], choose.Route)
         else:
             return
+        if recorded.upstream_request is None:
+            return
+        translation = Translation(turn, route, codex=bool(row.get("codex")))
+        body = translation.request()
     except (WireError, choose.NoRoute, msgspec.ValidationError) as e:
         yield Difference(name, "request", 0, "a turn", str(e))
-        return
-    translation = Translation(turn, route, codex=bool(row.get("codex")))
-    body = translation.request()
-    if recorded.upstream_request is None:
         return
     yield from _compare(name, "upstream request", recorded.upstream_request.body, body)
     answer = _answer(translation, recorded)

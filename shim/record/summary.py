@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from ..route.choose import Route
-from ..turn import Failure, Usage
+from ..turn import Usage
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -66,8 +66,3 @@ def line(row: Row) -> str:
     if row.error:
         parts.append(f"failed: {row.error}")
     return " · ".join(parts)
-
-
-def failure_text(failure: Failure | None) -> str | None:
-    """The words of a failure, if there was one."""
-    return failure.message if failure else None

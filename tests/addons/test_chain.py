@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mitmproxy import ctx, flow, http
+from mitmproxy import ctx, exceptions, flow, http
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.io import FlowReader
 from mitmproxy.proxy.mode_specs import ProxyMode
@@ -40,7 +40,11 @@ class Stages:
     def __init__(self) -> None:
         self.chain = Chain()
         self.all: list[Any] = [
-            stage(self.chain) for stage in (Gate, Pages, Router, Translate, Record)
+            Gate(self.chain),
+            Pages(self.chain),
+            Router(self.chain),
+            Translate(),
+            Record(self.chain),
         ]
         self.asked: list[tuple[str, str, int]] = []
 
@@ -365,3 +369,15 @@ def test_every_option_has_its_row_in_the_docs() -> None:
         context.master.addons.add(*made.all)
         assert rows == set(context.options.keys()) - before
         made.all[-1].done()
+
+
+def test_a_bad_option_while_running_is_refused_and_the_chain_goes_on(
+    stages: Stages, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("models: [")
+    stages.chain.running = True
+    for option in ({"policy": str(bad)}, {"body_limit": "much"}, {"allow_remote": True}):
+        with pytest.raises(exceptions.OptionsError):
+            ctx.options.update(**option)
+    assert stages.send(stages.flow(TURN)).response is None

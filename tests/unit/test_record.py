@@ -116,3 +116,10 @@ def test_another_policy_makes_another_request() -> None:
     assert [d.message for d in found][:1] == ["upstream request"] and "other" in found[0].today
     unknown = parse_policy("models: {n: {provider: demo}}")
     assert "no model" in replay(recorded(DONE), unknown)[0].today
+
+
+def test_a_recorded_request_that_is_no_turn_any_more_is_a_difference() -> None:
+    exchange = recorded(chunk({"content": "x"}, "stop") + DONE)
+    bad = Message({}, b'{"model": "m", "stream": true, "input": [3]}')
+    found = replay(Recorded(exchange.row, bad, exchange.response, exchange.upstream_request))
+    assert [d.message for d in found] == ["request"] and "input[0]" in found[0].today
