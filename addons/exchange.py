@@ -73,6 +73,13 @@ def begin(flow: http.HTTPFlow, exchange: Exchange) -> None:
     _exchanges[flow] = exchange
 
 
+def end(flow: http.HTTPFlow) -> None:
+    """Let go of the exchange: mitmproxy keeps a flow until its next collection of cycles."""
+    _exchanges.pop(flow, None)
+    if flow.response and callable(flow.response.stream):
+        flow.response.stream = True
+
+
 def refuse(flow: http.HTTPFlow, status: int, message: str, *, param: str | None = None) -> None:
     """Answer with an error in the client's own shape, before anything else is done."""
     body = error_body(message, status=status, param=param)

@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import msgspec
 from mitmproxy import flow as mflow
 from mitmproxy import http
+from mitmproxy.connection import Client, Server
 from mitmproxy.io import FlowWriter
 
 from shim.record.redact import Redactor
@@ -26,8 +27,12 @@ from shim.record.redact import Redactor
 _SIZE = 8
 
 
+type Leg = tuple[dict[str, Any], dict[str, Any] | None]
+
+
 class Job(msgspec.Struct):
-    """One exchange: its row, its legs as flow states without bodies, the bodies beside them.
+    """One exchange: its row, the states of its two connections, its legs as the fields of request
+    and response without their bodies, the error if it broke off, the bodies beside them.
 
     ``bodies`` are the request's and the response's of each leg in turn. The second leg, if there
     is one, is the upstream's.
@@ -35,17 +40,22 @@ class Job(msgspec.Struct):
 
     row: dict[str, Any]
     secrets: frozenset[str]
-    legs: list[dict[str, Any]]
+    connections: tuple[dict[str, Any], dict[str, Any]]
+    legs: list[Leg]
+    error: dict[str, Any] | None
     bodies: list[bytes]
 
+    @property
+    def size(self) -> int:
+        """Bytes it holds, about."""
+        return sum(map(len, self.bodies))
 
-def send(job: Job, sink: IO[bytes]) -> None:
-    """Write ``job`` as one frame: sizes, the small parts, then the bodies as they are."""
-    head = pickle.dumps((job.row, job.secrets, job.legs, [len(b) for b in job.bodies]), protocol=5)
-    sink.write(len(head).to_bytes(_SIZE) + head)
-    for body in job.bodies:
-        sink.write(body)
-    sink.flush()
+
+def frame(job: Job) -> list[bytes]:
+    """``job`` as it is sent: sizes, the small parts, then the bodies as they are."""
+    small = (job.row, job.secrets, job.connections, job.legs, job.error)
+    head = pickle.dumps((*small, [len(b) for b in job.bodies]), protocol=5)
+    return [len(head).to_bytes(_SIZE) + head, *job.bodies]
 
 
 def receive(source: IO[bytes]) -> Job | None:
@@ -53,8 +63,9 @@ def receive(source: IO[bytes]) -> Job | None:
     size = source.read(_SIZE)
     if len(size) < _SIZE:
         return None
-    row, secrets, legs, sizes = pickle.loads(source.read(int.from_bytes(size)))
-    return Job(row, secrets, legs, [source.read(n) for n in sizes])
+    row, secrets, connections, legs, error, sizes = pickle.loads(source.read(int.from_bytes(size)))
+    bodies = [source.read(n) for n in sizes]
+    return Job(row, secrets, connections, legs, error, bodies)
 
 
 @lru_cache(maxsize=64)
@@ -66,11 +77,19 @@ def redactor(secrets: frozenset[str]) -> Redactor:
 def flows(job: Job) -> list[http.HTTPFlow]:
     """The legs of ``job`` as flows without keys, each with the row as its comment."""
     redact = redactor(job.secrets)
+    client, server = job.connections
     made = []
     clean = False
-    for at, (name, state) in enumerate(zip(("client", "upstream"), job.legs, strict=False)):
-        leg = http.HTTPFlow.from_state(state)
-        assert isinstance(leg, http.HTTPFlow)
+    for at, (name, (request, response)) in enumerate(
+        zip(("client", "upstream"), job.legs, strict=False)
+    ):
+        leg = http.HTTPFlow(Client.from_state({**client}), Server.from_state({**server}))
+        leg.request = http.Request(**_message(request))
+        leg.timestamp_created = leg.request.timestamp_start
+        if response:
+            leg.response = http.Response(**_message(response))
+        if job.error:
+            leg.error = mflow.Error.from_state(job.error)
         asked, answered = job.bodies[2 * at : 2 * at + 2]
         # What holds no key on the client's side holds none upstream: long bodies are read once.
         content = asked if clean else redact.data(asked)
@@ -86,6 +105,15 @@ def flows(job: Job) -> list[http.HTTPFlow]:
         leg.comment = msgspec.json.encode({"leg": name, **job.row}).decode()
         made.append(leg)
     return made
+
+
+def _message(fields: dict[str, Any]) -> dict[str, Any]:
+    trailers = fields["trailers"]
+    return {
+        **fields,
+        "headers": http.Headers(fields["headers"]),
+        "trailers": None if trailers is None else http.Headers(trailers),
+    }
 
 
 def append(path: Path, job: Job) -> None:

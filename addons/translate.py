@@ -10,6 +10,7 @@ from collections.abc import Callable
 from mitmproxy import http
 
 from addons.exchange import Exchange, exchange_of, fields, plain
+from addons.gather import gather
 from shim.turn import Failure, WireError
 from shim.wire.translate import STREAM, Translation
 
@@ -60,7 +61,7 @@ class Translate:
             # Codex takes another name there for a re-routing and warns of a flagged account.
             response.headers = response.headers.copy()
             response.headers.pop("openai-model", None)
-        response.stream = _tap(exchange)
+        response.stream = _tap(flow, exchange)
 
     def response(self, flow: http.HTTPFlow) -> None:
         exchange = exchange_of(flow)
@@ -102,7 +103,7 @@ def _head(response: http.Response) -> http.Response:
     )
 
 
-def _tap(exchange: Exchange) -> Callable[[bytes], list[bytes]]:
+def _tap(flow: http.HTTPFlow, exchange: Exchange) -> Callable[[bytes], list[bytes]]:
     """The stream function of a flow: the upstream's bytes in, the client's out; b"" is the end."""
     translator = exchange.translator
     assert translator
@@ -121,6 +122,7 @@ def _tap(exchange: Exchange) -> Callable[[bytes], list[bytes]]:
             received(data)
             if exchange.first_byte is None:
                 exchange.first_byte = time.time()
+                gather(flow)
         exchange.added += clock() - begun
         # An empty chunk would end a chunked answer.
         if not out:

@@ -38,6 +38,7 @@ class Stages:
     """The whole chain, driven hook by hook as mitmproxy would."""
 
     def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
         self.chain = Chain()
         self.all: list[Any] = [
             Gate(self.chain),
@@ -65,12 +66,19 @@ class Stages:
         made.request.raw_content = content if body is not None else b""
         return made
 
-    def fire(self, hook: str, subject: Any) -> None:
+    def fire(self, hook: str, *subject: Any) -> None:
+        self.loop.run_until_complete(self._fire(hook, *subject))
+
+    async def _fire(self, hook: str, *subject: Any) -> None:
         for stage in self.all:
             if method := getattr(stage, hook, None):
-                result = method(subject)
+                result = method(*subject)
                 if asyncio.iscoroutine(result):
-                    asyncio.run(result)
+                    await result
+
+    def done(self) -> None:
+        self.fire("done")
+        self.loop.close()
 
     def send(self, subject: http.HTTPFlow) -> http.HTTPFlow:
         self.fire("requestheaders", subject)
@@ -116,7 +124,7 @@ def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stages]:
 
         made.all[2]._probe.check = reachable
         yield made
-        made.all[-1].done()
+        made.done()
 
 
 def with_policy(stages: Stages) -> Stages:
@@ -309,7 +317,7 @@ def test_both_legs_are_recorded_without_keys_and_replay_to_the_same_bytes(
     )
     broken = stages.send(stages.flow(TURN, **CODEX))
     stages.answer(broken, b'{"error": {"message": "no"}}', 404)
-    stages.all[-1].done()
+    stages.fire("done")
     client, upstream, *_ = read(tmp_path)
     assert client.response and client.response.content == sent
     assert upstream.response and upstream.response.content == ANSWER
@@ -329,7 +337,7 @@ def test_a_full_disk_loses_no_answer(stages: Stages, tmp_path: Path) -> None:
     ctx.options.update(record_dir=str(tmp_path / "file" / "sub"), upstream="chat")
     subject = stages.send(stages.flow(TURN, **CODEX))
     assert b"completed" in stages.answer(subject, ANSWER, content_type="text/event-stream")
-    stages.all[-1].done()
+    stages.fire("done")
     health = stages.send(stages.flow(path="/health")).response
     assert health and json.loads(health.content or b"")["status"] == "degraded"
 
@@ -350,12 +358,12 @@ def test_a_recorder_that_dies_takes_nothing_along(stages: Stages, tmp_path: Path
     for dies in (True, False, False):
         subject = stages.send(stages.flow(TURN, **CODEX))
         assert b"completed" in stages.answer(subject, ANSWER, content_type="text/event-stream")
-        writer.settle()
+        stages.loop.run_until_complete(writer.settle())
         health = stages.send(stages.flow(path="/health")).response
         states.append(json.loads(health.content)["status"])  # type: ignore[union-attr, arg-type]
         if dies:
             writer._recorder.kill()
-            writer._recorder.wait()
+            stages.loop.run_until_complete(writer._recorder.wait())
     assert states == ["ok", "ok", "ok"]
     assert len(read(tmp_path)) == 6
 
@@ -368,7 +376,7 @@ def test_every_option_has_its_row_in_the_docs() -> None:
         made = Stages()
         context.master.addons.add(*made.all)
         assert rows == set(context.options.keys()) - before
-        made.all[-1].done()
+        made.done()
 
 
 def test_a_bad_option_while_running_is_refused_and_the_chain_goes_on(
