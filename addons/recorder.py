@@ -128,8 +128,10 @@ def append(path: Path, job: Job) -> None:
 
 def main(path: Path) -> None:
     """Serve frames until stdin ends, however the proxy ends."""
-    if hasattr(os, "nice"):
-        # Nobody waits for the file; somebody waits for the next delta.
+    # Nobody waits for the file; somebody waits for the next delta.
+    if hasattr(os, "SCHED_IDLE"):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    elif hasattr(os, "nice"):
         os.nice(15)
     while (job := receive(sys.stdin.buffer)) is not None:
         try:

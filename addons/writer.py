@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 
 from addons import recorder
@@ -18,6 +19,9 @@ logger = logging.getLogger(__name__)
 #: More than this many bytes waiting for the recorder, and new turns wait for it too.
 _MOST = 256 * 1024 * 1024
 _PATIENCE = 30.0
+#: Seconds an exchange waits, so that where turns come thick they are written in batches, and most
+#: turns meet none of that work.
+_PAUSE = 0.1
 
 
 class Writer:
@@ -30,6 +34,7 @@ class Writer:
         self._jobs: deque[recorder.Job] = deque()
         self._waiting = 0
         self._task: asyncio.Task[None] | None = None
+        self._hurry = asyncio.Event()
         self._recorder: asyncio.subprocess.Process | None = None
 
     def put(self, job: recorder.Job) -> None:
@@ -43,12 +48,14 @@ class Writer:
 
     async def settle(self) -> None:
         """Wait until everything put so far is written, or could not be."""
-        if self._task:
+        while self._task and not self._task.done():
+            self._hurry.set()
             await asyncio.wait([self._task])
 
     async def room(self) -> None:
         """Wait while too much is waiting, so that a slow disk does not fill the memory."""
         if self._waiting > _MOST and self._task:
+            self._hurry.set()
             await asyncio.wait([self._task], timeout=_PATIENCE)
 
     async def close(self) -> None:
@@ -60,6 +67,9 @@ class Writer:
             self._recorder = None
 
     async def _run(self) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._hurry.wait(), _PAUSE)
+        self._hurry.clear()
         while self._jobs:
             job = self._jobs.popleft()
             try:

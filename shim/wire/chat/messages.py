@@ -37,13 +37,15 @@ _TEXT_PARTS = frozenset({"input_text", "output_text", "text", "summary_text", "r
 _FIXED_NAMES = {"tool_search_call": "tool_search", "local_shell_call": "local_shell"}
 #: A string, or the JSON of one that nobody had to look into.
 Text = str | msgspec.Raw
+Fragment = bytes | memoryview
 _parts = msgspec.json.Decoder(list[Part] | None).decode
 _encode = msgspec.json.encode
 _CALL = b'{"id":%b,"type":"function","function":{"name":%b,"arguments":%b}}'
 _PAIR = (
-    b'{"role":"assistant","content":null,"tool_calls":[%b]},'
-    b'{"role":"tool","tool_call_id":%%b,"content":%%b}'
-) % _CALL
+    b'{"role":"assistant","content":null,"tool_calls":'
+    b'[{"id":%b,"type":"function","function":{"name":%b,"arguments":'
+)
+_PAIR_OUTPUT = b'}}]},{"role":"tool","tool_call_id":%b,"content":'
 _OUTPUT = b'{"role":"tool","tool_call_id":%b,"content":%b}'
 
 
@@ -109,8 +111,20 @@ class Messages:
             arguments = _freeform(raw)
         self._answered.add(id(output))
         name, quoted = self._name(call, kind), _encode(call_id)
-        self.done.append(msgspec.Raw(_PAIR % (quoted, name, arguments, quoted, text)))
+        self.done.append((_PAIR % (quoted, name), arguments, _PAIR_OUTPUT % quoted, text, b"}"))
         return True
+
+    def encoded(self) -> list[Fragment]:
+        """The list as JSON in pieces: a long history is copied once, when they are joined."""
+        pieces: list[Fragment] = []
+        for message in self.done:
+            pieces.append(b"," if pieces else b"[")
+            if isinstance(message, tuple):
+                pieces += message
+            else:
+                pieces.append(_encode(message))
+        pieces.append(b"]" if pieces else b"[]")
+        return pieces
 
     def system(self, text: str) -> None:
         """Leading instructions share one system message: many templates take no second one."""

@@ -60,8 +60,7 @@ def encode_request(
         raise WireError(
             f"the content of an item in input is not valid: {e}", param="input"
         ) from None
-    body: dict[str, Any] = {"model": model, "messages": messages.done}
-    body["stream"] = turn.stream
+    body: dict[str, Any] = {"stream": turn.stream}
     if turn.stream:
         body["stream_options"] = {"include_usage": True}
     tools = [_function(t) for t in bridge.offered.values()]
@@ -74,7 +73,8 @@ def encode_request(
         for kind in dict.fromkeys(bridge.left_out)
     ]
     _settings(turn, body, notes)
-    return msgspec.json.encode(body)
+    head, rest = msgspec.json.encode({"model": model}), msgspec.json.encode(body)
+    return b"".join([head[:-1], b',"messages":', *messages.encoded(), b",", rest[1:]])
 
 
 def _settings(turn: Turn, body: dict[str, Any], notes: list[str]) -> None:
