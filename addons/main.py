@@ -7,10 +7,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from addons.exchange import Chain
 from addons.gate import Gate
+from addons.memory import keep_freed
 from addons.pages import Pages
 from addons.record import Record
 from addons.route import Router
 from addons.translate import Translate
 
+keep_freed()
 chain = Chain()
 addons = [Gate(chain), Pages(chain), Router(chain), Translate(), Record(chain)]

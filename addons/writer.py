@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 #: More than this many bytes waiting for the recorder, and new turns wait for it too.
 _MOST = 256 * 1024 * 1024
 _PATIENCE = 30.0
+_SLICE = 128 * 1024
 #: Seconds an exchange waits, so that where turns come thick they are written in batches, and most
 #: turns meet none of that work.
 _PAUSE = 0.1
@@ -93,8 +94,11 @@ class Writer:
             assert process.stdin and process.stdout
             try:
                 for piece in recorder.frame(job):
-                    process.stdin.write(piece)
-                await process.stdin.drain()
+                    view = memoryview(piece)
+                    # In slices: what does not fit into the pipe is copied to wait.
+                    for at in range(0, len(view), _SLICE):
+                        process.stdin.write(view[at : at + _SLICE])
+                        await process.stdin.drain()
                 if said := await process.stdout.readline():
                     return said.decode().strip()
             except OSError:
@@ -105,7 +109,7 @@ class Writer:
 
     async def _start(self) -> asyncio.subprocess.Process:
         # A session of its own: Ctrl-C ends the proxy, and then its stdin ends.
-        return await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             sys.executable,
             recorder.__file__,
             str(self._path),
@@ -113,3 +117,6 @@ class Writer:
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
+        assert process.stdin
+        process.stdin.transport.set_write_buffer_limits(0)
+        return process
