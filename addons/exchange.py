@@ -15,7 +15,7 @@ from shim.policy.store import PolicyStore
 from shim.record.redact import Redactor
 from shim.route.choose import Route
 from shim.turn import Failure, Turn
-from shim.wire.responses.errors import error_body
+from shim.wire.protocols import codec, protocol_of
 from shim.wire.translate import Translation, Translator, error_answer
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class Exchange:
         """Answer the client with ``failure``, in its own way; nothing was sent yet."""
         said = Redactor(self.secrets).text(failure.message)
         self.failure = failure = msgspec.structs.replace(failure, message=said)
-        answer = error_answer(failure, codex=self.codex, seed=self.turn.seed)
+        answer = error_answer(failure, self.turn, codex=self.codex)
         flow.response = http.Response.make(answer.status, answer.body or b"", answer.headers)
 
 
@@ -82,7 +82,8 @@ def end(flow: http.HTTPFlow) -> None:
 
 def refuse(flow: http.HTTPFlow, status: int, message: str, *, param: str | None = None) -> None:
     """Answer with an error in the client's own shape, before anything else is done."""
-    body = error_body(message, status=status, param=param)
+    shape = codec(protocol_of(flow.request.path) or "responses")
+    body = shape.error_body(message, status=status, param=param)
     logger.warning("%s %s · %d · %s", flow.request.method, bare(flow.request.path), status, message)
     flow.response = http.Response.make(status, body, {"content-type": "application/json"})
 

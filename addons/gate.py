@@ -15,12 +15,13 @@ from addons.exchange import Chain, Exchange, bare, begin, plain, refuse, tail
 from addons.stop import stop
 from shim import client
 from shim.turn import WireError
-from shim.wire.responses.request import decode_request
+from shim.wire.protocols import codec, protocol_of
 
 logger = logging.getLogger(__name__)
 
 #: The last part of every path the chain serves, and the methods it takes there.
-_PATHS = {"responses": ("POST",), "models": ("GET",), "health": ("GET",)}
+_PATHS = {"models": ("GET",), "health": ("GET",)}
+_TURN = ("POST",)
 _LOOPBACK = "127.0.0.1"
 
 
@@ -95,6 +96,7 @@ class Gate:
             return
         request = flow.request
         what = tail(request.path)
+        methods = _TURN if protocol_of(request.path) else _PATHS.get(what)
         if not self._host_allowed(flow):
             refuse(
                 flow,
@@ -104,12 +106,13 @@ class Gate:
             )
         elif not self._origin_allowed(request):
             refuse(flow, 403, "requests from web pages of other sites are not served")
-        elif what not in _PATHS:
+        elif methods is None:
             refuse(
                 flow,
                 404,
                 f"no such path: {bare(request.path)}; "
-                "POST /v1/responses, GET /v1/models and GET /health are served",
+                "POST /v1/responses, /v1/chat/completions and /v1/messages, "
+                "GET /v1/models and GET /health are served",
             )
         elif what != "health" and not self._take_key(request):
             refuse(
@@ -119,11 +122,11 @@ class Gate:
             )
         elif "websocket" in request.headers.get("upgrade", "").lower():
             refuse(flow, 426, "WebSocket is not served here; use POST")
-        elif request.method not in _PATHS[what]:
+        elif request.method not in methods:
             refuse(
                 flow,
                 405,
-                f"{request.method} is not served at {request.path}; use {_PATHS[what][0]}",
+                f"{request.method} is not served at {request.path}; use {methods[0]}",
             )
         elif self._too_large(int(_digits(request.headers.get("content-length")))):
             self._refuse_size(flow)
@@ -131,7 +134,8 @@ class Gate:
     def request(self, flow: http.HTTPFlow) -> None:
         if flow.response or flow.is_replay or not _is_ours(flow):
             return
-        if tail(flow.request.path) != "responses":
+        protocol = protocol_of(flow.request.path)
+        if protocol is None:
             return
         if self._too_large(len(flow.request.raw_content or b"")):
             self._refuse_size(flow)
@@ -140,7 +144,7 @@ class Gate:
         try:
             encoded = "content-encoding" in headers
             body = (flow.request.get_content() if encoded else flow.request.raw_content) or b""
-            turn = decode_request(body)
+            turn = codec(protocol).read_request(body)
         except ValueError:
             refuse(flow, 400, f"the body is not {headers.get('content-encoding')} as it says")
             return

@@ -12,6 +12,7 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 
 from addons.exchange import Chain, Exchange, exchange_of, fields, tail
 from addons.stop import stop
+from shim.client import given_keys
 from shim.policy.load import MissingVariable, PolicyError
 from shim.policy.schema import Protocol, Provider
 from shim.policy.store import PolicyStore
@@ -20,13 +21,10 @@ from shim.route.failures import Failures, key
 from shim.route.probe import Probe
 from shim.route.wayout import way_out
 from shim.turn import Failure
-from shim.wire.translate import PATHS
+from shim.wire.protocols import PATHS
 
 if TYPE_CHECKING:
     from shim.engines.server import EngineServer
-
-
-_OWN_KEY = ("authorization", "x-api-key")
 
 
 class Router:
@@ -55,7 +53,7 @@ class Router:
             str,
             "responses",
             "Protocol of the target of --mode reverse:URL.",
-            choices=("responses", "chat"),
+            choices=tuple(PATHS),
         )
 
         extra = os.environ.get("SSL_CERT_FILE", "")
@@ -141,14 +139,13 @@ class Router:
         else:
             scheme, host, port = _reverse_target(flow)
             bare, mark, query = client.path.partition("?")
-            path = (
-                bare.rstrip("/").removesuffix("/responses") + PATHS[route.protocol] + mark + query
-            )
-            if route.protocol == "responses":
+            spoken = exchange.turn.protocol
+            above = bare.rstrip("/").removesuffix(PATHS[spoken])
+            path = above + PATHS[route.protocol] + mark + query
+            if route.protocol == spoken:
                 headers = client.headers.copy()
             else:
-                own = {k: exchange.headers[k] for k in _OWN_KEY if k in exchange.headers}
-                headers = _headers(exchange, own)
+                headers = _headers(exchange, _own_key(exchange, route.protocol))
         flow.request = _request(client, scheme, host, port, path, headers)
         exchange.endpoint = (scheme, host, port)
         if way := way_out(scheme, host):
@@ -223,14 +220,34 @@ def _request(
 
 def _headers(exchange: Exchange, extra: dict[str, str]) -> http.Headers:
     """Fresh headers for an upstream: nothing of the client's machine or session goes along."""
+    assert exchange.route
     return fields(
         {
             "accept": "text/event-stream" if exchange.turn.stream else "application/json",
             "content-type": "application/json",
             "user-agent": "interpose",
+            **(_anthropic(exchange) if exchange.route.protocol == "messages" else {}),
             **extra,
         }
     )
+
+
+def _anthropic(exchange: Exchange) -> dict[str, str]:
+    """The version of the protocol, and what the client's own turn needs switched on."""
+    found = {"anthropic-version": "2023-06-01"}
+    if exchange.turn.protocol == "messages":
+        names = ("anthropic-version", "anthropic-beta")
+        found |= {n: exchange.headers[n] for n in names if n in exchange.headers}
+    return found
+
+
+def _own_key(exchange: Exchange, protocol: Protocol) -> dict[str, str]:
+    """The client's key, in the header in which the upstream's protocol expects it."""
+    given = given_keys(exchange.headers)
+    key = given.get("authorization") or given.get("x-api-key")
+    if not key:
+        return {}
+    return {"x-api-key": key} if protocol == "messages" else {"authorization": f"Bearer {key}"}
 
 
 def _tls() -> ssl.SSLContext:

@@ -56,7 +56,7 @@ class Translate:
         if not translation.streams(response.status_code, plain(response.headers)):
             return
         if translation.translates:
-            response.headers = _stream_headers(flow)
+            response.headers = _stream_headers(flow, translation.warning)
         elif exchange.turn.model != translation.route.model:
             # Codex takes another name there for a re-routing and warns of a flagged account.
             response.headers = response.headers.copy()
@@ -133,11 +133,13 @@ def _tap(flow: http.HTTPFlow, exchange: Exchange) -> Callable[[bytes], list[byte
     return tap
 
 
-def _stream_headers(flow: http.HTTPFlow) -> http.Headers:
+def _stream_headers(flow: http.HTTPFlow, warning: str | None) -> http.Headers:
     assert flow.response
     headers = {"content-type": STREAM, "cache-control": "no-cache"}
     if flow.request.http_version == "HTTP/1.1":
         headers["transfer-encoding"] = "chunked"
     if request_id := flow.response.headers.get("x-request-id"):
         headers["x-request-id"] = request_id
+    if warning:
+        headers["warning"] = warning
     return fields(headers)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -50,6 +51,10 @@ class Item(msgspec.Struct, gc=False):
     encrypted_content: msgspec.Raw = msgspec.Raw()
     tools: msgspec.Raw = msgspec.Raw()
     reasoning: msgspec.Raw = msgspec.Raw()
+    summary: msgspec.Raw = msgspec.Raw()
+    operation: msgspec.Raw = msgspec.Raw()
+    #: A tool output that is an error; only Anthropic's Messages say so.
+    failed: bool = False
 
 
 _BRING_TOOLS = ("additional_tools", "tool_search_output")
@@ -87,12 +92,25 @@ class WireError(Exception):
 class Turn:
     """One request of a client. Fields stay undecoded JSON until somebody asks for them.
 
-    ``fields`` maps each top-level field to its raw JSON; ``items`` is the conversation.
+    ``fields`` maps each setting to its raw JSON, under the names of the Responses API, and where
+    that has no word under Chat's (stop, seed, …); ``items`` is the conversation. ``own`` are the
+    top-level fields as the client sent them, in the words of its ``protocol``.
     """
 
-    def __init__(self, body: bytes, fields: dict[str, msgspec.Raw]) -> None:
+    def __init__(
+        self,
+        body: bytes,
+        fields: dict[str, msgspec.Raw],
+        *,
+        protocol: str = "responses",
+        own: dict[str, msgspec.Raw] | None = None,
+        read_items: Callable[[], list[Item]] | None = None,
+    ) -> None:
         self.body = body
         self.fields = fields
+        self.protocol = protocol
+        self.own = fields if own is None else own
+        self._read_items = read_items
         self.model: str = self.setting("model", "")
         self.stream: bool = bool(self.setting("stream", False))
 
@@ -107,6 +125,8 @@ class Turn:
     @cached_property
     def items(self) -> list[Item]:
         """The input as a list of items; a plain string becomes one user message."""
+        if self._read_items:
+            return self._read_items()
         raw = self.fields.get("input", msgspec.Raw(b"[]"))
         if is_text(raw):
             return [Item(type="message", role="user", content=raw)]

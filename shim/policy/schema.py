@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-Protocol = Literal["chat", "responses"]
+Protocol = Literal["chat", "responses", "messages"]
 Auth = Literal["bearer", "x-api-key", "api-key", "none"]
 
 #: Providers that need no entry: the target of ``--mode reverse:URL`` and the offline demo model.
@@ -14,12 +14,15 @@ BUILT_IN = ("reverse", "demo")
 
 
 class Provider(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Where a model is reached: everything about the endpoint, nothing about a model."""
+    """Where a model is reached: everything about the endpoint, nothing about a model.
+
+    Without ``auth`` the key goes where the protocol expects it.
+    """
 
     base_url: str
     protocol: Protocol = "chat"
     key: str = ""
-    auth: Auth = "bearer"
+    auth: Auth | None = None
     headers: dict[str, str] = {}
     query: dict[str, str] = {}
 

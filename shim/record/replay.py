@@ -10,7 +10,7 @@ import msgspec
 from ..policy.schema import Policy
 from ..route import choose
 from ..turn import WireError
-from ..wire.responses.request import decode_request
+from ..wire.protocols import codec, protocol_of
 from ..wire.translate import Translation
 
 
@@ -69,7 +69,8 @@ def replay(
 def _replay(recorded: Recorded, policy: Policy | None, default: str | None) -> Iterator[Difference]:
     row, name = recorded.row, recorded.name
     try:
-        turn = decode_request(recorded.request.body)
+        protocol = protocol_of(recorded.request.path) or "responses"
+        turn = codec(protocol).read_request(recorded.request.body)
         if row.get("seed"):
             turn.seed = row["seed"]
         if policy is not None:

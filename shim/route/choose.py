@@ -99,9 +99,10 @@ def headers(provider: Provider, environ: Mapping[str, str] | None = None) -> dic
     """The headers a provider asks for, its key among them. MissingVariable when one is not set."""
     found = {name.lower(): expand(value, environ) for name, value in provider.headers.items()}
     key = expand(provider.key, environ)
-    if key and provider.auth != "none":
-        name = "authorization" if provider.auth == "bearer" else provider.auth
-        found[name] = f"Bearer {key}" if provider.auth == "bearer" else key
+    auth = provider.auth or ("x-api-key" if provider.protocol == "messages" else "bearer")
+    if key and auth != "none":
+        name = "authorization" if auth == "bearer" else auth
+        found[name] = f"Bearer {key}" if auth == "bearer" else key
     return found
 
 

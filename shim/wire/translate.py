@@ -14,17 +14,15 @@ import msgspec
 
 from ..route.choose import Route
 from ..tools.bridge import Bridge
+from ..tools.offered import Offered
 from ..turn import Event, Failure, Turn, Usage
-from .chat.request import encode_request as encode_chat
-from .chat.stream import ChatDecoder, read_usage
 from .errors import http_failure
-from .responses.errors import error_body, failed_stream
-from .responses.request import encode_request as encode_responses
-from .responses.stream import ResponsesEncoder
+from .fields import pass_on
+from .protocols import Codec, Target, codec
+from .quirks import quirks
+from .responses.errors import failed_stream
 
 STREAM = "text/event-stream"
-#: Per upstream protocol, the end of the path that stands for the client's ``/responses``.
-PATHS = {"chat": "/chat/completions", "responses": "/responses"}
 
 
 class Translator(Protocol):
@@ -81,27 +79,48 @@ class Translation:
     @property
     def translates(self) -> bool:
         """Whether client and upstream speak different protocols."""
-        return self.route.protocol != "responses"
+        return self.route.protocol != self.turn.protocol
+
+    @property
+    def warning(self) -> str | None:
+        """A Warning header that names what was left out, if anything was (RFC 7234, 5.5)."""
+        if not self.notes:
+            return None
+        text = "; ".join(self.notes).encode("ascii", "replace").decode().replace('"', "'")
+        return f'299 interpose "{text[:1000]}"'
+
+    @cached_property
+    def client(self) -> Codec:
+        """How the client speaks."""
+        return codec(self.turn.protocol)
+
+    @cached_property
+    def upstream(self) -> Codec:
+        """How the upstream speaks."""
+        return codec(self.route.protocol)
+
+    @property
+    def target(self) -> Target:
+        """What the request is written for."""
+        route = self.route
+        return Target(
+            route.model,
+            route.provider,
+            route.images,
+            route.third_party,
+            quirks(route.base_url, route.model),
+        )
 
     def request(self) -> bytes:
         """The body for the upstream. WireError when an item cannot be understood."""
-        route = self.route
-        if route.protocol == "responses":
-            return encode_responses(self.turn, model=route.model, third_party=route.third_party)
-        return encode_chat(
-            self.turn,
-            self.bridge,
-            model=route.model,
-            provider=route.provider,
-            images=route.images,
-            notes=self.notes,
-        )
+        if not self.translates:
+            route = self.route
+            return pass_on(self.turn, model=route.model, third_party=route.third_party)
+        return self.upstream.write_request(self.turn, self.bridge, self.target, self.notes)
 
     def translator(self) -> Translator:
         """A fresh transducer for the answer."""
-        if self.route.protocol == "responses":
-            return Passthrough(self.turn.stream)
-        return _Translated(self)
+        return _Translated(self) if self.translates else Passthrough(self)
 
     def streams(self, status: int, headers: Mapping[str, str]) -> bool:
         """Whether an answer with this head is passed on piece by piece, or looked at as a whole.
@@ -132,24 +151,29 @@ class Translation:
             return None
         if failure and (out is None or not self.turn.stream):
             return self.error(failure)
-        kind = STREAM if self.turn.stream else "application/json"
-        return Answer(200, {"content-type": kind}, out, failure)
+        headers = {"content-type": STREAM if self.turn.stream else "application/json"}
+        if self.warning:
+            headers["warning"] = self.warning
+        return Answer(200, headers, out, failure)
 
     def error(self, failure: Failure) -> Answer:
         """How the client is told of ``failure`` when nothing was sent yet."""
-        return error_answer(failure, codex=self.codex, seed=self.turn.seed)
+        return error_answer(failure, self.turn, codex=self.codex)
 
 
-def error_answer(failure: Failure, *, codex: bool, seed: str) -> Answer:
+def error_answer(failure: Failure, turn: Turn, *, codex: bool) -> Answer:
     """How a client is told of ``failure``: Codex in a stream, others by an honest status."""
     if codex:
+        seed = turn.seed
         return Answer(200, {"content-type": STREAM}, failed_stream(failure, seed), failure)
     headers = {"content-type": "application/json"}
     if failure.delay is not None:
         # Whole seconds: the header has no fractions, and not every client would read one.
         headers["retry-after"] = str(math.ceil(failure.delay))
     status = failure.status if failure.status >= 400 else 502
-    body = error_body(failure.message, status=status, type=failure.type, code=failure.code or None)
+    body = codec(turn.protocol).error_body(
+        failure.message, status=status, type=failure.type, code=failure.code or None
+    )
     return Answer(status, headers, body, failure)
 
 
@@ -157,8 +181,13 @@ class _Translated:
     def __init__(self, translation: Translation) -> None:
         turn, route = translation.turn, translation.route
         self._stream = turn.stream
-        self._decoder = ChatDecoder(lambda: turn.seed, route.provider, turn.call_ids)
-        self._encoder = ResponsesEncoder(
+        self._is_answer = translation.upstream.is_answer
+        self._decoder = translation.upstream.decoder(
+            lambda: turn.seed, route.provider, turn.call_ids
+        )
+        self._offered = Offered(translation.bridge)
+        self._encoder = translation.client.encoder(
+            turn=turn,
             model=turn.model or route.model,
             provider=route.provider,
             bridge=translation.bridge,
@@ -178,15 +207,15 @@ class _Translated:
         return self._encoder.calls
 
     def feed(self, data: bytes) -> bytes:
-        return self._encoder.encode(self._decoder.feed(data))
+        return self._encoder.encode(self._offered.filter(self._decoder.feed(data)))
 
     def close(self) -> bytes:
-        return self._encoder.encode(self._decoder.close())
+        return self._encoder.encode(self._offered.filter(self._decoder.close()))
 
     def whole(self, body: bytes) -> bytes | None:
         if _is_stream(body):
             events = [*self._decoder.feed(body), *self._decoder.close()]
-        elif not _is_answer(body):
+        elif not self._is_answer(_json(body)):
             return None
         else:
             events = self._decoder.whole(body)
@@ -196,7 +225,7 @@ class _Translated:
         return self._encoder.encode([failure])
 
     def _finish(self, events: list[Event]) -> bytes:
-        stream = self._encoder.encode(events)
+        stream = self._encoder.encode(self._offered.filter(events))
         return stream if self._stream else msgspec.json.encode(self._encoder.response)
 
 
@@ -204,21 +233,22 @@ def _is_stream(body: bytes) -> bool:
     return body.lstrip().startswith((b"data:", b"event:", b":"))
 
 
-def _is_answer(body: bytes) -> bool:
+def _json(body: bytes) -> Any:
     try:
-        data = msgspec.json.decode(body)
+        return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return False
-    return isinstance(data, dict) and not data.get("error") and bool(data.get("choices"))
+        return None
 
 
 class Passthrough:
-    """The same protocol on both sides: the bytes pass; only the last event is looked at."""
+    """The same protocol on both sides: the bytes pass; only their ends are looked at."""
 
     _TAIL = 256 * 1024
 
-    def __init__(self, stream: bool) -> None:
-        self._stream = stream
+    def __init__(self, translation: Translation) -> None:
+        self._stream = translation.turn.stream
+        self._read = translation.upstream.tail_usage
+        self._head = b""
         self._tail = b""
 
     @property
@@ -226,6 +256,7 @@ class Passthrough:
         return None
 
     def feed(self, data: bytes) -> bytes:
+        self._head = self._head or data
         self._tail = (self._tail + data)[-self._TAIL :]
         return data
 
@@ -236,34 +267,18 @@ class Passthrough:
         return b""
 
     def whole(self, body: bytes) -> bytes | None:
-        self._tail = body[-self._TAIL :]
+        self._head, self._tail = body[: self._TAIL], body[-self._TAIL :]
         return None if self._stream and not _is_stream(body) else body
 
     @property
     def usage(self) -> Usage | None:
-        usage = self._last().get("usage")
-        if not isinstance(usage, dict):
-            return None
-        renamed = {
-            "prompt_tokens": usage.get("input_tokens"),
-            "completion_tokens": usage.get("output_tokens"),
-            "prompt_tokens_details": usage.get("input_tokens_details"),
-            "completion_tokens_details": usage.get("output_tokens_details"),
-        }
-        return read_usage(renamed)
+        return self._ends[0]
 
     @property
     def calls(self) -> int:
-        output = self._last().get("output")
-        found = output if isinstance(output, list) else ()
-        return sum(str(i.get("type", "")).endswith("_call") for i in found if isinstance(i, dict))
+        return self._ends[1]
 
-    def _last(self) -> dict[str, Any]:
-        start = self._tail.rfind(b'{"type":"response.completed"')
-        text = self._tail[start:].split(b"\n", 1)[0] if start >= 0 else self._tail
-        try:
-            data = msgspec.json.decode(text)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return {}
-        inner = data.get("response", data) if isinstance(data, dict) else {}
-        return inner if isinstance(inner, dict) else {}
+    @cached_property
+    def _ends(self) -> tuple[Usage | None, int]:
+        """Tokens and calls; asked for once the answer is there."""
+        return self._read(self._head, self._tail)

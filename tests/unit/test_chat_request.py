@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from shim.route.choose import Route
 from shim.turn import WireError
-from shim.wire.responses.request import decode_request
+from shim.wire.responses.read_request import read_request
 from shim.wire.translate import Translation
 
 
@@ -22,7 +22,7 @@ def encode(items: Any, *, images: bool = True, **fields: Any) -> dict[str, Any]:
 
 def translation(items: Any, *, images: bool = True, **fields: Any) -> Translation:
     request = {"model": "m", "input": items, **fields}
-    turn = decode_request(json.dumps(request).encode())
+    turn = read_request(json.dumps(request).encode())
     return Translation(turn, Route("up", "chat", "up-m", "m", "test", images=images), codex=True)
 
 
@@ -242,7 +242,7 @@ def test_an_unknown_item_is_named_and_breaks_nothing() -> None:
 )
 def test_a_bad_request_names_the_field(body: bytes, param: str | None) -> None:
     with pytest.raises(WireError) as e:
-        turn = decode_request(body)
+        turn = read_request(body)
         Translation(turn, Route("up", "chat", "m", "m", "test"), codex=True).request()
     assert e.value.param == param and e.value.status == 400
 

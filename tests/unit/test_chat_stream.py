@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shim.route.choose import Route
-from shim.wire.responses.request import decode_request
+from shim.wire.responses.read_request import read_request
 from shim.wire.translate import Translation, Translator
 from tests.unit import fixtures
 from tests.unit.fixtures import DONE, QUIRKS, USAGE, call, chunk
@@ -28,18 +30,24 @@ TOOLS = [
 RECORDED = fixtures.recorded("*-chat__*")
 
 
-def translation(codex: bool = True, stream: bool = True, items: Any = "hi") -> Translation:
-    request = {"model": "m", "stream": stream, "input": items, "tools": TOOLS}
-    turn = decode_request(json.dumps(request).encode())
+def translation(
+    codex: bool = True, stream: bool = True, items: Any = "hi", names: Iterable[str] = ()
+) -> Translation:
+    called = [{"type": "function", "name": n} for n in names]
+    request = {"model": "m", "stream": stream, "input": items, "tools": [*TOOLS, *called]}
+    turn = read_request(json.dumps(request).encode())
     return Translation(turn, Route("up", "chat", "m", "m", "test"), codex=codex)
 
 
-def translator(codex: bool = True) -> Translator:
-    return translation(codex).translator()
+def translator(codex: bool = True, data: bytes = b"") -> Translator:
+    """For the answer ``data``, whose calls are of tools that were offered."""
+    own = {str(t.get("name")) for t in TOOLS} | {"mcp__lab__echo", "tool_search"}
+    called = [n.decode() for n in re.findall(rb'"name":\s*"([\w.-]+)"', data)]
+    return translation(codex, names=[n for n in called if n not in own]).translator()
 
 
 def run(data: bytes, codex: bool = True, cuts: list[int] | None = None) -> bytes:
-    t = translator(codex)
+    t = translator(codex, data)
     places = sorted({0, len(data), *(c % (len(data) + 1) for c in cuts or ())})
     pieces = [data[a:b] for a, b in itertools.pairwise(places)]
     return b"".join(map(t.feed, pieces)) + t.close()

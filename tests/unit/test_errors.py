@@ -9,7 +9,10 @@ import pytest
 from shim.turn import Failure
 from shim.wire.errors import http_failure, seconds
 from shim.wire.responses.errors import failed_error
+from shim.wire.responses.read_request import read_request
 from shim.wire.translate import error_answer
+
+TURN = read_request(b'{"model": "m", "input": "hi"}')
 
 
 @pytest.mark.parametrize(
@@ -112,7 +115,7 @@ def test_a_delay_stands_where_codex_reads_it() -> None:
 def test_other_clients_get_status_type_words_and_delay() -> None:
     body = b'{"error": {"message": "slow", "type": "rate_limit_error", "code": "rl"}}'
     failure = http_failure(429, {"retry-after": "7"}, body, "up")
-    answer = error_answer(failure, codex=False, seed="s")
+    answer = error_answer(failure, TURN, codex=False)
     assert (answer.status, answer.headers["retry-after"]) == (429, "7")
     error = json.loads(answer.body or b"")["error"]
     assert (error["type"], error["code"]) == ("rate_limit_error", "rl") and "slow" in error[
@@ -126,4 +129,4 @@ def test_other_clients_get_status_type_words_and_delay() -> None:
 def test_a_success_that_is_no_answer(body: bytes, retry: bool) -> None:
     failure = http_failure(200, {"content-type": "text/html"}, body, "up")
     assert failure.retry is retry
-    assert error_answer(failure, codex=False, seed="s").status == 502
+    assert error_answer(failure, TURN, codex=False).status == 502

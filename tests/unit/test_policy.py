@@ -35,7 +35,7 @@ def test_a_good_policy() -> None:
         (
             "protocol: chat, key: any",
             "protocol: chatt",
-            "p:3: providers.local.protocol: invalid enum value 'chatt'; valid: chat, responses",
+            "p:3: providers.local.protocol: invalid enum value 'chatt'; valid: chat, responses, messages",
         ),
         ("images", "imges", "p:5: models.kimi-k2.imges: unknown field; did you mean images?"),
         ("200000", "lots", "p:5: models.kimi-k2.context_window: expected `int`, got `str`"),

@@ -11,7 +11,7 @@ from shim.record import summary
 from shim.record.redact import Redactor
 from shim.record.replay import Message, Recorded, replay
 from shim.route.choose import Route
-from shim.wire.responses.request import decode_request
+from shim.wire.responses.read_request import read_request
 from shim.wire.translate import Translation
 from tests.unit.fixtures import DONE, chunk
 
@@ -71,7 +71,7 @@ def recorded(
     upstream: bytes, status: int = 200, headers: dict[str, str] = SSE, **row: Any
 ) -> Recorded:
     body = json.dumps({"model": "m", "stream": True, "input": "hi"}).encode()
-    translation = Translation(decode_request(body), ROUTE, codex=True)
+    translation = Translation(read_request(body), ROUTE, codex=True)
     translator = translation.translator()
     if translation.streams(status, headers):
         answer = translator.feed(upstream) + translator.close()

@@ -44,6 +44,6 @@ def test_a_stock_reader_shows_all_four_messages() -> None:
 
 
 def test_a_changed_codec_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shim.wire.responses.stream.PREFIX", {"message": "other"})
+    monkeypatch.setattr("shim.wire.responses.write_answer.PREFIX", {"message": "other"})
     path = next(p for p in FLOWS if p.stem == "plain-answer")
     assert main([str(path)]) == 1

@@ -1,1 +1,1 @@
-"""Chat Completions as an upstream: requests to it, its answers and streams to canonical events."""
+"""Chat Completions: requests and answers, read and written."""

@@ -1,1 +1,1 @@
-"""The Responses API as a client's protocol: its requests, the streams and errors it expects."""
+"""OpenAI's Responses: requests and answers, read and written."""

@@ -29,24 +29,27 @@ from ...turn import (
     Refusal,
     Started,
     Text,
+    Turn,
     Usage,
 )
 from ..reasoning import pack
 from ..sse import encode as sse
 from .errors import error_object, failed_error
-from .parts import PREFIX, Call, Speech
+from .write_parts import PREFIX, Call, Speech
 
 _UNFIT = re.compile(r"[^A-Za-z0-9]+")
 _encode = msgspec.json.encode
 
 
-class ResponsesEncoder:
+class Encoder:
     """Canonical events in, bytes of a Responses stream out.
 
     ``codex`` shapes endings for Codex (codex-wire.md section 6); ``provider`` owns the reasoning.
     """
 
-    def __init__(self, *, model: str, provider: str, bridge: Bridge, codex: bool) -> None:
+    def __init__(
+        self, *, turn: Turn, model: str, provider: str, bridge: Bridge, codex: bool
+    ) -> None:
         self._model = model
         self._provider = provider
         self._bridge = bridge
@@ -332,16 +335,16 @@ class ResponsesEncoder:
 
 
 _HANDLERS: dict[type, Any] = {
-    Started: ResponsesEncoder._started,
-    Text: ResponsesEncoder._text,
-    Refusal: ResponsesEncoder._refusal,
-    Reasoning: ResponsesEncoder._reason,
-    ReasoningState: ResponsesEncoder._keep_state,
-    Annotation: ResponsesEncoder._annotation,
-    CallStart: ResponsesEncoder._call_start,
-    CallDelta: ResponsesEncoder._call_delta,
-    Usage: ResponsesEncoder._use,
-    Finish: ResponsesEncoder._finish,
-    KeepAlive: ResponsesEncoder._keep_alive,
-    Failure: ResponsesEncoder._fail,
+    Started: Encoder._started,
+    Text: Encoder._text,
+    Refusal: Encoder._refusal,
+    Reasoning: Encoder._reason,
+    ReasoningState: Encoder._keep_state,
+    Annotation: Encoder._annotation,
+    CallStart: Encoder._call_start,
+    CallDelta: Encoder._call_delta,
+    Usage: Encoder._use,
+    Finish: Encoder._finish,
+    KeepAlive: Encoder._keep_alive,
+    Failure: Encoder._fail,
 }

@@ -30,6 +30,10 @@ from ...turn import (
 )
 from ..errors import event_failure
 from ..sse import SSEDecoder
+from .read_thoughts import Thoughts
+from .read_usage import read_usage, tail_usage
+
+__all__ = ["Decoder", "is_answer", "tail_usage"]
 
 _decode = msgspec.json.Decoder().decode
 _FINISH = {
@@ -70,7 +74,7 @@ class _PlainChunk(msgspec.Struct, gc=False):
 _plain = msgspec.json.Decoder(_PlainChunk).decode
 
 
-class ChatDecoder:
+class Decoder:
     """Bytes of a Chat Completions stream in, canonical events out.
 
     ``seed`` stands in for missing ids; ``taken`` gives the call ids the conversation has. Both
@@ -92,7 +96,7 @@ class ChatDecoder:
         self._usage: Usage | None = None
         self._calls: dict[int, str] = {}
         self._wire_ids: dict[int, str] = {}
-        self._thought = _Thoughts()
+        self._thought = Thoughts()
         self._spoke = False
 
     def feed(self, data: bytes) -> list[Event]:
@@ -292,90 +296,6 @@ class ChatDecoder:
         out.append(failure)
 
 
-class _Thoughts:
-    """Gathers reasoning under its many names, to be shown and to be given back as it came."""
-
-    def __init__(self) -> None:
-        self._text: dict[str, list[str]] = {}
-        self._details: list[dict[str, Any]] = []
-        self._parts: list[str] = []
-
-    def take(self, delta: dict[str, Any]) -> str:
-        """The readable thinking in ``delta``, each piece once however often it stands there."""
-        shown = ""
-        for name in ("reasoning_content", "reasoning", "thinking"):
-            piece = delta.get(name)
-            if isinstance(piece, str) and piece:
-                self._text.setdefault(name, []).append(piece)
-                shown = shown or piece
-        from_details = "".join(
-            [self._detail(d) for d in delta.get("reasoning_details") or () if isinstance(d, dict)]
-        )
-        content = delta.get("content")
-        if isinstance(content, list):
-            pieces = [_thinking(p) for p in content if isinstance(p, dict)]
-            self._parts += [p for p in pieces if p]
-            shown = shown or "".join(pieces)
-        return shown or from_details
-
-    def _detail(self, detail: dict[str, Any]) -> str:
-        last = self._details[-1] if self._details else {}
-        grows = [k for k in ("text", "summary") if isinstance(detail.get(k), str)]
-        same = (
-            last
-            and all(last.get(k) == detail.get(k) for k in ("type", "index"))
-            and (not detail.get("id") or last.get("id") == detail.get("id"))
-        )
-        if same and "data" not in detail and "data" not in last:
-            for key, value in detail.items():
-                if key in grows:
-                    last[key] = (last.get(key) or "") + value
-                elif value not in (None, ""):
-                    last[key] = value
-        else:
-            self._details.append(dict(detail))
-        return "".join(detail[k] for k in grows)
-
-    def drain(self) -> dict[str, Any]:
-        """What gathered since the last time: the assistant message's fields to be given back."""
-        if not (self._text or self._details or self._parts):
-            return {}
-        fields: dict[str, Any] = {k: "".join(v) for k, v in self._text.items()}
-        if self._details:
-            fields["reasoning_details"] = self._details
-        if self._parts:
-            thinking = [{"type": "text", "text": "".join(self._parts)}]
-            fields["content"] = [{"type": "thinking", "thinking": thinking}]
-        self._text, self._details, self._parts = {}, [], []
-        return fields
-
-
-def _thinking(part: dict[str, Any]) -> str:
-    if part.get("type") != "thinking":
-        return ""
-    inner = part.get("thinking")
-    if isinstance(inner, str):
-        return inner
-    return "".join(p.get("text") or "" for p in inner or () if isinstance(p, dict))
-
-
-def read_usage(usage: dict[str, Any]) -> Usage:
-    """Token counts as integers, from the places where providers put them."""
-    prompt = usage.get("prompt_tokens_details") or {}
-    completion = usage.get("completion_tokens_details") or {}
-    cached = (
-        _int(prompt.get("cached_tokens"))
-        or _int(usage.get("prompt_cache_hit_tokens"))
-        or (_int(usage.get("cached_tokens")))
-    )
-    return Usage(
-        input=_int(usage.get("prompt_tokens")),
-        cached=cached,
-        cache_write=_int(prompt.get("cache_write_tokens")),
-        output=_int(usage.get("completion_tokens")),
-        reasoning=_int(completion.get("reasoning_tokens")),
-    )
-
-
-def _int(value: Any) -> int:
-    return int(value) if isinstance(value, int | float) else 0
+def is_answer(data: Any) -> bool:
+    """Whether decoded JSON is a chat completion."""
+    return isinstance(data, dict) and not data.get("error") and bool(data.get("choices"))

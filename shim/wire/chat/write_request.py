@@ -8,7 +8,8 @@ import msgspec
 
 from ...tools.bridge import Bridge, Bridged
 from ...turn import Turn, WireError, value_of
-from .messages import Messages
+from ..protocols import Target
+from .write_messages import Messages
 
 #: Settings with the same name and meaning on both sides.
 _SAME = (
@@ -47,11 +48,9 @@ _MEANINGLESS = frozenset(
 )
 
 
-def encode_request(
-    turn: Turn, bridge: Bridge, *, model: str, provider: str, images: bool, notes: list[str]
-) -> bytes:
+def write_request(turn: Turn, bridge: Bridge, target: Target, notes: list[str]) -> bytes:
     """The body for ``POST …/chat/completions``; ``notes`` names what was left out."""
-    messages = Messages(bridge, provider, images, notes)
+    messages = Messages(bridge, target.provider, target.images, notes)
     if instructions := turn.setting("instructions"):
         messages.system(str(instructions))
     try:
@@ -73,7 +72,7 @@ def encode_request(
         for kind in dict.fromkeys(bridge.left_out)
     ]
     _settings(turn, body, notes)
-    head, rest = msgspec.json.encode({"model": model}), msgspec.json.encode(body)
+    head, rest = msgspec.json.encode({"model": target.model}), msgspec.json.encode(body)
     return b"".join([head[:-1], b',"messages":', *messages.encoded(), b",", rest[1:]])
 
 

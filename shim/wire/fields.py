@@ -1,0 +1,42 @@
+"""The top level of a request of any protocol: its fields, and the same with a few changed."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..turn import Turn, WireError
+
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+#: What only concerns the client's own provider and machine (codex-wire.md, section 2).
+_PRIVATE = ("client_metadata", "prompt_cache_key", "safety_identifier", "user", "metadata")
+
+
+def top_level(body: bytes, *required: str) -> dict[str, msgspec.Raw]:
+    """The fields of the JSON object ``body``; WireError (400) when it is none, or lacks one."""
+    try:
+        fields = _fields.decode(body)
+    except msgspec.ValidationError:
+        raise WireError("the request body must be a JSON object") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+        raise WireError(f"the request body is not valid JSON: {e}") from None
+    for name in required:
+        if name not in fields:
+            raise WireError(f"the field {name} is missing", param=name)
+    return fields
+
+
+def check_model(turn: Turn) -> None:
+    """WireError unless the model's name is a string."""
+    if not isinstance(turn.model, str):
+        raise WireError("model must be a string", param="model")
+
+
+def pass_on(turn: Turn, *, model: str, third_party: bool) -> bytes:
+    """The client's own bytes, but for the model's name and what third parties must not see."""
+    fields = dict(turn.own)
+    if model != turn.model:
+        fields["model"] = msgspec.Raw(msgspec.json.encode(model))
+    if third_party:
+        for name in _PRIVATE:
+            fields.pop(name, None)
+    return turn.body if fields == turn.own else msgspec.json.encode(fields)

@@ -1,0 +1,1 @@
+"""Anthropic's Messages: requests and answers, read and written."""

@@ -1,0 +1,109 @@
+"""The table of protocols: per protocol how requests and answers are read and written.
+
+To add a protocol: a folder beside this file with the four modules, and one entry here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from ..tools.bridge import Bridge
+from ..turn import Event, Failure, Turn, Usage
+from .quirks import PLAIN, Quirks
+
+Name = Literal["responses", "chat", "messages"]
+
+#: Per protocol, the end of the path of its one endpoint.
+PATHS: dict[str, str] = {
+    "responses": "/responses",
+    "chat": "/chat/completions",
+    "messages": "/messages",
+}
+
+
+#: What the last parts of a path stand for: a turn of that protocol.
+_ENDS = {path: name for name, path in PATHS.items()}
+
+
+def protocol_of(path: str) -> str | None:
+    """The protocol in which a request to ``path`` is a turn; None when it is none."""
+    bare = path.partition("?")[0].rstrip("/")
+    return next((name for end, name in _ENDS.items() if bare.endswith(end)), None)
+
+
+class Target(msgspec.Struct, frozen=True):
+    """What a request is written for. ``context`` is the model's window in tokens, if known."""
+
+    model: str
+    provider: str
+    images: bool = True
+    third_party: bool = True
+    quirks: Quirks = PLAIN
+    context: int | None = None
+
+
+class Decoder(Protocol):
+    """An upstream's answer, in pieces or whole, to canonical events."""
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The events that ``data`` completes."""
+
+    def close(self) -> list[Event]:
+        """The events of the stream's end."""
+
+    def whole(self, body: bytes) -> list[Event]:
+        """The events of an answer that came as one JSON object."""
+
+
+class Encoder(Protocol):
+    """Canonical events to a client's stream; ``response`` is the whole answer once it has ended."""
+
+    usage: Usage | None
+    failure: Failure | None
+    response: dict[str, Any] | None
+
+    @property
+    def calls(self) -> int:
+        """How many tool calls the answer holds so far."""
+
+    def encode(self, events: list[Event]) -> bytes:
+        """The bytes of the stream for ``events``."""
+
+
+class Codec(msgspec.Struct, frozen=True):
+    """One protocol, as a client's and as an upstream's.
+
+    ``error_body(message, status=, type=, code=, param=)`` is an error in the protocol's own shape;
+    ``tail_usage(head, tail)`` reads tokens and calls off an answer that passes through.
+    """
+
+    read_request: Callable[[bytes], Turn]
+    write_request: Callable[[Turn, Bridge, Target, list[str]], bytes]
+    decoder: Callable[..., Decoder]
+    encoder: Callable[..., Encoder]
+    is_answer: Callable[[Any], bool]
+    tail_usage: Callable[[bytes, bytes], tuple[Usage | None, int]]
+    error_body: Callable[..., bytes]
+
+
+@cache
+def codec(name: str) -> Codec:
+    """The codec of the protocol ``name``; its modules are loaded when it is first needed."""
+    read_request, write_request, read_answer, write_answer, errors = (
+        import_module(f".{name}.{part}", __package__)
+        for part in ("read_request", "write_request", "read_answer", "write_answer", "errors")
+    )
+    return Codec(
+        read_request.read_request,
+        write_request.write_request,
+        read_answer.Decoder,
+        write_answer.Encoder,
+        read_answer.is_answer,
+        read_answer.tail_usage,
+        errors.error_body,
+    )
