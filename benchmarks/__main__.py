@@ -18,7 +18,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks import report
-from benchmarks.bodies import asked_of, body
+from benchmarks.bodies import body
 from benchmarks.load import BadAnswer, burst, one
 from benchmarks.systems import ALL, PEER_NAMES, Direct, System, Unavailable
 
@@ -32,7 +32,7 @@ async def _ready(system: System, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while True:
         try:
-            made = body(1_000, 0, system.model)
+            made = system.asked(body(1_000, 0), system.model)
             await one(system.port, made, system.key, system.path, system.marks)
             return
         except (BadAnswer, OSError, asyncio.IncompleteReadError) as e:
@@ -86,7 +86,7 @@ def _case(
         first_one = number % len(systems)
         for system in systems[first_one:] + systems[:first_one]:
             first, total = [], []
-            asked = [[asked_of(b, system.model) for b in bodies] for bodies in made]
+            asked = [[system.asked(b, system.model) for b in bodies] for bodies in made]
             before = _settle(system)
             for bodies in asked:
                 found = asyncio.run(

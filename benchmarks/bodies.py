@@ -102,6 +102,40 @@ def asked_of(made: bytes, model: str) -> bytes:
     return made.replace(b'"model":"m"', b'"model":"%b"' % model.encode(), 1)
 
 
+def messages_of(made: bytes, model: str) -> bytes:
+    """The same conversation as a client of Anthropic's Messages sends it, under ``model``."""
+    asked = json.loads(made)
+    developer, *items = asked["input"]
+    messages: list[dict[str, Any]] = []
+
+    def say(role: str, block: dict[str, Any]) -> None:
+        if not messages or messages[-1]["role"] != role:
+            messages.append({"role": role, "content": []})
+        messages[-1]["content"].append(block)
+
+    for item in items:
+        if item["type"] == "message":
+            say("user", {"type": "text", "text": item["content"][0]["text"]})
+        elif item["type"].endswith("_call"):
+            given = json.loads(item["arguments"]) if "arguments" in item else item["input"]
+            call = {"type": "tool_use", "id": item["call_id"], "name": item["name"]}
+            say("assistant", {**call, "input": given if isinstance(given, dict) else {"p": given}})
+        elif item["type"].endswith("_output"):
+            output = {"tool_use_id": item["call_id"], "content": item["output"]}
+            say("user", {"type": "tool_result", **output})
+    tools = [
+        {
+            "name": t["name"],
+            "description": t["description"],
+            "input_schema": t.get("parameters") or {"type": "object", "properties": {}},
+        }
+        for t in asked["tools"]
+    ]
+    system = [{"type": "text", "text": developer["content"][0]["text"]}]
+    head = {"model": model, "max_tokens": 32000, "stream": True, "system": system}
+    return _json({**head, "messages": messages, "tools": tools})
+
+
 def _step(step: int, start: int, lines: list[str], room: int) -> list[dict[str, Any]]:
     """One round of an agent: a thought, a call, its output; every eighth is a patch."""
     text = "\n".join(lines)[:room]

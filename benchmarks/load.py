@@ -10,8 +10,9 @@ from dataclasses import dataclass
 #: What the first delta of the canned stream says, in any protocol.
 FIRST = b"word0"
 LAST = b"word199"
-#: What only an answer in the Responses protocol holds.
+#: What only an answer in the Responses protocol holds, and in Messages.
 RESPONSES = (b'"response.output_text.delta"', b'"response.completed"')
+MESSAGES = (b'"content_block_delta"', b'"message_stop"')
 
 
 @dataclass(frozen=True)

@@ -45,16 +45,18 @@ def missed(results: Mapping[str, Any]) -> list[str]:
     found = []
     for row in rows(results):
         goal = GOALS.get(row["size"])
-        if row["system"] != OURS or goal is None:
+        if not row["system"].startswith(OURS) or goal is None:
             continue
         for figure, name in FIGURES:
             if row[figure][0] > goal:
                 where = f"{label(row['size'])} at concurrency {row['concurrency']}"
-                found.append(f"{name} {row[figure][0]:.2f}x at {where}, goal {goal}x")
+                found.append(
+                    f"{row['system']}: {name} {row[figure][0]:.2f}x at {where}, goal {goal}x"
+                )
     by_case = {(r["size"], r["concurrency"], r["system"]): r for r in rows(results)}
     for (size, concurrency, name), row in by_case.items():
         ours = by_case[size, concurrency, OURS]
-        if name in ("direct", FLOOR, OURS):
+        if name in ("direct", FLOOR) or name.startswith(OURS):
             continue
         for figure, what in FIGURES:
             if row[figure][0] < ours[figure][0]:

@@ -11,11 +11,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
 
-from benchmarks.load import RESPONSES
+from benchmarks.bodies import asked_of, messages_of
+from benchmarks.load import MESSAGES, RESPONSES
 
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = ROOT / ".peers"
@@ -43,6 +44,8 @@ class System:
     #: Where it is asked, and what its answer must hold to count as one.
     path = "/v1/responses"
     marks: tuple[bytes, ...] = RESPONSES
+    #: A body as this system is asked it, made of the Responses request and the model's name.
+    asked: Callable[[bytes, str], bytes] = staticmethod(asked_of)
 
     def __init__(self, upstream: int) -> None:
         self.upstream = upstream
@@ -191,12 +194,13 @@ class Chain(System):
     """The chain with route, translate and record on."""
 
     name = "interpose"
+    protocol = "chat"
 
     def command(self) -> list[str]:
         policy = self.folder / "policy.yaml"
+        entry = f"base_url: '{self.base_url}', key: {KEY}, protocol: {self.protocol}"
         policy.write_text(
-            f"providers: {{ up: {{ base_url: '{self.base_url}', key: {KEY} }} }}\n"
-            "models: { m: { provider: up } }\n"
+            f"providers: {{ up: {{ {entry} }} }}\nmodels: {{ m: {{ provider: up }} }}\n"
         )
         return _mitmdump(
             self,
@@ -205,6 +209,22 @@ class Chain(System):
             f"policy={policy}",
             f"record_dir={self.folder}/flows",
         )
+
+
+class ToMessages(Chain):
+    """The chain from Responses to a Messages upstream."""
+
+    name = "interpose-to-messages"
+    protocol = "messages"
+
+
+class FromMessages(Chain):
+    """The chain from a Messages client to Chat Completions."""
+
+    name = "interpose-from-messages"
+    path = "/v1/messages"
+    marks = MESSAGES
+    asked = staticmethod(messages_of)
 
 
 def _npm(package: str, version: str, folder: Path) -> None:
@@ -282,5 +302,7 @@ class OpenCodex(System):
         return {"HOME": str(self.folder), "OPENCODEX_HOME": str(self.folder / ".opencodex")}
 
 
-ALL: dict[str, type[System]] = {s.name: s for s in (Direct, Bare, Chain, LiteLLM, OpenCodex)}
+ALL: dict[str, type[System]] = {
+    s.name: s for s in (Direct, Bare, Chain, ToMessages, FromMessages, LiteLLM, OpenCodex)
+}
 PEER_NAMES = (LiteLLM.name, OpenCodex.name)

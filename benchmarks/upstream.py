@@ -1,6 +1,6 @@
 """The canned upstream: the same stream of 200 deltas for every request, as cheap as can be.
 
-It answers Chat Completions only, so a system that answers Responses has translated.
+It answers Chat Completions and Messages, so a system that answers otherwise has translated.
 Run as a process of its own: `python -m benchmarks.upstream PORT`.
 """
 
@@ -27,8 +27,35 @@ EVENTS = [
     _chunk({}, "stop", usage=USAGE),
     b"data: [DONE]\n\n",
 ]
+
+
+def _event(kind: str, **fields: Any) -> bytes:
+    data = json.dumps({"type": kind, **fields}).encode()
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), data)
+
+
+_MESSAGE = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": []}
+_BEGUN = {"stop_reason": None, "stop_sequence": None, "usage": {"input_tokens": 10}}
+MESSAGES = [
+    _event("message_start", message={**_MESSAGE, **_BEGUN}),
+    _event("content_block_start", index=0, content_block={"type": "text", "text": ""}),
+    *(
+        _event("content_block_delta", index=0, delta={"type": "text_delta", "text": f"word{n} "})
+        for n in range(DELTAS)
+    ),
+    _event("content_block_stop", index=0),
+    _event(
+        "message_delta",
+        delta={"stop_reason": "end_turn", "stop_sequence": None},
+        usage={"output_tokens": DELTAS},
+    ),
+    _event("message_stop"),
+]
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-_PIECES = [b"%x\r\n%b\r\n" % (len(event), event) for event in EVENTS]
+_PIECES = {
+    path: [b"%x\r\n%b\r\n" % (len(event), event) for event in events]
+    for path, events in ((b"/chat/completions", EVENTS), (b"/messages", MESSAGES))
+}
 
 
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -47,11 +74,13 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
                 writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n")
                 writer.write(b"content-length: %d\r\n\r\n%b" % (len(page), page))
                 continue
-            if b"/chat/completions" not in head.partition(b"\r\n")[0]:
+            asked = head.partition(b"\r\n")[0]
+            pieces = next((found for path, found in _PIECES.items() if path in asked), None)
+            if pieces is None:
                 writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
                 continue
             writer.write(_HEAD)
-            for piece in _PIECES:
+            for piece in pieces:
                 writer.write(piece)
                 # A turn of the loop per delta, as a model has pauses between its tokens.
                 await asyncio.sleep(0)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks import report
-from benchmarks.bodies import asked_of, body
+from benchmarks.bodies import asked_of, body, messages_of
 from benchmarks.upstream import DELTAS, EVENTS
 
 
@@ -53,6 +54,15 @@ def test_another_model_is_the_only_difference() -> None:
     made = body(1_000, 1)
     renamed = json.loads(asked_of(made, "up/m"))
     assert renamed == {**json.loads(made), "model": "up/m"}
+
+
+def test_the_same_conversation_in_the_words_of_messages() -> None:
+    made = body(100_000, 1)
+    asked = json.loads(messages_of(made, "x"))
+    assert asked["model"] == "x" and len(asked["tools"]) == 12
+    roles = [m["role"] for m in asked["messages"]]
+    assert roles[0] == "user" and all(a != b for a, b in pairwise(roles))
+    assert len(messages_of(made, "x")) == pytest.approx(len(made), rel=0.2)
 
 
 def test_the_canned_stream_has_its_deltas() -> None:
