@@ -95,8 +95,8 @@ def test_goals_that_are_kept_are_not_listed() -> None:
 def test_missed_goals_name_the_figure_and_the_place() -> None:
     found = report.missed(results(mitmdump=[10], interpose=[14]))
     assert found == [
-        "time to first delta 1.40x at 500 KB at concurrency 1, goal 1.3x",
-        "total 1.40x at 500 KB at concurrency 1, goal 1.3x",
+        "interpose: time to first delta 1.40x at 500 KB at concurrency 1, goal 1.3x",
+        "interpose: total 1.40x at 500 KB at concurrency 1, goal 1.3x",
     ]
 
 
