@@ -15,7 +15,7 @@ from shim.policy.store import PolicyStore
 from shim.record.redact import Redactor
 from shim.route.choose import Route
 from shim.turn import Failure, Turn
-from shim.wire.protocols import codec, protocol_of
+from shim.wire.protocols import COUNT, codec, protocol_of, split_path
 from shim.wire.translate import Translation, Translator, error_answer
 
 logger = logging.getLogger(__name__)
@@ -47,6 +47,11 @@ class Exchange:
     failure: Failure | None = None
     first_byte: float | None = None
     added: float = 0.0
+
+    @property
+    def counts(self) -> bool:
+        """Whether the client only wants to know how many tokens the turn has."""
+        return split_path(self.client_request.path)[1].endswith(COUNT)
 
     def decide(self, stage: str, what: str) -> None:
         """Note what ``stage`` decided and why; it lands in the recording and in mitmweb."""

@@ -21,7 +21,7 @@ from shim.route.failures import Failures, key
 from shim.route.probe import Probe
 from shim.route.wayout import way_out
 from shim.turn import Failure
-from shim.wire.protocols import PATHS
+from shim.wire.protocols import COUNT, PATHS, split_path
 
 if TYPE_CHECKING:
     from shim.engines.server import EngineServer
@@ -105,6 +105,9 @@ class Router:
             exchange.decide("route", "answered from what failed a moment ago")
             exchange.fail(flow, lately)
             return
+        if exchange.counts and route.protocol != exchange.turn.protocol:
+            # Nobody else counts in the words of Messages: translate answers.
+            return
         try:
             await self._aim(flow, exchange, policy.providers.get(route.provider))
         except MissingVariable as e:
@@ -130,19 +133,18 @@ class Router:
         route = exchange.route
         assert route
         client = exchange.client_request
+        ending = PATHS[route.protocol] + (COUNT if exchange.counts else "")
         if route.provider == "demo":
             provider = await self._demo()
         if provider is not None:
-            scheme, host, port, path = choose.address(provider, PATHS[route.protocol])
+            scheme, host, port, path = choose.address(provider, ending)
             headers = _headers(exchange, choose.headers(provider))
             exchange.secrets |= choose.secrets(provider)
         else:
             scheme, host, port = _reverse_target(flow)
-            bare, mark, query = client.path.partition("?")
-            spoken = exchange.turn.protocol
-            above = bare.rstrip("/").removesuffix(PATHS[spoken])
-            path = above + PATHS[route.protocol] + mark + query
-            if route.protocol == spoken:
+            _, mark, query = client.path.partition("?")
+            path = split_path(client.path)[0] + ending + mark + query
+            if route.protocol == exchange.turn.protocol:
                 headers = client.headers.copy()
             else:
                 headers = _headers(exchange, _own_key(exchange, route.protocol))

@@ -12,12 +12,15 @@ from mitmproxy import http
 from addons.exchange import Exchange, exchange_of, fields, plain
 from addons.gather import gather
 from shim.turn import Failure, WireError
-from shim.wire.translate import STREAM, Translation
+from shim.wire.translate import STREAM, Translation, count_answer
 
 logger = logging.getLogger(__name__)
 
 #: Above this many bytes a request is translated beside the event loop, so that streams flow on.
 _BIG = 2 * 1024 * 1024
+
+
+_JSON = {"content-type": "application/json"}
 
 
 class Translate:
@@ -28,6 +31,9 @@ class Translate:
         begun = time.perf_counter()
         translation = Translation(exchange.turn, exchange.route, codex=exchange.codex)
         exchange.translation = translation
+        if exchange.counts and translation.translates:
+            flow.response = http.Response.make(200, count_answer(exchange.turn), _JSON)
+            return
         try:
             if len(exchange.turn.body) > _BIG:
                 body = await asyncio.to_thread(translation.request)
@@ -50,6 +56,9 @@ class Translate:
         if exchange is None or exchange.upstream_request is None or flow.response is None:
             return
         assert exchange.translation
+        if exchange.counts:
+            exchange.upstream_response = _head(flow.response)
+            return
         response, translation = flow.response, exchange.translation
         exchange.upstream_response = _head(response)
         exchange.translator = translation.translator()

@@ -98,7 +98,7 @@ def add_chain_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--upstream",
-        choices=["responses", "chat"],
+        choices=["responses", "chat", "messages"],
         help="what the target of --reverse speaks (default: responses)",
     )
     parser.add_argument(

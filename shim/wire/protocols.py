@@ -26,14 +26,23 @@ PATHS: dict[str, str] = {
 }
 
 
-#: What the last parts of a path stand for: a turn of that protocol.
-_ENDS = {path: name for name, path in PATHS.items()}
+#: Behind the path of Messages: the client asks how many tokens the turn has.
+COUNT = "/count_tokens"
 
 
 def protocol_of(path: str) -> str | None:
     """The protocol in which a request to ``path`` is a turn; None when it is none."""
+    ending = split_path(path)[1]
+    return next((name for name, end in PATHS.items() if ending.startswith(end)), None)
+
+
+def split_path(path: str) -> tuple[str, str]:
+    """What stands before the endpoint in ``path``, and the endpoint; "" when it is none of ours."""
     bare = path.partition("?")[0].rstrip("/")
-    return next((name for end, name in _ENDS.items() if bare.endswith(end)), None)
+    for end in (PATHS["messages"] + COUNT, *PATHS.values()):
+        if bare.endswith(end):
+            return bare.removesuffix(end), end
+    return bare, ""
 
 
 class Target(msgspec.Struct, frozen=True):

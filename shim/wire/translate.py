@@ -161,6 +161,13 @@ class Translation:
         return error_answer(failure, self.turn, codex=self.codex)
 
 
+def count_answer(turn: Turn) -> bytes:
+    """The answer to ``/messages/count_tokens`` where the upstream does not count: an estimate."""
+    from .messages.count import count_tokens
+
+    return msgspec.json.encode({"input_tokens": count_tokens(turn)})
+
+
 def error_answer(failure: Failure, turn: Turn, *, codex: bool) -> Answer:
     """How a client is told of ``failure``: Codex in a stream, others by an honest status."""
     if codex:
