@@ -20,7 +20,7 @@ from .errors import http_failure
 from .fields import pass_on
 from .protocols import Codec, Target, codec
 from .quirks import quirks
-from .responses.errors import failed_stream
+from .responses.errors import CONTEXT, failed_stream
 
 STREAM = "text/event-stream"
 
@@ -177,9 +177,10 @@ def error_answer(failure: Failure, turn: Turn, *, codex: bool) -> Answer:
     if failure.delay is not None:
         # Whole seconds: the header has no fractions, and not every client would read one.
         headers["retry-after"] = str(math.ceil(failure.delay))
-    status = failure.status if failure.status >= 400 else 502
+    status = 400 if failure.context else failure.status if failure.status >= 400 else 502
+    code = CONTEXT if failure.context else failure.code or None
     body = codec(turn.protocol).error_body(
-        failure.message, status=status, type=failure.type, code=failure.code or None
+        failure.message, status=status, type=failure.type, code=code
     )
     return Answer(status, headers, body, failure)
 

@@ -66,7 +66,8 @@ def failed_stream(failure: Failure, seed: str) -> bytes:
 
 def error_object(failure: Failure) -> dict[str, Any]:
     """The error inside a stream for any other client: the provider's code and words."""
-    return {"code": failure.code or RETRY, "message": failure.message}
+    code = CONTEXT if failure.context else failure.code or RETRY
+    return {"code": code, "message": failure.message}
 
 
 def error_body(
