@@ -1,12 +1,166 @@
-"""A Turn as a Messages request for an upstream."""
+"""A Turn as a Messages request for an upstream. Source: Anthropic's API reference (messages)."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
+
 from ...tools.bridge import Bridge
-from ...turn import Turn
+from ...turn import Turn, WireError, value_of
 from ..protocols import Target
+from .write_messages import Messages
+
+#: Tokens of an answer where the client names no limit: the API insists on one.
+MAX_TOKENS = 32_000
+#: The same for families of models that take less, by how their names begin.
+SMALLER = {
+    "claude-3-5-": 8192,
+    "claude-3-haiku": 4096,
+    "claude-3-opus": 4096,
+    "claude-3-sonnet": 4096,
+}
+#: Tokens for thinking, per effort of the Responses API.
+BUDGETS = {
+    "minimal": 1024,
+    "low": 2048,
+    "medium": 8192,
+    "high": 16_384,
+    "xhigh": 24_576,
+    "max": 30_720,
+}
+_SMALLEST_BUDGET = 1024
+#: Settings of other protocols that this one has no word for, and whose loss must be told.
+_UNKNOWN = (
+    "seed",
+    "presence_penalty",
+    "frequency_penalty",
+    "logit_bias",
+    "logprobs",
+    "top_logprobs",
+    "n",
+    "truncation",
+    "background",
+)
 
 
 def write_request(turn: Turn, bridge: Bridge, target: Target, notes: list[str]) -> bytes:
-    """The body for the upstream; ``notes`` names what was left out."""
-    raise NotImplementedError
+    """The body for ``POST …/messages``; ``notes`` names what was left out."""
+    messages = Messages(bridge, target.provider, target.images, notes)
+    if instructions := turn.setting("instructions"):
+        messages.system.append(str(instructions))
+    try:
+        messages.walk(turn.items)
+    except msgspec.ValidationError as e:
+        raise WireError(
+            f"the content of an item in input is not valid: {e}", param="input"
+        ) from None
+    body: dict[str, Any] = {"stream": turn.stream, "max_tokens": _limit(turn, target)}
+    if system := [{"type": "text", "text": t} for t in messages.system if t.strip()]:
+        body["system"] = system
+    thinks = _think(turn, body, messages, notes)
+    _tools(turn, bridge, body, notes, thinks)
+    _settings(turn, target, body, notes, thinks)
+    head, rest = msgspec.json.encode({"model": target.model}), msgspec.json.encode(body)
+    return b"".join([head[:-1], b',"messages":', *messages.encoded(), b",", rest[1:]])
+
+
+def _limit(turn: Turn, target: Target) -> int:
+    limit = turn.setting("max_output_tokens")
+    if isinstance(limit, int) and limit > 0:
+        return limit
+    name = target.model.rpartition("/")[2]
+    return next((most for head, most in SMALLER.items() if name.startswith(head)), MAX_TOKENS)
+
+
+def _think(turn: Turn, body: dict[str, Any], messages: Messages, notes: list[str]) -> bool:
+    """Switch thinking on as the client's effort asks; whether it is on."""
+    effort = (turn.setting("reasoning") or {}).get("effort")
+    for item in turn.items:
+        if item.type == "configuration_update":
+            effort = (value_of(item.reasoning) or {}).get("effort") or effort
+    budget = BUDGETS.get(effort or "")
+    if budget is None:
+        return False
+    if messages.thinks is False:
+        # The API refuses thinking where the answer under way began without.
+        notes.append("reasoning left out in this turn: the answer under way began without it")
+        return False
+    if budget >= body["max_tokens"]:
+        budget = max(_SMALLEST_BUDGET, body["max_tokens"] // 2)
+        body["max_tokens"] = max(body["max_tokens"], budget + 1)
+    body["thinking"] = {"type": "enabled", "budget_tokens": budget}
+    return True
+
+
+def _tools(
+    turn: Turn, bridge: Bridge, body: dict[str, Any], notes: list[str], thinks: bool
+) -> None:
+    notes += [
+        f"tool {kind} left out: no counterpart in Messages"
+        for kind in dict.fromkeys(bridge.left_out)
+    ]
+    if not bridge.offered:
+        return
+    body["tools"] = []
+    for tool in bridge.offered.values():
+        made: dict[str, Any] = {"name": tool.flat}
+        if tool.description:
+            made["description"] = tool.description
+        schema = tool.parameters if isinstance(tool.parameters, dict) else {}
+        made["input_schema"] = {"properties": {}, **schema, "type": "object"}
+        body["tools"].append(made)
+    choice = _choice(turn.setting("tool_choice"), bridge)
+    if thinks and choice and choice["type"] in ("any", "tool"):
+        notes.append("tool_choice left out: a thinking model chooses for itself")
+        choice = {"type": "auto"}
+    if turn.setting("parallel_tool_calls") is False and (choice or {}).get("type") != "none":
+        choice = {**(choice or {"type": "auto"}), "disable_parallel_tool_use": True}
+    if choice:
+        body["tool_choice"] = choice
+
+
+def _choice(choice: Any, bridge: Bridge) -> dict[str, Any] | None:
+    if isinstance(choice, str):
+        kind = {"auto": "auto", "required": "any", "none": "none"}.get(choice)
+        return {"type": kind} if kind else None
+    if not isinstance(choice, dict):
+        return None
+    if choice.get("type") == "allowed_tools":
+        return {"type": "any" if choice.get("mode") == "required" else "auto"}
+    flat = bridge.flat_name(str(choice.get("name") or choice.get("type")), choice.get("namespace"))
+    return {"type": "tool", "name": flat} if flat in bridge.offered else None
+
+
+def _settings(
+    turn: Turn, target: Target, body: dict[str, Any], notes: list[str], thinks: bool
+) -> None:
+    for name in ("temperature", "top_p", "top_k"):
+        value = turn.setting(name)
+        if value is None:
+            continue
+        if thinks and name != "top_p":
+            notes.append(f"setting {name} left out: a thinking model takes none")
+        else:
+            body[name] = min(value, 1) if name == "temperature" else value
+    if stop := turn.setting("stop"):
+        body["stop_sequences"] = [stop] if isinstance(stop, str) else stop
+    user = (turn.setting("metadata") or {}).get("user_id") or turn.setting("user")
+    if user and not target.third_party:
+        body["metadata"] = {"user_id": user}
+    text = turn.setting("text") or {}
+    form = text.get("format") or {}
+    if form.get("type") == "json_schema":
+        schema = {"type": "json_schema", "schema": form.get("schema")}
+        body["output_config"] = {"format": schema}
+    elif form.get("type") == "json_object":
+        body.setdefault("system", []).append(
+            {"type": "text", "text": "Answer with one JSON object and nothing else."}
+        )
+    if text.get("verbosity"):
+        notes.append("setting text.verbosity left out: no counterpart in Messages")
+    notes += [
+        f"setting {name} left out: no counterpart in Messages"
+        for name in _UNKNOWN
+        if turn.setting(name) not in (None, False, "disabled")
+    ]
