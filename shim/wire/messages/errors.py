@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from ...turn import Failure
+from ..responses.errors import CONTEXT
+
 #: The type that the API gives a status; the SDKs choose their exceptions by the status.
 _TYPES = {
     400: "invalid_request_error",
@@ -22,10 +25,25 @@ def error_type(status: int) -> str:
     return _TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
 
 
+def failure_error(failure: Failure) -> dict[str, str]:
+    """The ``error`` of an error event inside a stream."""
+    if failure.context:
+        return {"type": "invalid_request_error", "message": context_words(failure.message)}
+    status = failure.status or (529 if failure.retry else 400)
+    return {"type": error_type(status), "message": failure.message}
+
+
+def context_words(message: str) -> str:
+    """A full context as the API words it: clients make room when they read it."""
+    return message if "prompt is too long" in message else f"prompt is too long: {message}"
+
+
 def error_body(
     message: str, *, status: int, type: str = "", code: str | None = None, param: str | None = None
 ) -> bytes:
     """An error answer that the SDKs turn into their exceptions; the field is named in the words."""
     said = f"{param}: {message}" if param and param not in message else message
+    if code == CONTEXT:
+        said = context_words(said)
     error = {"type": error_type(status), "message": said}
     return msgspec.json.encode({"type": "error", "error": error})

@@ -1,10 +1,140 @@
-"""A Messages request of a client as a Turn."""
+"""A Messages request of a client as a Turn. Source: Anthropic's API reference (messages)."""
 
 from __future__ import annotations
 
-from ...turn import Turn
+from typing import Any
+
+import msgspec
+
+from ...turn import Turn, WireError
+from ..fields import check_model, top_level
+from .read_items import read_items
+
+#: Settings that mean the same under the same name.
+_SAME = ("model", "stream", "temperature", "top_p", "top_k", "metadata", "service_tier")
+_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
+#: Up to how many tokens of thinking are which effort.
+_EFFORTS = ((2047, "low"), (9999, "medium"))
+_TEXT = {"type": "string"}
+_NUMBERS = {"type": "array", "items": {"type": "integer"}}
+
+
+def _schema(*required: str, **properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(required)}
+
+
+#: Tools that the client runs itself and whose schema Anthropic's models know by heart, by how
+#: their types begin.
+_CLIENT_TOOLS: dict[str, dict[str, Any]] = {
+    "bash_": _schema(command=_TEXT, restart={"type": "boolean"}),
+    "text_editor_": _schema(
+        "command",
+        "path",
+        command={"type": "string", "enum": ["view", "create", "str_replace", "insert"]},
+        path=_TEXT,
+        file_text=_TEXT,
+        old_str=_TEXT,
+        new_str=_TEXT,
+        insert_line={"type": "integer"},
+        insert_text=_TEXT,
+        view_range=_NUMBERS,
+    ),
+    "computer_": _schema(
+        "action",
+        action=_TEXT,
+        coordinate=_NUMBERS,
+        start_coordinate=_NUMBERS,
+        text=_TEXT,
+        scroll_direction={"type": "string", "enum": ["up", "down", "left", "right"]},
+        scroll_amount={"type": "integer"},
+        duration={"type": "number"},
+    ),
+    "memory_": _schema(
+        "command",
+        command=_TEXT,
+        path=_TEXT,
+        file_text=_TEXT,
+        old_str=_TEXT,
+        new_str=_TEXT,
+        insert_line={"type": "integer"},
+        insert_text=_TEXT,
+        old_path=_TEXT,
+        new_path=_TEXT,
+    ),
+}
 
 
 def read_request(body: bytes) -> Turn:
     """The Turn in ``body``; WireError (400) that names the field when it is none."""
-    raise NotImplementedError
+    own = top_level(body, "messages")
+    fields = {name: own[name] for name in _SAME if name in own}
+    turn = Turn(
+        body,
+        fields,
+        protocol="messages",
+        own=own,
+        read_items=lambda: read_items(own.get("system"), own["messages"]),
+    )
+    check_model(turn)
+    _set(fields, "max_output_tokens", _value(own, "max_tokens", int))
+    _set(fields, "stop", _value(own, "stop_sequences", list))
+    _set(fields, "tools", [_tool(t) for t in _value(own, "tools", list) or ()] or None)
+    choice = _value(own, "tool_choice", dict) or {}
+    if kind := choice.get("type"):
+        _set(fields, "tool_choice", _CHOICES.get(kind) or _named(choice))
+    if choice.get("disable_parallel_tool_use"):
+        _set(fields, "parallel_tool_calls", False)
+    output = _value(own, "output_config", dict) or {}
+    form = output.get("format") or _value(own, "output_format", dict)
+    if isinstance(form, dict) and form.get("type") == "json_schema":
+        schema = {"type": "json_schema", "name": "answer", "schema": form.get("schema")}
+        _set(fields, "text", {"format": {**schema, "strict": True}})
+    if effort := _effort(_value(own, "thinking", dict), output.get("effort")):
+        _set(fields, "reasoning", {"effort": effort})
+    return turn
+
+
+def _value(own: dict[str, msgspec.Raw], name: str, kind: type) -> Any:
+    raw = own.get(name)
+    if raw is None:
+        return None
+    value = msgspec.json.decode(raw)
+    if value is not None and not isinstance(value, kind):
+        raise WireError(f"{name}: must be of type {kind.__name__}", param=name)
+    return value
+
+
+def _set(fields: dict[str, msgspec.Raw], name: str, value: Any) -> None:
+    if value is not None:
+        fields[name] = msgspec.Raw(msgspec.json.encode(value))
+
+
+def _named(choice: dict[str, Any]) -> dict[str, Any] | None:
+    return {"type": "function", "name": choice.get("name")} if choice.get("name") else None
+
+
+def _effort(thinking: dict[str, Any] | None, named: Any) -> str | None:
+    if isinstance(named, str):
+        return named
+    kind = (thinking or {}).get("type")
+    if kind == "enabled":
+        budget = (thinking or {}).get("budget_tokens")
+        tokens = budget if isinstance(budget, int) else 0
+        return next((effort for most, effort in _EFFORTS if tokens <= most), "high")
+    return "none" if kind == "disabled" else None
+
+
+def _tool(tool: Any) -> dict[str, Any]:
+    """A tool in the words of the Responses API; one that runs at Anthropic keeps its type only."""
+    if not isinstance(tool, dict):
+        raise WireError("tools: must be a list of objects", param="tools")
+    kind = str(tool.get("type") or "custom")
+    schema = tool.get("input_schema")
+    if schema is None:
+        schema = next((s for head, s in _CLIENT_TOOLS.items() if kind.startswith(head)), None)
+        if schema is None:
+            return {"type": kind}
+    made = {"type": "function", "name": tool.get("name"), "parameters": schema}
+    made["description"] = tool.get("description") or ""
+    made["strict"] = bool(tool.get("strict"))
+    return made
