@@ -43,8 +43,8 @@ _EMPTY = b'""'
 
 
 class Messages:
-    """The message list under construction. ``thinks`` tells whether the last answer of the model
-    that calls a tool begins with thinking; None where there is no such answer."""
+    """The message list under construction. ``thinks`` tells whether the answer under way, whose
+    calls were just answered, began with thinking; None where there is no such answer."""
 
     def __init__(self, bridge: Bridge, provider: str, images: bool, notes: list[str]) -> None:
         self.system: list[str] = []
@@ -114,6 +114,7 @@ class Messages:
                 self._user([_text(_encode(marked))])
         else:
             self._user(self._content(item.content))
+            self.thinks = None
 
     def _reasoning(self, item: Item) -> None:
         fields, _ = unpack(item.encrypted_content, self._provider)
