@@ -44,10 +44,11 @@ class Translate:
             return
         for note in translation.notes:
             exchange.decide("translate", note)
-        if body is not exchange.turn.body:
-            flow.request.headers.pop("content-encoding", None)
+        headers = flow.request.headers
+        if body is not exchange.turn.body or "content-encoding" not in headers:
+            headers.pop("content-encoding", None)
             flow.request.raw_content = body
-            flow.request.headers["content-length"] = str(len(body))
+        headers["content-length"] = str(len(flow.request.raw_content or b""))
         exchange.upstream_request = flow.request
         exchange.added += time.perf_counter() - begun
 

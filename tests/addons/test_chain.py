@@ -229,6 +229,16 @@ def test_a_policy_route_gets_its_own_key_and_nothing_private(stages: Stages) -> 
     }
 
 
+def test_a_body_that_passes_untouched_to_a_provider_keeps_its_length(stages: Stages) -> None:
+    stages.chain.policies._policy = parse_policy(
+        "providers: {up: {base_url: 'http://127.0.0.1:9/v1', key: any, protocol: responses}}\n"
+        "models: {m: {provider: up}}"
+    )
+    request = stages.send(stages.flow(TURN)).request
+    assert json.loads(request.content or b"") == TURN
+    assert request.headers["content-length"] == str(len(request.content or b""))
+
+
 def test_a_missing_variable_is_named(stages: Stages, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PLANTED")
     status, said = error(with_policy(stages).send(stages.flow(TURN)))
