@@ -129,8 +129,9 @@ class Encoder:
         kind = str(data.pop("type", "url_citation"))
         inner = data.get(kind)
         annotation = {"type": kind, kind: inner if isinstance(inner, dict) else data}
+        # The SDK puts pieces of lists together by their index.
+        self._delta(out, {"annotations": [{"index": len(self._annotations), **annotation}]})
         self._annotations.append(annotation)
-        self._delta(out, {"annotations": [annotation]})
 
     def _call_start(self, event: CallStart, out: list[bytes]) -> None:
         tool = self._bridge.offered.get(event.name)
