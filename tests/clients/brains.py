@@ -2,7 +2,7 @@
 
 A brain is a function of a `View` (which tools are offered, what was said, which calls have been
 answered and how) and returns a `Move`. It keeps no state, so a request sent twice gets the same
-answer, and it may look into a tool's output as a model would.
+answer, and it looks into a tool's output as a model would.
 """
 
 from __future__ import annotations
@@ -31,9 +31,11 @@ class Done:
 
 @dataclass(frozen=True)
 class View:
-    """What a model sees of a request. `said` are the user's texts, `tools` the offered names."""
+    """What a model sees of a request. `told` is the system prompt, `said` the user's texts, `tools`
+    what is offered, by name."""
 
     model: str
+    told: str
     tools: dict[str, Any]
     said: list[str]
     done: list[Done]
@@ -52,8 +54,12 @@ class Move:
 Brain = Callable[[View], Move]
 
 
-def speak(protocol: str, brain: Brain) -> Script:
-    """The script of an upstream that speaks `protocol` and answers what `brain` decides."""
+def speak(protocol: str, brain: Brain, answer_id: str = "") -> Script:
+    """The script of an upstream that speaks `protocol` and answers what `brain` decides.
+
+    What a brain or a view cannot read is answered with a 400 that says so, which a client shows.
+    `answer_id` is the id of every answer; without it each has its own.
+    """
 
     def script(seen: Seen) -> Answer:
         path = seen.path.partition("?")[0]
@@ -64,11 +70,15 @@ def speak(protocol: str, brain: Brain) -> Script:
             return json_answer(200, {"input_tokens": len(seen.body) // 4})
         if not path.endswith(PATHS[protocol]):
             return error(404, f"this upstream speaks {protocol}, not {seen.path}")
-        move = brain(VIEWS[protocol](body))
+        try:
+            move = brain(VIEWS[protocol](body))
+        except (LookupError, ValueError, TypeError) as e:
+            return error(400, f"the scripted model cannot read this request: {e!r}")
         # Call ids follow from the request: repeated they are the same, in the next turn others.
         seed = hashlib.sha256(seen.body).hexdigest()[:8]
         calls = [(f"call_{seed}_{n}", name, args) for n, (name, args) in enumerate(move.calls)]
-        return TURNS[protocol](move.text, calls, move.thinking, bool(body.get("stream")))
+        stream = bool(body.get("stream"))
+        return TURNS[protocol](move.text, calls, move.thinking, stream, answer_id or seed)
 
     return script
 
@@ -85,23 +95,25 @@ def text_of(content: Any) -> str:
 
 def _chat_view(body: dict[str, Any]) -> View:
     calls: dict[str, tuple[str, Any]] = {}
-    said, done = [], []
+    told, said, done = [], [], []
     for message in body["messages"]:
         for call in message.get("tool_calls") or []:
             function = call["function"]
             calls[call["id"]] = function["name"], json.loads(function["arguments"] or "{}")
         if message["role"] == "user":
             said.append(text_of(message["content"]))
+        elif message["role"] in ("system", "developer"):
+            told.append(text_of(message["content"]))
         elif message["role"] == "tool":
             name, arguments = calls[message["tool_call_id"]]
             done.append(Done(name, arguments, text_of(message["content"])))
     tools = {tool["function"]["name"]: tool for tool in body.get("tools") or []}
-    return View(body["model"], tools, said, done)
+    return View(body["model"], "\n".join(told), tools, said, done)
 
 
 def _messages_view(body: dict[str, Any]) -> View:
     calls: dict[str, tuple[str, Any]] = {}
-    said, done = [], []
+    told, said, done = [text_of(body.get("system"))], [], []
     for message in body["messages"]:
         content = message["content"]
         if isinstance(content, str):
@@ -113,15 +125,15 @@ def _messages_view(body: dict[str, Any]) -> View:
                 output = text_of(block.get("content"))
                 failed = bool(block.get("is_error"))
                 done.append(Done(*calls[block["tool_use_id"]], output, failed))
-            elif block["type"] == "text" and message["role"] == "user":
-                said.append(block["text"])
+            elif block["type"] == "text" and message["role"] != "assistant":
+                (said if message["role"] == "user" else told).append(block["text"])
     tools = {tool["name"]: tool for tool in body.get("tools") or []}
-    return View(body["model"], tools, said, done)
+    return View(body["model"], "\n".join(told), tools, said, done)
 
 
 def _responses_view(body: dict[str, Any]) -> View:
     calls: dict[str, tuple[str, Any]] = {}
-    said, done = [], []
+    told, said, done = [body.get("instructions") or ""], [], []
     items = body["input"]
     if isinstance(items, str):
         items = [{"role": "user", "content": items}]
@@ -134,10 +146,10 @@ def _responses_view(body: dict[str, Any]) -> View:
         elif kind.endswith("_call_output"):
             name, arguments = calls[item["call_id"]]
             done.append(Done(name, arguments, text_of(item["output"])))
-        elif kind == "message" and item["role"] == "user":
-            said.append(text_of(item["content"]))
+        elif kind == "message" and item["role"] != "assistant":
+            (said if item["role"] == "user" else told).append(text_of(item["content"]))
     tools = {tool.get("name", tool["type"]): tool for tool in body.get("tools") or []}
-    return View(body["model"], tools, said, done)
+    return View(body["model"], "\n".join(told), tools, said, done)
 
 
 VIEWS = {"chat": _chat_view, "responses": _responses_view, "messages": _messages_view}

@@ -68,15 +68,15 @@ def _npm(name: str, package: str, version: str, command: str) -> Path:
         return path
     npm = shutil.which("npm")
     if not npm:
-        raise ClientMissing(f"{package}@{version} is needed and npm is not on PATH: install Node.js")
+        raise ClientMissing(f"{package}@{version} needs npm, which is not on PATH: install Node.js")
     with _locked():
         if path.exists():
             return path
         # Made beside and renamed, so that nobody meets half an installation.
         fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=STORE))
         try:
-            options = ["--no-audit", "--no-fund", "--loglevel=error"]
-            _run([npm, "install", *options, "--prefix", str(fresh), f"{package}@{version}"], package)
+            install = [npm, "install", "--no-audit", "--no-fund", "--loglevel=error"]
+            _run([*install, "--prefix", str(fresh), f"{package}@{version}"], package)
             shutil.rmtree(folder, ignore_errors=True)
             fresh.rename(folder)
         finally:
@@ -89,9 +89,12 @@ def _python() -> str:
     here = [sys.base_prefix + "/bin/python3"] if sys.version_info[:2] == AIDER_PYTHON else []
     for candidate in [*here, "python3.12", "python3.11", "python3.10"]:
         found = shutil.which(candidate)
-        if found and not subprocess.run(
-            [found, "-c", "import venv, ensurepip"], capture_output=True, timeout=30
-        ).returncode:
+        if (
+            found
+            and not subprocess.run(
+                [found, "-c", "import venv, ensurepip"], capture_output=True, timeout=30
+            ).returncode
+        ):
             return found
     raise ClientMissing("Aider needs a Python from 3.10 to 3.12 with venv, and none is on PATH")
 

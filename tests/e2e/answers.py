@@ -137,7 +137,9 @@ def by_outputs(steps: Sequence[Answer]) -> Script:
 Calls = Sequence[tuple[str, str, Any]]
 
 
-def chat_turn(text: str, calls: Calls, thinking: Sequence[Any], stream: bool) -> Answer:
+def chat_turn(
+    text: str, calls: Calls, thinking: Sequence[Any], stream: bool, answer_id: str = "1"
+) -> Answer:
     """A chat answer: text and tool calls (id, name, arguments). `thinking` are fields of the
     message, say {"reasoning_content": …}. Streamed, each piece of arguments comes alone."""
     said: dict[str, Any] = {"role": "assistant", "content": text or None}
@@ -146,6 +148,7 @@ def chat_turn(text: str, calls: Calls, thinking: Sequence[Any], stream: bool) ->
     heads = [{"id": id, "type": "function", "function": {"name": name}} for id, name, _ in calls]
     texts = [json.dumps(arguments) for *_, arguments in calls]
     finish = "tool_calls" if calls else "stop"
+    answer = {"id": f"chatcmpl-{answer_id}", "created": 1, "model": "m"}
     if not stream:
         whole = [
             {**head, "function": {**head["function"], "arguments": arguments}}
@@ -153,8 +156,8 @@ def chat_turn(text: str, calls: Calls, thinking: Sequence[Any], stream: bool) ->
         ]
         message = {**said, **({"tool_calls": whole} if whole else {})}
         choice = {"index": 0, "message": message, "finish_reason": finish}
-        body = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "m"}
-        return json_answer(200, {**body, "choices": [choice], "usage": USAGE})
+        answer["object"] = "chat.completion"
+        return json_answer(200, {**answer, "choices": [choice], "usage": USAGE})
     first = {"role": "assistant", "content": ""}
     chunks = [chat_chunk(first)]
     chunks += [chat_chunk(fields) for fields in thinking]
@@ -165,25 +168,28 @@ def chat_turn(text: str, calls: Calls, thinking: Sequence[Any], stream: bool) ->
             call = {"index": index, "function": {"arguments": piece}}
             chunks.append(chat_chunk({"tool_calls": [call]}))
     chunks += [chat_chunk({}, finish), {**chat_chunk({}), "choices": [], "usage": USAGE}]
-    return Answer(200, SSE, sse(chunks))
+    return Answer(200, SSE, sse({**chunk, **answer} for chunk in chunks))
 
 
-def responses_turn(text: str, calls: Calls, thinking: Sequence[Any], stream: bool) -> Answer:
+def responses_turn(
+    text: str, calls: Calls, thinking: Sequence[Any], stream: bool, answer_id: str = "1"
+) -> Answer:
     """A Responses answer in the API's own order of events: `thinking` items (whole), a message,
     function calls (id, name, arguments)."""
     items: list[dict[str, Any]] = [dict(item) for item in thinking]
     if text:
         part = {"type": "output_text", "text": text, "annotations": []}
-        message = {"type": "message", "id": "msg_1", "role": "assistant", "content": [part]}
-        items.append({**message, "status": "completed"})
+        message = {"type": "message", "id": f"msg_{answer_id}", "role": "assistant"}
+        items.append({**message, "content": [part], "status": "completed"})
     for call_id, name, arguments in calls:
         call = {"type": "function_call", "id": f"fc_{call_id}", "call_id": call_id, "name": name}
         items.append({**call, "arguments": json.dumps(arguments), "status": "completed"})
+    response = {"id": f"resp_{answer_id}", "object": "response", "created_at": 1, "model": "m"}
+    response |= {"error": None, "incomplete_details": None, "output": [], "tools": []}
     if stream:
-        return _responses_stream(items)
-    response = {"id": "resp_1", "object": "response", "created_at": 1, "model": "m"}
-    more = {"status": "completed", "error": None, "incomplete_details": None, "tools": []}
-    return json_answer(200, {**response, **more, "output": items, "usage": RESPONSES_USAGE})
+        return _responses_stream(response, items)
+    done = {"status": "completed", "output": items, "usage": RESPONSES_USAGE}
+    return json_answer(200, {**response, **done})
 
 
 RESPONSES_USAGE = {
@@ -195,9 +201,7 @@ RESPONSES_USAGE = {
 }
 
 
-def _responses_stream(items: Sequence[dict[str, Any]]) -> Answer:
-    response = {"id": "resp_1", "object": "response", "created_at": 1, "model": "m"}
-    response |= {"error": None, "incomplete_details": None, "output": [], "tools": []}
+def _responses_stream(response: Mapping[str, Any], items: Sequence[dict[str, Any]]) -> Answer:
     events: list[dict[str, Any]] = []
 
     def add(type: str, **more: Any) -> None:
@@ -229,21 +233,25 @@ def _responses_stream(items: Sequence[dict[str, Any]]) -> Answer:
     return Answer(200, SSE, _named(events))
 
 
-def messages_turn(text: str, calls: Calls, thinking: Sequence[Any], stream: bool) -> Answer:
+def messages_turn(
+    text: str, calls: Calls, thinking: Sequence[Any], stream: bool, answer_id: str = "1"
+) -> Answer:
     """A Messages answer: `thinking` blocks (whole), a text, tool uses (id, name, input)."""
     blocks: list[dict[str, Any]] = [dict(block) for block in thinking]
     if text:
         blocks.append({"type": "text", "text": text})
     blocks += [{"type": "tool_use", "id": id, "name": n, "input": args} for id, n, args in calls]
     stop = "tool_use" if calls else "end_turn"
-    return messages_blocks(blocks, stop, stream)
+    return messages_blocks(blocks, stop, stream, answer_id)
 
 
-def messages_blocks(blocks: Sequence[Any], stop: str = "end_turn", stream: bool = True) -> Answer:
+def messages_blocks(
+    blocks: Sequence[Any], stop: str = "end_turn", stream: bool = True, answer_id: str = "1"
+) -> Answer:
     """A Messages answer of these content blocks; streamed with a ping, as the API does it."""
     usage = {"input_tokens": 7, "output_tokens": 3}
     usage |= {"cache_creation_input_tokens": 0, "cache_read_input_tokens": 0}
-    message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m"}
+    message = {"id": f"msg_{answer_id}", "type": "message", "role": "assistant", "model": "m"}
     message |= {"content": [], "stop_reason": None, "stop_sequence": None, "usage": usage}
     if not stream:
         return json_answer(200, {**message, "content": list(blocks), "stop_reason": stop})

@@ -1,0 +1,139 @@
+"""One bounded run of each client, in a throw-away home that reaches nothing off the loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.clients.installed import aider, claude_code, opencode
+from tests.clients.work import CLIENT_KEY, PROMPT, TEST
+
+#: OpenCode's package per protocol. They are part of its program: nothing is fetched at run time.
+OPENCODE_PACKAGES = {
+    "chat": "@ai-sdk/openai-compatible",
+    "responses": "@ai-sdk/openai",
+    "messages": "@ai-sdk/anthropic",
+}
+
+
+@dataclass
+class Run:
+    """What a client did: exit code, output, wall-clock seconds."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+    def explain(self) -> str:
+        """Everything, for the message of a failed assertion."""
+        return f"exit {self.exit_code}, {self.seconds:.1f} s\n{self.stdout}\n{self.stderr}"
+
+    def events(self) -> list[dict[str, Any]]:
+        """The output as JSON objects, one a line."""
+        return [json.loads(line) for line in self.stdout.splitlines() if line.startswith("{")]
+
+
+def claude_code_run(origin: str, project: Path, *options: str, timeout: float = 120) -> Run:
+    """`claude -p`; `origin` is the base URL without /v1."""
+    env = {
+        "ANTHROPIC_BASE_URL": origin,
+        "ANTHROPIC_AUTH_TOKEN": CLIENT_KEY,
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        "DISABLE_TELEMETRY": "1",
+        # It refuses to work without questions as root unless it is told that this is a sandbox.
+        "IS_SANDBOX": "1",
+    }
+    command = [str(claude_code()), "-p", PROMPT, "--output-format", "json"]
+    return _run([*command, "--dangerously-skip-permissions", *options], env, project, timeout)
+
+
+def opencode_run(
+    url: str, protocol: str, project: Path, *, model: str = "the-model", timeout: float = 120
+) -> Run:
+    """`opencode run`, asking in `protocol`; `url` is the base URL with /v1."""
+    provider = {
+        "npm": OPENCODE_PACKAGES[protocol],
+        "name": "Interpose",
+        "options": {"baseURL": url, "apiKey": CLIENT_KEY},
+        "models": {model: {"name": model, "reasoning": True}},
+    }
+    config = {
+        "provider": {"interpose": provider},
+        "model": f"interpose/{model}",
+        "small_model": f"interpose/{model}",
+        "autoupdate": False,
+        "share": "disabled",
+    }
+    env = {
+        "OPENCODE_CONFIG_CONTENT": json.dumps(config),
+        "OPENCODE_DISABLE_MODELS_FETCH": "1",
+        "OPENCODE_DISABLE_LSP_DOWNLOAD": "1",
+        "OPENCODE_DISABLE_DEFAULT_PLUGINS": "1",
+    }
+    return _run([str(opencode()), "run", "--format", "json", PROMPT], env, project, timeout)
+
+
+def aider_run(
+    origin: str, protocol: str, project: Path, *, stream: bool, timeout: float = 120
+) -> Run:
+    """`aider --message`, asking in `protocol`, with its own test loop; `origin` is without /v1."""
+    if protocol == "chat":
+        env = {"OPENAI_API_BASE": f"{origin}/v1", "OPENAI_API_KEY": CLIENT_KEY}
+        model = "openai/the-model"
+    else:
+        env = {"ANTHROPIC_BASE_URL": origin, "ANTHROPIC_API_KEY": CLIENT_KEY}
+        model = "anthropic/the-model"
+    env["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    quiet = ["analytics", "check-update", "show-release-notes", "show-model-warnings", "gitignore"]
+    quiet += ["pretty", "detect-urls"]
+    command = [str(aider()), "--model", model, "--edit-format", "diff", "--yes-always"]
+    command += ["--stream" if stream else "--no-stream", *(f"--no-{name}" for name in quiet)]
+    command += ["--auto-test", "--test-cmd", TEST, "--message", PROMPT, "prices.py"]
+    return _run(command, env, project, timeout)
+
+
+def _run(command: Sequence[str], env: Mapping[str, str], project: Path, timeout: float) -> Run:
+    """Run to the end, or kill the whole process group after `timeout` seconds."""
+    home = Path(tempfile.mkdtemp(prefix="interpose-home-"))
+    dead = "http://127.0.0.1:9"
+    base = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "LANG": "C.UTF-8",
+        "HTTP_PROXY": dead,
+        "HTTPS_PROXY": dead,
+        "NO_PROXY": "127.0.0.1,localhost",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        # Two edits in a second give a file the same size and time: Python would run the first one.
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    started = time.monotonic()
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**base, **env},
+        cwd=project,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        stdout, stderr = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        stdout, stderr = process.communicate()
+        stderr += f"\nkilled after {timeout} s"
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+    return Run(process.returncode, stdout, stderr, time.monotonic() - started)

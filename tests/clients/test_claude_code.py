@@ -1,0 +1,108 @@
+"""The real Claude Code works through the chain, whatever the upstream speaks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clients.brains import PATHS, Move, View, speak
+from tests.clients.run import claude_code_run
+from tests.clients.work import (
+    CLIENT_KEY,
+    PROVIDER_KEY,
+    REPORT,
+    assert_fixed,
+    policy,
+    worker,
+)
+from tests.e2e.chain import Chain
+from tests.e2e.upstreams import Upstream
+
+
+@pytest.mark.parametrize("protocol", ["chat", "responses", "messages"])
+def test_reads_edits_and_runs(protocol: str, project: Path) -> None:
+    with Upstream(speak(protocol, worker("claude-code", project))) as upstream:
+        with Chain(policy=policy(upstream.url, protocol)) as chain:
+            run = claude_code_run(chain.origin, project)
+            log = chain.log()
+    assert run.exit_code == 0, run.explain() + log
+    (result,) = run.events()
+    assert (result["subtype"], result["result"]) == ("success", REPORT), run.explain()
+    assert result["num_turns"] == 4 and not result["permission_denials"]
+    # Four answers of 7 and 3 tokens each.
+    assert (result["usage"]["input_tokens"], result["usage"]["output_tokens"]) == (28, 12)
+    assert_fixed(project)
+    posts = upstream.posts()
+    assert {post.path for post in posts} == {f"/v1{PATHS[protocol]}"}
+    assert {post.json()["model"] for post in posts} == {"upstream-model"}
+    sent = json.dumps([[dict(post.headers), post.body.decode()] for post in posts])
+    assert PROVIDER_KEY in sent and CLIENT_KEY not in sent
+    assert "device_id" not in sent, "what Claude Code says of its user went to a third party"
+
+
+def test_answers_that_all_have_one_id(project: Path) -> None:
+    """Claude Code takes answers with the same id for one and puts their blocks together; some local
+    servers give every answer the same."""
+    brain = worker("claude-code", project)
+    with Upstream(speak("chat", brain, answer_id="same")) as upstream:
+        with Chain(policy=policy(upstream.url, "chat")) as chain:
+            run = claude_code_run(chain.origin, project)
+    assert run.events()[-1]["result"] == REPORT, run.explain()
+    assert_fixed(project)
+    roles = [message["role"] for message in upstream.posts()[-1].json()["messages"]]
+    assert roles[-6:] == ["assistant", "tool"] * 3
+
+
+def test_parallel_calls(project: Path) -> None:
+    """Two calls in one answer are both run, and both outputs come back under their ids."""
+    files = [str(project / name) for name in ("prices.py", "test_prices.py")]
+
+    def brain(view: View) -> Move:
+        if "Read" not in view.tools:
+            return Move("Reading")
+        if not view.done:
+            return Move("", [("Read", {"file_path": file}) for file in files])
+        found = {done.arguments["file_path"]: done.output for done in view.done}
+        both = "def total" in found[files[0]] and "class Total" in found[files[1]]
+        return Move("I have read both." if both else f"I got {found}.")
+
+    with Upstream(speak("chat", brain)) as upstream:
+        with Chain(policy=policy(upstream.url, "chat")) as chain:
+            run = claude_code_run(chain.origin, project)
+    assert run.events()[-1]["result"] == "I have read both.", run.explain()
+
+
+REASONING = {
+    "chat": lambda step: [{"reasoning_content": f"I think about step {step}."}],
+    "responses": lambda step: [
+        {
+            "type": "reasoning",
+            "id": f"rs_{step}",
+            "summary": [{"type": "summary_text", "text": f"I think about step {step}."}],
+            "encrypted_content": f"sealed-{step}-äöü=",
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize("protocol", ["chat", "responses"])
+def test_reasoning_comes_back_to_the_model_that_thought_it(protocol: str, project: Path) -> None:
+    """It travels as a thinking block with a signature through Claude Code's history."""
+    thoughts = REASONING[protocol]
+    with Upstream(speak(protocol, worker("claude-code", project, thoughts))) as upstream:
+        with Chain(policy=policy(upstream.url, protocol)) as chain:
+            run = claude_code_run(chain.origin, project)
+    assert run.events()[-1]["result"] == REPORT, run.explain()
+    last = upstream.posts()[-1].json()
+    if protocol == "chat":
+        kept: list[Any] = [
+            {"reasoning_content": message.get("reasoning_content")}
+            for message in last["messages"]
+            if message["role"] == "assistant"
+        ]
+    else:
+        kept = [item for item in last["input"] if item.get("type") == "reasoning"]
+    assert kept == [thought for step in range(3) for thought in thoughts(step)]

@@ -1,0 +1,84 @@
+"""The work every client is given, and the model that does it by the client's own tools.
+
+A repository has one wrong operator and a test that says so. The model reads the file, edits what it
+has read, runs the test and reports; it stops with the reason when a step did not give what it must.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.clients.brains import Brain, Move, View
+from tests.e2e.test_codex_loop import bug_with_test
+
+PROMPT = "The test fails. Fix the bug."
+TEST = "python3 -m unittest -q test_prices"
+WRONG, RIGHT = "price + count", "price * count"
+REPORT = "The bug is fixed and the test passes."
+
+make_project = bug_with_test
+
+#: Per client, the calls that read the file, edit it and run the test; `{file}` is its path.
+HANDS: dict[str, list[tuple[str, dict[str, str]]]] = {
+    "claude-code": [
+        ("Read", {"file_path": "{file}"}),
+        ("Edit", {"file_path": "{file}", "old_string": WRONG, "new_string": RIGHT}),
+        ("Bash", {"command": TEST, "description": "Runs the test"}),
+    ],
+    "opencode": [
+        ("read", {"filePath": "{file}"}),
+        ("edit", {"filePath": "{file}", "oldString": WRONG, "newString": RIGHT}),
+        ("bash", {"command": TEST, "description": "Runs the test"}),
+    ],
+}
+
+Thoughts = Callable[[int], list[Any]]
+
+
+def worker(client: str, project: Path, thoughts: Thoughts = lambda step: []) -> Brain:
+    """The model at work in `project`; `thoughts(step)` is its thinking before step 0, 1, 2, 3."""
+    file = str(project / "prices.py")
+    read, edit, run = (
+        (name, {key: value.replace("{file}", file) for key, value in given.items()})
+        for name, given in HANDS[client]
+    )
+    must: Mapping[str, str] = {read[0]: WRONG, edit[0]: "", run[0]: "OK"}
+
+    def brain(view: View) -> Move:
+        if not {read[0], edit[0], run[0]} <= view.tools.keys():
+            return Move("Fixing prices")  # a title for the session, asked beside the work
+        step = len(view.done)
+        thinking = thoughts(min(step, 3))
+        for done in view.done:
+            if done.failed or must[done.name] not in done.output:
+                return Move(f"{done.name} gave: {done.output}", [], thinking)
+        says = ["I read the file.", "The operator is wrong.", "Now the test.", REPORT][step]
+        return Move(says, [[read], [edit], [run], []][step], thinking)
+
+    return brain
+
+
+def assert_fixed(project: Path) -> None:
+    """The file is right, and its own test says so."""
+    assert RIGHT in (project / "prices.py").read_text()
+    again = [sys.executable, "-m", "unittest", "-q", "test_prices"]
+    assert subprocess.run(again, cwd=project, capture_output=True, timeout=30).returncode == 0
+
+
+def policy(url: str, protocol: str) -> str:
+    """A policy with one provider, which answers for every model name."""
+    return f"""
+providers:
+  provider: {{ base_url: "{url}/v1", protocol: {protocol}, key: {PROVIDER_KEY} }}
+models:
+  the-model: {{ provider: provider, model: upstream-model, reasoning: [low, medium, high] }}
+default: the-model
+"""
+
+
+PROVIDER_KEY = "sk-provider-11111111"
+CLIENT_KEY = "sk-client-000000000000"
