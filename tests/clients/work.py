@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,13 @@ REPORT = "The bug is fixed and the test passes."
 
 make_project = bug_with_test
 
+PATCH = f"""*** Begin Patch
+*** Update File: prices.py
+@@
+-    return {WRONG}
++    return {RIGHT}
+*** End Patch"""
+
 #: Per client, the calls that read the file, edit it and run the test; `{file}` is its path.
 HANDS: dict[str, list[tuple[str, dict[str, str]]]] = {
     "claude-code": [
@@ -34,7 +41,14 @@ HANDS: dict[str, list[tuple[str, dict[str, str]]]] = {
         ("edit", {"filePath": "{file}", "oldString": WRONG, "newString": RIGHT}),
         ("bash", {"command": TEST, "description": "Runs the test"}),
     ],
+    "codex": [
+        ("exec_command", {"cmd": "cat {file}"}),
+        ("apply_patch", {"input": PATCH}),
+        ("exec_command", {"cmd": TEST}),
+    ],
 }
+#: What the output of each step must hold.
+MUST = [WRONG, "", "OK"]
 
 Thoughts = Callable[[int], list[Any]]
 
@@ -42,22 +56,20 @@ Thoughts = Callable[[int], list[Any]]
 def worker(client: str, project: Path, thoughts: Thoughts = lambda step: []) -> Brain:
     """The model at work in `project`; `thoughts(step)` is its thinking before step 0, 1, 2, 3."""
     file = str(project / "prices.py")
-    read, edit, run = (
+    steps = [
         (name, {key: value.replace("{file}", file) for key, value in given.items()})
         for name, given in HANDS[client]
-    )
-    must: Mapping[str, str] = {read[0]: WRONG, edit[0]: "", run[0]: "OK"}
+    ]
 
     def brain(view: View) -> Move:
-        if not {read[0], edit[0], run[0]} <= view.tools.keys():
+        if not {name for name, _ in steps} <= view.tools.keys():
             return Move("Fixing prices")  # a title for the session, asked beside the work
         step = len(view.done)
-        thinking = thoughts(min(step, 3))
-        for done in view.done:
-            if done.failed or must[done.name] not in done.output:
-                return Move(f"{done.name} gave: {done.output}", [], thinking)
+        for done, must in zip(view.done, MUST, strict=False):
+            if done.failed or must not in done.output:
+                return Move(f"{done.name} gave: {done.output}")
         says = ["I read the file.", "The operator is wrong.", "Now the test.", REPORT][step]
-        return Move(says, [[read], [edit], [run], []][step], thinking)
+        return Move(says, steps[step : step + 1], thoughts(step))
 
     return brain
 
