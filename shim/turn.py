@@ -43,6 +43,7 @@ class Item(msgspec.Struct, gc=False):
     call_id: str | None = None
     name: str | None = None
     namespace: str | None = None
+    status: str | None = None
     content: msgspec.Raw = msgspec.Raw()
     arguments: msgspec.Raw = msgspec.Raw()
     input: msgspec.Raw = msgspec.Raw()

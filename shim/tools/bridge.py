@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from ..turn import OutputItem, Tool
+from .hosted import HOSTED, call_item
 
 _UNFIT = re.compile(r"[^A-Za-z0-9_-]")
 _LONGEST_NAME = 64
@@ -60,6 +61,9 @@ class Bridge:
             )
         elif kind == "custom" and isinstance(name, str):
             self._put(kind, name, namespace, _freeform(tool), _INPUT)
+        elif kind in HOSTED:
+            hosted = HOSTED[kind]
+            self._put(kind, hosted.name, None, hosted.description, hosted.parameters)
         elif kind == "tool_search":
             self._put(kind, "tool_search", None, tool.get("description"), tool.get("parameters"))
         elif kind:
@@ -120,6 +124,8 @@ class Bridge:
                 "name": tool.name,
                 "input": freeform_input(arguments),
             }
+        elif tool.kind in HOSTED:
+            return call_item(HOSTED[tool.kind], call_id, arguments)
         elif tool.kind == "tool_search":
             return {
                 "type": "tool_search_call",

@@ -13,18 +13,10 @@ from typing import Any
 import msgspec
 
 from ...tools.bridge import Bridge
+from ...tools.hosted import CALLS, NAMES, OUTPUTS, SERVED, arguments_of, output_of
 from ...turn import Item, Part, is_text, text_of, value_of
 from ..reasoning import unpack
 
-_CALLS = frozenset({"function_call", "custom_tool_call", "tool_search_call", "local_shell_call"})
-_OUTPUTS = frozenset(
-    {
-        "function_call_output",
-        "custom_tool_call_output",
-        "tool_search_output",
-        "local_shell_call_output",
-    }
-)
 #: Calls that most often have their output right behind them, and its type.
 _PAIRS = {
     "function_call": "function_call_output",
@@ -33,8 +25,6 @@ _PAIRS = {
 #: Items that only bring tools or settings; they are read elsewhere.
 _SILENT = frozenset({"additional_tools", "configuration_update"})
 _TEXT_PARTS = frozenset({"input_text", "output_text", "text", "summary_text", "reasoning_text"})
-#: Calls of tools that have one name only.
-_FIXED_NAMES = {"tool_search_call": "tool_search", "local_shell_call": "local_shell"}
 #: A string, or the JSON of one that nobody had to look into.
 Text = str | msgspec.Raw
 Fragment = bytes | memoryview
@@ -77,15 +67,15 @@ class Messages:
             kind = item.type or ("message" if item.role else "")
             if kind in _PAIRS and at < end and self._pair(item, kind, items[at]):
                 at += 1
-            elif kind in _OUTPUTS:
+            elif kind in OUTPUTS:
                 self._output(item)
-            elif kind in _CALLS:
+            elif kind in CALLS:
                 self._call(item, kind)
             elif kind == "message":
                 self._message(item)
             elif kind == "reasoning":
                 self._reasoning(item)
-            elif kind not in _SILENT:
+            elif kind not in _SILENT and kind not in SERVED:
                 self._note_left_out(kind)
         self._flush()
 
@@ -160,7 +150,7 @@ class Messages:
         if kind == "custom_tool_call":
             arguments = _freeform(item.input)
         elif kind != "function_call" or not is_text(item.arguments):
-            arguments = _encode(text_of(item.arguments) or text_of(item.action) or "{}")
+            arguments = _encode(bytes(arguments_of(item)).decode())
         elif memoryview(item.arguments).nbytes == 2:
             arguments = b'"{}"'
         call_id = item.call_id or item.id or f"call_{len(self.done)}"
@@ -172,7 +162,7 @@ class Messages:
         """The outputs in the conversation by the call they belong to, in order."""
         found: dict[str | None, list[Item]] = {}
         for item in self._items:
-            if item.type in _OUTPUTS:
+            if item.type in OUTPUTS:
                 found.setdefault(item.call_id, []).append(item)
         return found
 
@@ -181,7 +171,7 @@ class Messages:
         key = (kind, item.name, item.namespace)
         name = self._names.get(key)
         if name is None:
-            fixed = _FIXED_NAMES.get(kind)
+            fixed = NAMES.get(kind)
             name = _encode(fixed or self._bridge.flat_name(item.name or "", item.namespace))
             self._names[key] = name
         return name
@@ -239,10 +229,11 @@ class Messages:
             tools = value_of(item.tools) or ()
             found = [t.get("name") for t in tools if isinstance(t, dict)]
             return f"Tools now offered: {', '.join(map(str, found)) or 'none'}", []
-        if is_text(item.output):
-            return item.output, []
+        output = output_of(item)
+        if is_text(output):
+            return output, []
         try:
-            content = self._content(item.output)
+            content = self._content(output)
         except msgspec.ValidationError:
             return text_of(item.output), []
         if not isinstance(content, list):

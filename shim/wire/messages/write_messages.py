@@ -15,24 +15,15 @@ from typing import Any
 import msgspec
 
 from ...tools.bridge import Bridge
+from ...tools.hosted import CALLS, NAMES, OUTPUTS, SERVED, arguments_of, output_of
 from ...turn import Item, Part, is_text, text_of, value_of
 from ..reasoning import unpack
 
 Fragment = bytes | memoryview
 Block = tuple[Fragment, ...]
 
-_CALLS = frozenset({"function_call", "custom_tool_call", "tool_search_call", "local_shell_call"})
-_OUTPUTS = frozenset(
-    {
-        "function_call_output",
-        "custom_tool_call_output",
-        "tool_search_output",
-        "local_shell_call_output",
-    }
-)
 _SILENT = frozenset({"additional_tools", "configuration_update"})
 _TEXT_PARTS = frozenset({"input_text", "output_text", "text", "summary_text", "reasoning_text"})
-_FIXED_NAMES = {"tool_search_call": "tool_search", "local_shell_call": "local_shell"}
 _parts = msgspec.json.Decoder(list[Part] | None).decode
 _encode = msgspec.json.encode
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -65,15 +56,15 @@ class Messages:
         self._items = items
         for item in items:
             kind = item.type or ("message" if item.role else "")
-            if kind in _CALLS:
+            if kind in CALLS:
                 self._call(item, kind)
-            elif kind in _OUTPUTS:
+            elif kind in OUTPUTS:
                 self._output(item)
             elif kind == "message":
                 self._message(item)
             elif kind == "reasoning":
                 self._reasoning(item)
-            elif kind not in _SILENT:
+            elif kind not in _SILENT and kind not in SERVED:
                 self._note(f"item {kind or 'without type'} left out: no counterpart in Messages")
         self._flush()
         if not self._done or self._done[0][0] != b"user":
@@ -128,7 +119,7 @@ class Messages:
         elif kind == "function_call":
             given = _input(text_of(item.arguments))
         else:
-            given = _input(text_of(item.arguments) or text_of(item.action))
+            given = bytes(arguments_of(item))
         call_id = item.call_id or item.id or f"call_{len(self._done)}_{len(self._calls)}"
         name = self._name(item, kind)
         head = b'{"type":"tool_use","id":%b,"name":%b,"input":' % (_encode(fit_id(call_id)), name)
@@ -139,7 +130,7 @@ class Messages:
         key = (kind, item.name, item.namespace)
         name = self._names.get(key)
         if name is None:
-            fixed = _FIXED_NAMES.get(kind)
+            fixed = NAMES.get(kind)
             name = _encode(fixed or self._bridge.flat_name(item.name or "", item.namespace))
             self._names[key] = name
         return name
@@ -149,7 +140,7 @@ class Messages:
         """The outputs in the conversation by the call they belong to, in order."""
         found: dict[str | None, list[Item]] = {}
         for item in self._items:
-            if item.type in _OUTPUTS:
+            if item.type in OUTPUTS:
                 found.setdefault(item.call_id, []).append(item)
         return found
 
@@ -189,8 +180,9 @@ class Messages:
             return (head, _NO_OUTPUT, b"}")
         self._answered.add(id(item))
         end = b',"is_error":true}' if item.failed else b"}"
-        if is_text(item.output):
-            return (head, memoryview(item.output), end)
+        output = output_of(item)
+        if is_text(output):
+            return (head, memoryview(output), end)
         pieces: list[Fragment] = [head, b"["]
         for n, block in enumerate(self._result(item)):
             if n:
@@ -204,7 +196,7 @@ class Messages:
             names = [str(t.get("name")) for t in tools if isinstance(t, dict)]
             return [_text(_encode(f"Tools now offered: {', '.join(names) or 'none'}"))]
         try:
-            return self._content(item.output)
+            return self._content(output_of(item))
         except msgspec.ValidationError:
             return [_text(_encode(text_of(item.output)))]
 
