@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ..turn import Turn, WireError
+from .moved import leave_out
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 #: What only concerns the client's own provider and machine (codex-wire.md, section 2).
@@ -32,8 +33,10 @@ def check_model(turn: Turn) -> None:
 
 
 def pass_on(turn: Turn, *, model: str, third_party: bool) -> bytes:
-    """The client's own bytes, but for the model's name and what third parties must not see."""
+    """The client's own bytes, but for the model's name, what third parties must not see, and the
+    reasoning of other upstreams."""
     fields = dict(turn.own)
+    leave_out(fields, turn.protocol, turn.body)
     if model != turn.model:
         fields["model"] = msgspec.Raw(msgspec.json.encode(model))
     if third_party:

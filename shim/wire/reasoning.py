@@ -12,8 +12,9 @@ from typing import Any
 
 import msgspec
 
-_MARK = "interpose.1."
-_QUOTED = f'"{_MARK}'.encode()
+#: How everything that was packed begins.
+MARK = "interpose.1."
+_QUOTED = f'"{MARK}'.encode()
 
 
 def pack(provider: str, fields: dict[str, Any], *, late: bool = False) -> str:
@@ -22,7 +23,7 @@ def pack(provider: str, fields: dict[str, Any], *, late: bool = False) -> str:
     ``late`` fields belong to the message that stands before the item, not behind it.
     """
     raw = msgspec.json.encode({"provider": provider, "fields": fields, "late": late})
-    return _MARK + base64.b64encode(raw).decode()
+    return MARK + base64.b64encode(raw).decode()
 
 
 def unpack(raw: msgspec.Raw, provider: str) -> tuple[dict[str, Any], bool]:

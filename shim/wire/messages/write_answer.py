@@ -64,6 +64,7 @@ class Encoder:
         self._provider = provider
         self._bridge = bridge
         self._id = ""
+        self._length = len(turn.body)
         self._content: list[dict[str, Any]] = []
         self._open = ""
         self._pieces: list[str] = []
@@ -105,7 +106,9 @@ class Encoder:
         }
 
     def _started(self, event: Started, out: list[bytes]) -> None:
-        self._id = event.id if event.id.startswith("msg_") else f"msg_{event.id}"
+        # Claude Code takes answers of one id for one answer, and some servers give all the same id;
+        # the body's length differs, since a conversation grows.
+        self._id = f"msg_{event.id.removeprefix('msg_')}_{self._length:x}"
         usage = {"input_tokens": 0, "output_tokens": 0}
         self._send(out, "message_start", message=self._message(None, usage))
 
