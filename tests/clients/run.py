@@ -43,8 +43,10 @@ class Run:
         return [json.loads(line) for line in self.stdout.splitlines() if line.startswith("{")]
 
 
-def claude_code_run(origin: str, project: Path, *options: str, timeout: float = 120) -> Run:
-    """`claude -p`; `origin` is the base URL without /v1."""
+def claude_code_run(
+    origin: str, project: Path, *options: str, home: Path | None = None, timeout: float = 120
+) -> Run:
+    """`claude -p`; `origin` is the base URL without /v1. A `home` is kept, for `--continue`."""
     env = {
         "ANTHROPIC_BASE_URL": origin,
         "ANTHROPIC_AUTH_TOKEN": CLIENT_KEY,
@@ -54,7 +56,8 @@ def claude_code_run(origin: str, project: Path, *options: str, timeout: float = 
         "IS_SANDBOX": "1",
     }
     command = [str(claude_code()), "-p", PROMPT, "--output-format", "json"]
-    return _run([*command, "--dangerously-skip-permissions", *options], env, project, timeout)
+    command += ["--dangerously-skip-permissions", *options]
+    return _run(command, env, project, timeout, home)
 
 
 def opencode_run(
@@ -102,9 +105,15 @@ def aider_run(
     return _run(command, env, project, timeout)
 
 
-def _run(command: Sequence[str], env: Mapping[str, str], project: Path, timeout: float) -> Run:
+def _run(
+    command: Sequence[str],
+    env: Mapping[str, str],
+    project: Path,
+    timeout: float,
+    kept_home: Path | None = None,
+) -> Run:
     """Run to the end, or kill the whole process group after `timeout` seconds."""
-    home = Path(tempfile.mkdtemp(prefix="interpose-home-"))
+    home = kept_home or Path(tempfile.mkdtemp(prefix="interpose-home-"))
     dead = "http://127.0.0.1:9"
     base = {
         "PATH": os.environ["PATH"],
@@ -135,5 +144,6 @@ def _run(command: Sequence[str], env: Mapping[str, str], project: Path, timeout:
         stdout, stderr = process.communicate()
         stderr += f"\nkilled after {timeout} s"
     finally:
-        shutil.rmtree(home, ignore_errors=True)
+        if not kept_home:
+            shutil.rmtree(home, ignore_errors=True)
     return Run(process.returncode, stdout, stderr, time.monotonic() - started)

@@ -106,3 +106,27 @@ def test_reasoning_comes_back_to_the_model_that_thought_it(protocol: str, projec
     else:
         kept = [item for item in last["input"] if item.get("type") == "reasoning"]
     assert kept == [thought for step in range(3) for thought in thoughts(step)]
+
+
+def test_a_conversation_moves_to_another_upstream(project: Path, tmp_path: Path) -> None:
+    """Continued over Messages the bytes pass, but for what the chain had packed for another."""
+    brain = worker("claude-code", project, REASONING["responses"])
+    home = tmp_path / "home"
+    home.mkdir()
+    with Upstream(speak("responses", brain)) as upstream:
+        with Chain(policy=policy(upstream.url, "responses")) as chain:
+            first = claude_code_run(chain.origin, project, home=home)
+    with Upstream(speak("messages", lambda view: Move("Well met."))) as upstream:
+        with Chain(policy=policy(upstream.url, "messages")) as chain:
+            then = claude_code_run(chain.origin, project, "--continue", home=home)
+    assert first.events()[-1]["result"] == REPORT, first.explain()
+    assert then.events()[-1]["result"] == "Well met.", then.explain()
+    (post,) = upstream.posts()
+    assert REPORT.encode() in post.body, "the conversation was not continued"
+    assert b"interpose.1." not in post.body
+    kinds = [
+        [block["type"] for block in message["content"]]
+        for message in post.json()["messages"]
+        if message["role"] == "assistant"
+    ]
+    assert kinds == [["text", "tool_use"]] * 3 + [["text"]]
