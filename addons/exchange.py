@@ -128,3 +128,5 @@ class Chain:
         self.rows: list[dict[str, object]] = []
         self.flow_file: str | None = None
         self.recording_error: str | None = None
+        #: Whose the stored responses of a flow are: a digest of the client key it came with.
+        self.owners: WeakKeyDictionary[http.HTTPFlow, str] = WeakKeyDictionary()

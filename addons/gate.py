@@ -6,6 +6,7 @@ import gc
 import hmac
 import logging
 from collections.abc import Sequence
+from hashlib import blake2b
 
 from mitmproxy import connection, ctx, http
 from mitmproxy.proxy.mode_specs import ProxyMode, ReverseMode
@@ -14,6 +15,8 @@ from mitmproxy.utils import human
 from addons.exchange import Chain, Exchange, bare, begin, plain, refuse, tail
 from addons.stop import stop
 from shim import client
+from shim.state.compact import read_compact
+from shim.state.expand import is_compact, stored
 from shim.turn import WireError
 from shim.wire.protocols import codec, protocol_of
 
@@ -22,6 +25,7 @@ logger = logging.getLogger(__name__)
 #: The last part of every path the chain serves, and the methods it takes there.
 _PATHS = {"models": ("GET",), "health": ("GET",)}
 _TURN = ("POST",)
+_SOCKET = ("GET",)
 _LOOPBACK = "127.0.0.1"
 
 
@@ -96,7 +100,8 @@ class Gate:
             return
         request = flow.request
         what = tail(request.path)
-        methods = _TURN if protocol_of(request.path) else _PATHS.get(what)
+        socket = self._serves_socket(request)
+        methods = _SOCKET if socket else _methods(request.path)
         if not self._host_allowed(flow):
             refuse(
                 flow,
@@ -114,13 +119,13 @@ class Gate:
                 "POST /v1/responses, /v1/chat/completions and /v1/messages, "
                 "GET /v1/models and GET /health are served",
             )
-        elif what != "health" and not self._take_key(request):
+        elif what != "health" and not self._take_key(flow, keep=socket):
             refuse(
                 flow,
                 401,
                 "this chain needs one of its client keys, as a bearer token or in x-api-key",
             )
-        elif "websocket" in request.headers.get("upgrade", "").lower():
+        elif upgrades(request) and not socket:
             refuse(flow, 426, "WebSocket is not served here; use POST")
         elif request.method not in methods:
             refuse(
@@ -134,8 +139,9 @@ class Gate:
     def request(self, flow: http.HTTPFlow) -> None:
         if flow.response or flow.is_replay or not _is_ours(flow):
             return
-        protocol = protocol_of(flow.request.path)
-        if protocol is None:
+        compacts = is_compact(flow.request.path)
+        protocol = "responses" if compacts else protocol_of(flow.request.path)
+        if protocol is None or upgrades(flow.request):
             return
         if self._too_large(len(flow.request.raw_content or b"")):
             self._refuse_size(flow)
@@ -144,7 +150,7 @@ class Gate:
         try:
             encoded = "content-encoding" in headers
             body = (flow.request.get_content() if encoded else flow.request.raw_content) or b""
-            turn = codec(protocol).read_request(body)
+            turn = read_compact(body) if compacts else codec(protocol).read_request(body)
         except ValueError:
             refuse(flow, 400, f"the body is not {headers.get('content-encoding')} as it says")
             return
@@ -155,7 +161,8 @@ class Gate:
         exchange = Exchange(
             client_request=flow.request,
             headers=headers,
-            codex=client.is_codex(headers),
+            # Only a stream can tell Codex of a failure in its own way.
+            codex=client.is_codex(headers) and not compacts,
             turn=turn,
             who=headers.get("thread-id") or (str(peer[0]) if peer else ""),
             secrets=client.secrets(headers.items()) | set(self._keys),
@@ -177,14 +184,24 @@ class Gate:
         host = client.hostname(origin.partition("://")[2])
         return not origin or client.is_loopback(host) or (bool(host) and host in self._hosts)
 
-    def _take_key(self, request: http.Request) -> bool:
-        """Whether a client key is there; it is taken off, since it is no provider's business."""
+    def _serves_socket(self, request: http.Request) -> bool:
+        allowed = self._chain.policies.current().websocket
+        return allowed and upgrades(request) and protocol_of(request.path) == "responses"
+
+    def _take_key(self, flow: http.HTTPFlow, *, keep: bool) -> bool:
+        """Whether a client key is there; it is taken off, since it is no provider's business.
+
+        The engine behind a WebSocket needs it (``keep``): its turns come back through here.
+        """
         if not self._keys:
             return True
+        headers = flow.request.headers
         allowed = False
-        for name, given in client.given_keys(request.headers).items():
+        for name, given in client.given_keys(headers).items():
             if any(hmac.compare_digest(given.encode(), key.encode()) for key in self._keys):
-                del request.headers[name]
+                if not keep:
+                    del headers[name]
+                self._chain.owners[flow] = blake2b(given.encode(), digest_size=8).hexdigest()
                 allowed = True
         return allowed
 
@@ -197,6 +214,20 @@ class Gate:
             413,
             f"the request body is larger than {ctx.options.body_limit}; see --set body_limit",
         )
+
+
+def upgrades(request: http.Request) -> bool:
+    """Whether ``request`` wants to become a WebSocket."""
+    return "websocket" in request.headers.get("upgrade", "").lower()
+
+
+def _methods(path: str) -> tuple[str, ...] | None:
+    """The methods served at ``path``; None when nothing is."""
+    if protocol_of(path) or is_compact(path):
+        return _TURN
+    if what := stored(path):
+        return ("GET",) if what[1] else ("GET", "DELETE")
+    return _PATHS.get(tail(path))
 
 
 def _is_ours(flow: http.HTTPFlow) -> bool:

@@ -7,12 +7,23 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from addons.exchange import Chain
 from addons.gate import Gate
+from addons.keep import Keep
 from addons.memory import keep_freed
 from addons.pages import Pages
 from addons.record import Record
 from addons.route import Router
+from addons.state import State
 from addons.translate import Translate
 
 keep_freed()
 chain = Chain()
-addons = [Gate(chain), Pages(chain), Router(chain), Translate(), Record(chain)]
+state = State(chain)
+addons = [
+    Gate(chain),
+    Pages(chain),
+    Router(chain),
+    state,
+    Translate(),
+    Keep(chain, state),
+    Record(chain),
+]

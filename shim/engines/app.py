@@ -1,4 +1,4 @@
-"""What the engine server answers: a Chat Completions endpoint per engine, behind a guard.
+"""What the engine server answers: an endpoint per engine, and WebSockets, behind a guard.
 
 Imports Starlette, so it is itself imported only when an engine server starts.
 """
@@ -14,10 +14,12 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from . import demo
+from .socket import serve
 
 _MAX_BODY = 64 * 1024 * 1024
 
@@ -33,6 +35,7 @@ def engine_app(hosts: set[str], secret: str, pace: float) -> ASGIApp:
         routes=[
             Route("/demo/v1/chat/completions", complete, methods=["POST"]),
             Route("/demo/v1/models", _models, methods=["GET"]),
+            WebSocketRoute("/responses", serve),
         ],
         exception_handlers={404: _not_found, 405: _not_found},
     )
@@ -105,14 +108,15 @@ class _Guard:
         self._expected = f"Bearer {secret}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
         headers = dict(scope["headers"])
-        answer = self._app
+        answer: ASGIApp = self._app
         if headers.get(b"host", b"").lower() not in self._hosts:
             answer = _refusal(403, "this Host is not served here")
         elif not hmac.compare_digest(headers.get(b"authorization", b""), self._expected):
             answer = _refusal(401, "missing or wrong secret", "authentication_error")
+        if scope["type"] == "websocket" and answer is not self._app:
+            await WebSocket(scope, receive, send).close()
+            return
         await answer(scope, receive, send)
 
 

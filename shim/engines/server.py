@@ -12,24 +12,29 @@ import contextlib
 import logging
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import uvicorn
 
 _HOST = "127.0.0.1"
+_LONGEST_MESSAGE = 64 * 1024 * 1024
+#: Headers of a WebSocket on its way to `socket`: where its turns go, and with whose key.
+BACK, KEY = "x-interpose-back", "x-interpose-key"
 
 
 class EngineServer:
-    """Serves the demo model. After `start`, ``base_url`` + ``/chat/completions`` is its endpoint,
-    and ``secret`` the bearer token it wants. ``pace``: seconds between two streamed chunks.
+    """Serves the demo model, and WebSockets. After `start`, ``base_url`` + ``/chat/completions`` is
+    the model's endpoint, ``address`` the host and port of all, and ``secret`` the bearer token it
+    wants. ``pace``: seconds between two streamed chunks.
     """
 
     def __init__(self, pace: float = 0.0) -> None:
         self.pace = pace
         self.secret = secrets.token_urlsafe(32)
         self.base_url = ""
+        self.address = (_HOST, 0)
         self._server: uvicorn.Server | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -61,7 +66,10 @@ class EngineServer:
         config = uvicorn.Config(
             engine_app(hosts, self.secret, self.pace),
             http="h11",
-            ws="none",
+            ws="wsproto",
+            ws_max_size=_LONGEST_MESSAGE,
+            # Who is gone is noticed by its connection; a client busy with its tools is not gone.
+            ws_ping_interval=None,
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -79,7 +87,16 @@ class EngineServer:
             task, self._task, self._server = self._task, None, None
             await task
             raise OSError("the engine server did not start")
+        self.address = (_HOST, port)
         self.base_url = f"http://{_HOST}:{port}/demo/v1"
+
+    def aim_socket(self, headers: MutableMapping[str, str], back: str) -> None:
+        """Make the ``headers`` of a client's WebSocket ones for `socket`; ``back`` is the URL that
+        its turns are posted to, with the client's own key."""
+        headers[BACK] = back
+        headers[KEY] = headers.get("authorization", "")
+        headers["authorization"] = f"Bearer {self.secret}"
+        headers["host"] = f"{_HOST}:{self.address[1]}"
 
     async def stop(self) -> None:
         """Stop listening and cut open streams off; safe to call twice, or before `start`."""

@@ -106,7 +106,10 @@ class _Reader:
             self.check_model(name, model, providers)
         if default is not None:
             self.check_default(default, models, providers)
-        return Policy(providers=providers, models=models, default=default, source=self.source)
+        websocket = data.get("websocket", False)
+        if not isinstance(websocket, bool):
+            raise self.fail(("websocket",), f"must be true or false, is {_kind(websocket)}")
+        return Policy(providers, models, default, websocket, self.source)
 
     def value(self, node: yaml.Node, path: tuple[str, ...]) -> Any:
         """Plain data of a YAML node, noting the line of every field on the way."""

@@ -42,11 +42,15 @@ class Model(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """A whole policy. ``default`` names the model that answers for unknown names."""
+    """A whole policy. ``default`` names the model that answers for unknown names.
+
+    ``websocket``: Responses are served over WebSocket too.
+    """
 
     providers: dict[str, Provider] = {}
     models: dict[str, Model] = {}
     default: str | None = None
+    websocket: bool = False
     source: str = ""
 
     @property

@@ -52,6 +52,10 @@ class Translator(Protocol):
     def calls(self) -> int:
         """How many tool calls the answer holds."""
 
+    @property
+    def response(self) -> dict[str, Any] | None:
+        """The whole answer once it has ended; None where the upstream's bytes pass."""
+
 
 class Answer(msgspec.Struct, frozen=True):
     """A whole answer for the client; ``body`` None leaves the upstream's own as it is."""
@@ -108,7 +112,7 @@ class Translation:
             route.provider,
             route.images,
             route.third_party,
-            quirks(route.base_url, route.model),
+            quirks(route.base_url),
         )
 
     def request(self) -> bytes:
@@ -214,6 +218,10 @@ class _Translated:
     def calls(self) -> int:
         return self._encoder.calls
 
+    @property
+    def response(self) -> dict[str, Any] | None:
+        return self._encoder.response
+
     def feed(self, data: bytes) -> bytes:
         return self._encoder.encode(self._offered.filter(self._decoder.feed(data)))
 
@@ -261,6 +269,10 @@ class Passthrough:
 
     @property
     def failure(self) -> Failure | None:
+        return None
+
+    @property
+    def response(self) -> dict[str, Any] | None:
         return None
 
     def feed(self, data: bytes) -> bytes:

@@ -1,0 +1,1 @@
+"""What the chain remembers for clients: stored responses, conversations and their summaries."""
