@@ -92,6 +92,24 @@ class Bridge:
             strict if isinstance(strict, bool) else None,
         )
 
+    def allowed(self, choice: Any) -> list[Bridged]:
+        """The tools a turn with the ``tool_choice`` may call: all, or those it names."""
+        if not isinstance(choice, dict) or choice.get("type") != "allowed_tools":
+            return [*self.offered.values()]
+        names = {
+            self.flat_name(str(t.get("name") or t.get("type")), t.get("namespace"))
+            for t in choice.get("tools") or ()
+            if isinstance(t, dict)
+        }
+        return [tool for tool in self.offered.values() if tool.flat in names]
+
+    def offer_answer(self, form: dict[str, Any]) -> Bridged:
+        """A function whose call is the answer itself, in the ``form`` that was asked for."""
+        name = str(form.get("name") or "answer")
+        text = form.get("description") or "Gives the final answer. Call it with the whole answer."
+        self._put("answer", name, "answer", text, form.get("schema"))
+        return self.offered[self._flat["answer", name]]
+
     def _flatten(self, name: str, namespace: str | None) -> str:
         full = f"{namespace}__{name}" if namespace else name
         flat = _UNFIT.sub("_", full)

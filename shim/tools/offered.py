@@ -1,4 +1,5 @@
-"""A call of a tool that was never offered is no call: the client gets it as text."""
+"""Calls that are none for the client: of tools nobody offered, and of the one that stands for a
+structured answer. It gets them as text."""
 
 from __future__ import annotations
 
@@ -9,29 +10,37 @@ from .bridge import Bridge
 
 
 class Offered:
-    """Passes an answer's events on; what calls a tool nobody offered becomes a sentence."""
+    """Passes an answer's events on; what calls a tool nobody offered becomes a sentence, what
+    calls the tool of kind ``answer`` becomes the answer's text."""
 
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
         self._strange: dict[int, tuple[str, list[str]]] = {}
+        self._answers: set[int] = set()
         self._calls = 0
 
     def filter(self, events: list[Event]) -> list[Event]:
         """``events`` with strange calls held until the answer ends."""
-        if not self._strange and not any(type(e) is CallStart for e in events):
+        held = self._strange or self._answers
+        if not held and not any(type(e) is CallStart for e in events):
             return events
         out: list[Event] = []
         for event in events:
             if isinstance(event, CallStart):
-                if event.name in self._bridge.offered:
-                    self._calls += 1
-                else:
+                tool = self._bridge.offered.get(event.name)
+                if tool is None:
                     self._strange[event.key] = (event.name, [])
                     continue
+                if tool.kind == "answer":
+                    self._answers.add(event.key)
+                    continue
+                self._calls += 1
+            elif isinstance(event, CallDelta) and event.key in self._answers:
+                event = Text(event.arguments)
             elif isinstance(event, CallDelta) and event.key in self._strange:
                 self._strange[event.key][1].append(event.arguments)
                 continue
-            elif isinstance(event, Finish) and self._strange:
+            elif isinstance(event, Finish):
                 out += [
                     Text(f"[called {name}, a tool that is not offered here: {''.join(said)}]")
                     for name, said in self._strange.values()

@@ -118,3 +118,49 @@ def test_a_text_model_is_told_of_a_screenshot(upstream: str) -> None:
     made = Translation(read_request(request.encode()), route, codex=False)
     body = made.request()
     assert b"QUJD" not in body and b"image left out" in body and made.notes
+
+
+@pytest.mark.parametrize("upstream", ["chat", "messages"])
+@pytest.mark.parametrize(
+    ("choice", "chat", "messages", "offered"),
+    [
+        ("auto", "auto", {"type": "auto"}, 2),
+        ("required", "required", {"type": "any"}, 2),
+        ("none", "none", {"type": "none"}, 2),
+        (
+            {"type": "function", "name": "f"},
+            {"type": "function", "function": {"name": "f"}},
+            {"type": "tool", "name": "f"},
+            2,
+        ),
+        (
+            {"type": "apply_patch"},
+            {"type": "function", "function": {"name": "apply_patch"}},
+            {"type": "tool", "name": "apply_patch"},
+            2,
+        ),
+        (
+            {
+                "type": "allowed_tools",
+                "mode": "required",
+                "tools": [{"type": "function", "name": "f"}],
+            },
+            "required",
+            {"type": "any"},
+            1,
+        ),
+    ],
+)
+def test_every_form_of_tool_choice(
+    upstream: str, choice: Any, chat: Any, messages: Any, offered: int
+) -> None:
+    tools = [
+        {"type": "function", "name": "f", "parameters": {"type": "object"}},
+        {"type": "apply_patch"},
+    ]
+    body = {"model": "m", "input": "hi", "tools": tools, "tool_choice": choice}
+    turn = read_request(json.dumps(body).encode())
+    made = Translation(turn, Route("up", upstream, "m", "m", "t"), codex=False)  # type: ignore[arg-type]
+    asked = json.loads(made.request())
+    assert asked["tool_choice"] == (chat if upstream == "chat" else messages)
+    assert len(asked["tools"]) == offered

@@ -9,6 +9,7 @@ import msgspec
 from ...tools.bridge import Bridge, Bridged
 from ...turn import Turn, WireError, value_of
 from ..protocols import Target
+from ..quirks import apply, effort_fields
 from .write_messages import Messages
 
 #: Settings with the same name and meaning on both sides.
@@ -62,7 +63,7 @@ def write_request(turn: Turn, bridge: Bridge, target: Target, notes: list[str]) 
     body: dict[str, Any] = {"stream": turn.stream}
     if turn.stream:
         body["stream_options"] = {"include_usage": True}
-    tools = [_function(t) for t in bridge.offered.values()]
+    tools = [_function(t) for t in bridge.allowed(turn.setting("tool_choice"))]
     if tools:
         body["tools"] = tools
         if (choice := _choice(turn.setting("tool_choice"), bridge)) is not None:
@@ -71,12 +72,14 @@ def write_request(turn: Turn, bridge: Bridge, target: Target, notes: list[str]) 
         f"tool {kind} left out: no counterpart in Chat Completions"
         for kind in dict.fromkeys(bridge.left_out)
     ]
-    _settings(turn, body, notes)
+    _settings(turn, target, body, notes)
+    _form(turn, bridge, target, body, notes)
+    body = apply(body, target.quirks, notes)
     head, rest = msgspec.json.encode({"model": target.model}), msgspec.json.encode(body)
     return b"".join([head[:-1], b',"messages":', *messages.encoded(), b",", rest[1:]])
 
 
-def _settings(turn: Turn, body: dict[str, Any], notes: list[str]) -> None:
+def _settings(turn: Turn, target: Target, body: dict[str, Any], notes: list[str]) -> None:
     for name in turn.fields:
         if name in _SAME:
             value = turn.setting(name)
@@ -91,10 +94,23 @@ def _settings(turn: Turn, body: dict[str, Any], notes: list[str]) -> None:
         if item.type == "configuration_update":
             effort = (value_of(item.reasoning) or {}).get("effort") or effort
     if effort:
-        body["reasoning_effort"] = effort
+        body |= effort_fields(effort, target.quirks, notes)
+
+
+def _form(
+    turn: Turn, bridge: Bridge, target: Target, body: dict[str, Any], notes: list[str]
+) -> None:
+    """The form the answer must have."""
     text = turn.setting("text") or {}
     form = text.get("format") or {}
-    if form.get("type") == "json_schema":
+    if form.get("type") == "json_schema" and not target.quirks.schema:
+        # A tool that must be called has the schema; its call comes back as the answer's text.
+        answer = bridge.offer_answer(form)
+        alone = not body.get("tools")
+        body.setdefault("tools", []).append(_function(answer))
+        named = {"type": "function", "function": {"name": answer.flat}}
+        body["tool_choice"] = named if alone else "required"
+    elif form.get("type") == "json_schema":
         schema = {k: form[k] for k in ("name", "description", "schema", "strict") if k in form}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
     elif form.get("type") == "json_object":
@@ -115,6 +131,9 @@ def _function(tool: Bridged) -> dict[str, Any]:
 
 def _choice(choice: Any, bridge: Bridge) -> Any:
     if isinstance(choice, dict):
-        flat = bridge.flat_name(str(choice.get("name") or ""), choice.get("namespace"))
+        if choice.get("type") == "allowed_tools":
+            return choice.get("mode") or "auto"
+        named = choice.get("name") or choice.get("type") or ""
+        flat = bridge.flat_name(str(named), choice.get("namespace"))
         return {"type": "function", "function": {"name": flat}} if flat in bridge.offered else None
     return choice if isinstance(choice, str) else None

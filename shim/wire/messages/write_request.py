@@ -100,10 +100,11 @@ def _tools(
         f"tool {kind} left out: no counterpart in Messages"
         for kind in dict.fromkeys(bridge.left_out)
     ]
-    if not bridge.offered:
+    offered = bridge.allowed(turn.setting("tool_choice"))
+    if not offered:
         return
     body["tools"] = []
-    for tool in bridge.offered.values():
+    for tool in offered:
         made: dict[str, Any] = {"name": tool.flat}
         if tool.description:
             made["description"] = tool.description
