@@ -15,7 +15,7 @@ import msgspec
 from ..route.choose import Route
 from ..tools.bridge import Bridge
 from ..tools.offered import Offered
-from ..turn import Event, Failure, Turn, Usage
+from ..turn import Event, Failure, Turn, Usage, WireError
 from .errors import http_failure
 from .fields import pass_on
 from .protocols import Codec, Target, codec
@@ -120,6 +120,14 @@ class Translation:
         if not self.translates:
             route = self.route
             return pass_on(self.turn, model=route.model, third_party=route.third_party)
+        if self.turn.protocol == "messages" and self.bridge.left_out and not self.bridge.offered:
+            # A request made for a server's tool alone (a web search) has no other sense.
+            named = ", ".join(self.bridge.left_out)
+            raise WireError(
+                f"tools: {named} runs at Anthropic only, and this model is answered by "
+                f"{self.route.provider}; use a tool of your own, or a model of Anthropic's",
+                param="tools",
+            )
         return self.upstream.write_request(self.turn, self.bridge, self.target, self.notes)
 
     def translator(self) -> Translator:

@@ -9,6 +9,8 @@ import pytest
 
 from shim.route.choose import Route
 from shim.tools.bridge import Bridge
+from shim.turn import WireError
+from shim.wire.protocols import codec
 from shim.wire.responses.read_request import read_request
 from shim.wire.translate import Translation
 
@@ -164,3 +166,22 @@ def test_every_form_of_tool_choice(
     asked = json.loads(made.request())
     assert asked["tool_choice"] == (chat if upstream == "chat" else messages)
     assert len(asked["tools"]) == offered
+
+
+@pytest.mark.parametrize("upstream", ["chat", "responses"])
+def test_a_request_for_anthropics_own_tool_alone_is_refused_by_name(upstream: str) -> None:
+    search = {"type": "web_search_20250305", "name": "web_search"}
+    own = {"name": "f", "input_schema": {"type": "object"}}
+    route = Route("up", upstream, "m", "m", "t")  # type: ignore[arg-type]
+
+    def made(*tools: dict[str, Any]) -> Translation:
+        said = [{"role": "user", "content": "hi"}]
+        body = {"model": "m", "max_tokens": 9, "messages": said, "tools": tools}
+        turn = codec("messages").read_request(json.dumps(body).encode())
+        return Translation(turn, route, codex=False)
+
+    with pytest.raises(WireError, match="web_search_20250305"):
+        made(search).request()
+    beside = made(search, own)
+    assert len(json.loads(beside.request())["tools"]) == 1
+    assert any("web_search_20250305" in note for note in beside.notes)

@@ -38,7 +38,6 @@ _UNKNOWN = (
     "logit_bias",
     "logprobs",
     "top_logprobs",
-    "n",
     "truncation",
     "background",
 )
@@ -46,6 +45,8 @@ _UNKNOWN = (
 
 def write_request(turn: Turn, bridge: Bridge, target: Target, notes: list[str]) -> bytes:
     """The body for ``POST …/messages``; ``notes`` names what was left out."""
+    if (turn.setting("n") or 1) != 1:
+        raise WireError("n: this upstream gives one answer per request", param="n")
     messages = Messages(bridge, target.provider, target.images, notes)
     if instructions := turn.setting("instructions"):
         messages.system.append(str(instructions))
