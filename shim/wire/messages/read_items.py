@@ -34,6 +34,7 @@ class _Block(msgspec.Struct, gc=False):
     signature: msgspec.Raw = msgspec.Raw()
     data: msgspec.Raw = msgspec.Raw()
     title: str | None = None
+    tool_name: str | None = None
 
 
 class _Message(msgspec.Struct, gc=False):
@@ -195,5 +196,6 @@ def _stated(block: _Block) -> str:
             texts = []
         if texts:
             return "\n".join(texts)
-    name = f" {block.name}" if block.name else ""
+    named = block.name or block.tool_name
+    name = f" {named}" if named else ""
     return f"[{block.type or 'block'}{name}]"

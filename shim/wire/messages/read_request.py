@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -15,6 +16,10 @@ _SAME = ("model", "stream", "temperature", "top_p", "top_k", "metadata", "servic
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 #: Up to how many tokens of thinking are which effort.
 _EFFORTS = ((2047, "low"), (9999, "medium"))
+#: How the types of tools begin with which the API itself searches among deferred ones.
+_SEARCH = "tool_search_tool_"
+#: The tools that a search of the client has found; in a string's text the quotes are escaped.
+_FOUND = re.compile(rb'"tool_name"\s*:\s*"([^"\\]+)"')
 _TEXT = {"type": "string"}
 _NUMBERS = {"type": "array", "items": {"type": "integer"}}
 
@@ -78,7 +83,7 @@ def read_request(body: bytes) -> Turn:
     check_model(turn)
     _set(fields, "max_output_tokens", _value(own, "max_tokens", int))
     _set(fields, "stop", _value(own, "stop_sequences", list))
-    _set(fields, "tools", [_tool(t) for t in _value(own, "tools", list) or ()] or None)
+    _set(fields, "tools", _tools(_value(own, "tools", list) or (), body) or None)
     choice = _value(own, "tool_choice", dict) or {}
     if kind := choice.get("type"):
         _set(fields, "tool_choice", _CHOICES.get(kind) or _named(choice))
@@ -122,6 +127,17 @@ def _effort(thinking: dict[str, Any] | None, named: Any) -> str | None:
         tokens = budget if isinstance(budget, int) else 0
         return next((effort for most, effort in _EFFORTS if tokens <= most), "high")
     return "none" if kind == "disabled" else None
+
+
+def _tools(tools: Any, body: bytes) -> list[dict[str, Any]]:
+    """The tools a model is to see: the API hides a deferred one until a `tool_reference` names it,
+    unless it searches for tools itself, which nobody behind the chain would do for it."""
+    made = [_tool(tool) for tool in tools]
+    deferred = {t.get("name") for t in tools if t.get("defer_loading")}
+    if not deferred or any(t["type"].startswith(_SEARCH) for t in made):
+        return made
+    hidden = deferred - {name.decode() for name in _FOUND.findall(body)}
+    return [tool for tool in made if tool.get("name") not in hidden]
 
 
 def _tool(tool: Any) -> dict[str, Any]:
