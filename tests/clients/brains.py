@@ -72,7 +72,7 @@ def speak(protocol: str, brain: Brain, answer_id: str = "") -> Script:
             return error(404, f"this upstream speaks {protocol}, not {seen.path}")
         try:
             move = brain(VIEWS[protocol](body))
-        except (LookupError, ValueError, TypeError) as e:
+        except (LookupError, ValueError, TypeError, AssertionError) as e:
             return error(400, f"the scripted model cannot read this request: {e!r}")
         # Call ids follow from the request: repeated they are the same, in the next turn others.
         seed = hashlib.sha256(seen.body).hexdigest()[:8]

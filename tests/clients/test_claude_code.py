@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.clients.brains import PATHS, Move, View, speak
+from tests.clients.brains import PATHS, VIEWS, Move, View, speak
 from tests.clients.run import claude_code_run
 from tests.clients.work import (
     CLIENT_KEY,
@@ -73,6 +74,41 @@ def test_parallel_calls(project: Path) -> None:
         with Chain(policy=policy(upstream.url, "chat")) as chain:
             run = claude_code_run(chain.origin, project)
     assert run.events()[-1]["result"] == "I have read both.", run.explain()
+
+
+DOT = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNg+M9QDwADhgGAWjTDcgAAAABJRU5ErkJggg=="
+)
+
+
+@pytest.mark.parametrize("protocol", ["chat", "responses"])
+def test_images_failures_and_tools_that_are_searched_for(protocol: str, project: Path) -> None:
+    """What tools give back besides text arrives, and what a search finds can be called."""
+    (project / "dot.png").write_bytes(DOT)
+    steps = [
+        ("Read", {"file_path": str(project / "dot.png")}),
+        ("Read", {"file_path": str(project / "nowhere.txt")}),
+        ("ToolSearch", {"query": "select:WebFetch", "max_results": 1}),
+        ("WebFetch", {"url": "https://example.invalid/", "prompt": "What is it?"}),
+    ]
+
+    def brain(view: View) -> Move:
+        assert "DeferredToolPlaceholder" not in view.tools
+        step = len(view.done)
+        if step == 3 and "WebFetch" not in view.tools:
+            return Move("It was not found.")
+        return Move("", steps[step : step + 1]) if step < len(steps) else Move("Tried all.")
+
+    with Upstream(speak(protocol, brain)) as upstream:
+        with Chain(policy=policy(upstream.url, protocol)) as chain:
+            run = claude_code_run(chain.origin, project)
+    assert run.events()[-1]["result"] == "Tried all.", run.explain()
+    posts = upstream.posts()
+    assert "WebFetch" not in VIEWS[protocol](posts[0].json()).tools
+    done = VIEWS[protocol](posts[-1].json()).done
+    assert "does not exist" in done[1].output
+    assert "WebFetch" in done[2].output
+    assert b"data:image/png;base64," + base64.b64encode(DOT) in posts[-1].body
 
 
 REASONING = {
