@@ -43,3 +43,11 @@ def pass_on(turn: Turn, *, model: str, third_party: bool) -> bytes:
         for name in _PRIVATE:
             fields.pop(name, None)
     return turn.body if fields == turn.own else msgspec.json.encode(fields)
+
+
+def refuse_more(turn: Turn) -> None:
+    """WireError where a Chat client waits for something no other protocol's answer holds."""
+    if (turn.setting("n") or 1) != 1:
+        raise WireError("n: this upstream gives one answer per request", param="n")
+    if turn.setting("logprobs"):
+        raise WireError("logprobs: this upstream tells none", param="logprobs")

@@ -120,6 +120,10 @@ class Translation:
         if not self.translates:
             route = self.route
             return pass_on(self.turn, model=route.model, third_party=route.third_party)
+        if self.turn.setting("background"):
+            raise WireError(
+                "background: this model answers while you wait; leave it out", param="background"
+            )
         if self.turn.protocol == "messages" and self.bridge.left_out and not self.bridge.offered:
             # A request made for a server's tool alone (a web search) has no other sense.
             named = ", ".join(self.bridge.left_out)

@@ -56,6 +56,8 @@ def run(data: bytes, codex: bool = True, cuts: list[int] | None = None) -> bytes
 def events(stream: bytes) -> list[dict[str, Any]]:
     blocks = stream.decode().split("\n\n")
     assert blocks.pop() == "", "the last event must end with a blank line"
+    if blocks[-1] == "data: [DONE]":
+        blocks.pop()
     parsed = [json.loads(b.split("data: ", 1)[1]) for b in blocks]
     assert [e["sequence_number"] for e in parsed] == list(range(len(parsed)))
     return parsed

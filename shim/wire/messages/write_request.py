@@ -8,6 +8,7 @@ import msgspec
 
 from ...tools.bridge import Bridge
 from ...turn import Turn, WireError, value_of
+from ..fields import refuse_more
 from ..protocols import Target
 from .write_messages import Messages
 
@@ -36,8 +37,6 @@ _UNKNOWN = (
     "presence_penalty",
     "frequency_penalty",
     "logit_bias",
-    "logprobs",
-    "top_logprobs",
     "truncation",
     "background",
 )
@@ -45,8 +44,7 @@ _UNKNOWN = (
 
 def write_request(turn: Turn, bridge: Bridge, target: Target, notes: list[str]) -> bytes:
     """The body for ``POST …/messages``; ``notes`` names what was left out."""
-    if (turn.setting("n") or 1) != 1:
-        raise WireError("n: this upstream gives one answer per request", param="n")
+    refuse_more(turn)
     messages = Messages(bridge, target.provider, target.images, notes)
     if instructions := turn.setting("instructions"):
         messages.system.append(str(instructions))
@@ -87,9 +85,11 @@ def _think(turn: Turn, body: dict[str, Any], messages: Messages, notes: list[str
         # The API refuses thinking where the answer under way began without.
         notes.append("reasoning left out in this turn: the answer under way began without it")
         return False
+    if body["max_tokens"] <= _SMALLEST_BUDGET:
+        notes.append("reasoning left out in this turn: the answer's limit leaves no room for it")
+        return False
     if budget >= body["max_tokens"]:
         budget = max(_SMALLEST_BUDGET, body["max_tokens"] // 2)
-        body["max_tokens"] = max(body["max_tokens"], budget + 1)
     body["thinking"] = {"type": "enabled", "budget_tokens": budget}
     return True
 

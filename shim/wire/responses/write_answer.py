@@ -35,6 +35,7 @@ from ...turn import (
 from ..reasoning import pack
 from ..sse import encode as sse
 from .errors import error_object, failed_error
+from .write_echo import echo
 from .write_parts import PREFIX, Call, Speech
 
 _UNFIT = re.compile(r"[^A-Za-z0-9]+")
@@ -54,6 +55,7 @@ class Encoder:
         self._provider = provider
         self._bridge = bridge
         self._codex = codex
+        self._echo: dict[str, Any] = {} if codex else {"completed_at": None, **echo(turn)}
         self._id = ""
         self._suffix = ""
         self._created = 0
@@ -101,6 +103,7 @@ class Encoder:
             "tools": [],
             "top_p": None,
             "usage": None,
+            **self._echo,
             **more,
         }
 
@@ -306,9 +309,11 @@ class Encoder:
             status,
             output=[i for i in self._output if i is not None],
             usage=self._usage(),
+            **({} if self._codex else {"completed_at": self._created}),
             incomplete_details=None if whole else {"reason": reason},
         )
         self._send(out, f"response.{status}", response=self.response)
+        self._bye(out)
 
     def _usage(self) -> dict[str, Any] | None:
         u = self.usage
@@ -332,6 +337,12 @@ class Encoder:
         error = failed_error(event) if self._codex else error_object(event)
         self.response = self._snapshot("failed", error=error)
         self._send(out, "response.failed", response=self.response)
+        self._bye(out)
+
+    def _bye(self, out: list[bytes]) -> None:
+        # The Open Responses specification wants it; OpenAI's own API and Codex know no such line.
+        if not self._codex:
+            out.append(b"data: [DONE]\n\n")
 
 
 _HANDLERS: dict[type, Any] = {

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from ...tools.bridge import Bridge
-from ...turn import Item, Tool, Turn, WireError, is_text
+from ...turn import Item, Tool, Turn, is_text
+from ..fields import refuse_more
 from ..protocols import Target
 from ..reasoning import unpack
 
@@ -25,8 +26,6 @@ _UNKNOWN = (
     "presence_penalty",
     "frequency_penalty",
     "logit_bias",
-    "logprobs",
-    "top_logprobs",
     "top_k",
 )
 #: The API refuses a smaller limit.
@@ -39,8 +38,7 @@ _IMAGES = {b'"input_image"', b'"image_url"'}
 
 def write_request(turn: Turn, bridge: Bridge, target: Target, notes: list[str]) -> bytes:
     """The body for ``POST …/responses``; ``notes`` names what was left out."""
-    if (turn.setting("n") or 1) != 1:
-        raise WireError("n: this upstream gives one answer per request", param="n")
+    refuse_more(turn)
     body: dict[str, Any] = {"stream": turn.stream, "store": False}
     body["include"] = ["reasoning.encrypted_content"]
     if bridge.offered:

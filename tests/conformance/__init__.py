@@ -1,0 +1,1 @@
+"""Other people's conformance suites against the chain; run by tools/conformance."""
