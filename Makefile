@@ -4,15 +4,16 @@
 BIN = .venv/bin
 PYTEST = $(BIN)/python -m pytest -q
 
-.PHONY: help setup run test test-fast test-full bench
+.PHONY: help setup run test test-fast test-full test-clients bench
 
 help:
-	@echo 'make run        set up, then watch a real Codex session go through the chain'
-	@echo 'make test       unit, addon and end-to-end tests'
-	@echo 'make test-fast  unit and addon tests only'
-	@echo 'make test-full  everything, with what fetches pinned packages'
-	@echo 'make bench      the chain against the direct way, bare mitmdump and its peers'
-	@echo 'make setup      only the virtual environment, in .venv'
+	@echo 'make run           set up, then watch a real Codex session go through the chain'
+	@echo 'make test          unit, addon and end-to-end tests'
+	@echo 'make test-fast     unit and addon tests only'
+	@echo 'make test-full     everything, with what fetches pinned packages'
+	@echo 'make test-clients  Claude Code, OpenCode, Aider and Codex through the chain'
+	@echo 'make bench         the chain against the direct way, bare mitmdump and its peers'
+	@echo 'make setup         only the virtual environment, in .venv'
 
 setup:
 	@tools/setup
@@ -30,6 +31,9 @@ test: setup
 test-full: setup
 	@$(PYTEST) -n 2 tests/unit tests/addons
 	@$(PYTEST) tests/e2e
+
+test-clients: setup
+	@$(PYTEST) tests/clients
 
 bench: setup
 	@$(BIN)/python -m benchmarks

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.clients.installed import aider, claude_code, opencode
-from tests.clients.work import CLIENT_KEY, PROMPT, TEST
+from tests.clients.page import opencode_config, shell
+from tests.clients.work import PROMPT, TEST
 
-#: OpenCode's package per protocol. They are part of its program: nothing is fetched at run time.
+#: OpenCode's package per protocol.
 OPENCODE_PACKAGES = {
     "chat": "@ai-sdk/openai-compatible",
     "responses": "@ai-sdk/openai",
@@ -47,36 +48,23 @@ def claude_code_run(
     origin: str, project: Path, *options: str, home: Path | None = None, timeout: float = 120
 ) -> Run:
     """`claude -p`; `origin` is the base URL without /v1. A `home` is kept, for `--continue`."""
-    env = {
-        "ANTHROPIC_BASE_URL": origin,
-        "ANTHROPIC_AUTH_TOKEN": CLIENT_KEY,
-        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-        "DISABLE_TELEMETRY": "1",
-        # It refuses to work without questions as root unless it is told that this is a sandbox.
-        "IS_SANDBOX": "1",
-    }
-    command = [str(claude_code()), "-p", PROMPT, "--output-format", "json"]
+    env, (_, *words) = shell("Claude Code", origin)
+    env |= {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "DISABLE_TELEMETRY": "1"}
+    # It refuses to work without questions as root unless it is told that this is a sandbox.
+    env["IS_SANDBOX"] = "1"
+    command = [str(claude_code()), *words, "-p", PROMPT, "--output-format", "json"]
     command += ["--dangerously-skip-permissions", *options]
     return _run(command, env, project, timeout, home)
 
 
 def opencode_run(
-    url: str, protocol: str, project: Path, *, model: str = "the-model", timeout: float = 120
+    origin: str, protocol: str, project: Path, *, reasoning: bool = False, timeout: float = 120
 ) -> Run:
-    """`opencode run`, asking in `protocol`; `url` is the base URL with /v1."""
-    provider = {
-        "npm": OPENCODE_PACKAGES[protocol],
-        "name": "Interpose",
-        "options": {"baseURL": url, "apiKey": CLIENT_KEY},
-        "models": {model: {"name": model, "reasoning": True}},
-    }
-    config = {
-        "provider": {"interpose": provider},
-        "model": f"interpose/{model}",
-        "small_model": f"interpose/{model}",
-        "autoupdate": False,
-        "share": "disabled",
-    }
+    """`opencode run`, asking in `protocol`; `reasoning` tells it that the model thinks."""
+    config = opencode_config(OPENCODE_PACKAGES[protocol], origin)
+    config |= {"autoupdate": False, "share": "disabled"}
+    if reasoning:
+        config["provider"]["interpose"]["models"]["the-model"]["reasoning"] = True
     env = {
         "OPENCODE_CONFIG_CONTENT": json.dumps(config),
         "OPENCODE_DISABLE_MODELS_FETCH": "1",
@@ -90,16 +78,11 @@ def aider_run(
     origin: str, protocol: str, project: Path, *, stream: bool, timeout: float = 120
 ) -> Run:
     """`aider --message`, asking in `protocol`, with its own test loop; `origin` is without /v1."""
-    if protocol == "chat":
-        env = {"OPENAI_API_BASE": f"{origin}/v1", "OPENAI_API_KEY": CLIENT_KEY}
-        model = "openai/the-model"
-    else:
-        env = {"ANTHROPIC_BASE_URL": origin, "ANTHROPIC_API_KEY": CLIENT_KEY}
-        model = "anthropic/the-model"
+    env, (_, *words) = shell("Aider", origin, ["chat", "messages"].index(protocol))
     env["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     quiet = ["analytics", "check-update", "show-release-notes", "show-model-warnings", "gitignore"]
     quiet += ["pretty", "detect-urls"]
-    command = [str(aider()), "--model", model, "--edit-format", "diff", "--yes-always"]
+    command = [str(aider()), *words, "--yes-always"]
     command += ["--stream" if stream else "--no-stream", *(f"--no-{name}" for name in quiet)]
     command += ["--auto-test", "--test-cmd", TEST, "--message", PROMPT, "prices.py"]
     return _run(command, env, project, timeout)

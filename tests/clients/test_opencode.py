@@ -19,7 +19,7 @@ PAIRS = [(a, b) for a in PATHS for b in PATHS if a != b]
 def test_reads_edits_and_runs(asks: str, speaks: str, project: Path) -> None:
     with Upstream(speak(speaks, worker("opencode", project))) as upstream:
         with Chain(policy=policy(upstream.url, speaks)) as chain:
-            run = opencode_run(chain.url, asks, project)
+            run = opencode_run(chain.origin, asks, project)
             log = chain.log()
     assert run.exit_code == 0, run.explain() + log
     parts = [event["part"] for event in run.events()]
