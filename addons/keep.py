@@ -30,7 +30,15 @@ class Keep:
             assert flow.response
             flow.response.stream = self._watch(flow, exchange, plan, stream)
 
-    def response(self, flow: http.HTTPFlow) -> None:
+    async def response(self, flow: http.HTTPFlow) -> None:
+        self._finish(flow)
+        self._state.kept.write_soon()
+
+    async def error(self, flow: http.HTTPFlow) -> None:
+        self._state.plans.pop(flow, None)
+        self._state.kept.write_soon()
+
+    def _finish(self, flow: http.HTTPFlow) -> None:
         plan, exchange = self._state.plans.pop(flow, None), exchange_of(flow)
         translator = exchange.translator if exchange else None
         answer = translator.response if translator else None
@@ -69,7 +77,7 @@ class Keep:
         id, input, parent = str(answer["id"]), plan.own, plan.parent
         if id in plan.ids:
             # An upstream that gives the same id twice: this entry must stand by itself.
-            input, parent = b",".join(plan.whole), None
+            input, parent = expand.inner(plan.turn.fields["input"]), None
         response = msgspec.json.encode({**answer, "output": output})
         kept = Kept(
             response,

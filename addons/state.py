@@ -7,6 +7,8 @@ which was stored here goes along in full.
 
 from __future__ import annotations
 
+import logging
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +17,7 @@ from weakref import WeakKeyDictionary
 from mitmproxy import ctx, http
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from addons.exchange import Chain, Exchange, exchange_of, refuse
+from addons.exchange import Chain, Exchange, bare, exchange_of, refuse
 from addons.gate import upgrades
 from addons.upstream_state import aim
 from shim.state import compact, expand, page
@@ -27,6 +29,8 @@ from shim.wire.protocols import codec
 if TYPE_CHECKING:
     from shim.engines.server import EngineServer
 
+logger = logging.getLogger(__name__)
+
 _JSON = {"content-type": "application/json"}
 
 
@@ -34,13 +38,13 @@ _JSON = {"content-type": "application/json"}
 class Plan:
     """What is to be done with the answer of one turn.
 
-    ``own`` are the input items of the turn itself, ``whole`` all that went upstream; ``ids`` are
-    the stored responses that these came from. ``compacts``: the answer is a summary.
+    ``turn`` holds the whole conversation, ``own`` the input items of the client's turn itself;
+    ``ids`` are the stored responses that the others came from. ``compacts``: the answer is a
+    summary.
     """
 
     turn: Turn
     own: bytes
-    whole: list[bytes]
     ids: list[str]
     parent: tuple[str, str] | None
     stores: bool
@@ -86,10 +90,12 @@ class State:
             elif what := expand.stored(flow.request.path):
                 await self._page(flow, *what)
         elif exchange.turn.protocol == "responses" and exchange.route:
+            begun = time.perf_counter()
             try:
                 await self._complete(flow, exchange)
             except WireError as e:
                 self._fail(flow, exchange, Failure(str(e), e.status), e.param)
+            exchange.added += time.perf_counter() - begun
 
     def websocket_message(self, flow: http.HTTPFlow) -> None:
         # mitmproxy would keep all messages; each turn in them has a flow of its own.
@@ -117,11 +123,11 @@ class State:
                     return
         full = turn
         if history:
-            full = expand.with_items(turn, [*history.items, expand.inner(turn.fields["input"])])
+            pieces = [*history.items, expand.inner(turn.fields["input"])]
+            # The answer names what it continues; who knows nothing of that id must not see it.
+            full = expand.with_items(turn, pieces, previous_response_id=None if native else id)
             exchange.decide("state", f"what was said up to {id} put in front")
             self._record_in_full(exchange, full)
-        elif not native and "previous_response_id" in turn.fields:
-            full = expand.with_items(turn, [expand.inner(turn.fields["input"])])
         sent = expand.readable(full)
         if compacts:
             sent = compact.summary_turn(sent)
@@ -138,7 +144,6 @@ class State:
             self.plans[flow] = Plan(
                 full,
                 expand.inner(turn.fields["input"]),
-                [expand.inner(full.fields["input"])],
                 history.ids if history else [],
                 (id, history.mark) if id and history else None,
                 stores,
@@ -212,6 +217,7 @@ class State:
             self._engines = EngineServer()
             await self._engines.start()
         request, sockname = flow.request, flow.client_conn.sockname
+        logger.info("GET %s · WebSocket", bare(request.path))
         host, port = str(sockname[0]), int(sockname[1])
         name = f"[{host}]" if ":" in host else host
         back = f"http://{name}:{port}{request.path}"

@@ -27,6 +27,8 @@ PROMPT = (
 )
 #: Bytes of the user's own messages that stay beside a summary; the latest stay.
 _MOST_KEPT = 80_000
+#: Bytes of an item that is a trigger, at most.
+_LONGEST_TRIGGER = 1000
 #: Settings that would keep a model from writing plain text, or that only the client's turn has.
 _NOT_FOR_SUMMARIES = (
     "tools",
@@ -61,7 +63,7 @@ def read_compact(body: bytes) -> Turn:
 def is_triggered(turn: Turn) -> bool:
     """Whether ``turn`` only asks for a compaction: its last item is the trigger."""
     raw = turn.fields.get("input", msgspec.Raw())
-    if b'"compaction_trigger"' not in turn.body or is_text(raw):
+    if b'"compaction_trigger"' not in bytes(memoryview(raw)[-_LONGEST_TRIGGER:]) or is_text(raw):
         return False
     last = _list.decode(raw)[-1:]
     return bool(last) and _type(bytes(last[0])).type == "compaction_trigger"

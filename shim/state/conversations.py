@@ -66,9 +66,12 @@ class Conversations:
         self._task: asyncio.Task[None] | None = None
 
     def keep(self, owner: str, id: str, kept: Kept) -> None:
-        """Keep ``kept``; it can be found at once and is written soon."""
+        """Keep ``kept``; it can be found at once, and waits to be written."""
         self._waiting[_key(owner, id)] = kept
-        if self._task is None or self._task.done():
+
+    def write_soon(self) -> None:
+        """Have what waits written beside the event loop."""
+        if self._waiting and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._write())
 
     async def find(self, owner: str, id: str) -> Kept | None:
@@ -88,6 +91,7 @@ class Conversations:
 
     async def settle(self) -> None:
         """Wait until everything kept so far is written."""
+        self.write_soon()
         while self._task and not self._task.done():
             await asyncio.wait([self._task])
 

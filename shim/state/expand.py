@@ -18,6 +18,8 @@ OWNER = "interpose"
 #: How a summary is introduced to the model that goes on from it.
 _INTRODUCTION = "The conversation so far was summarised to make room. The summary:\n\n"
 _PATH = re.compile(r"/responses/([^/?]+)(/input_items)?/?$")
+#: Never found inside a text, where the quotes would be escaped.
+_MARKS = (b'"compaction"', b'"compaction_summary"')
 _list = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -89,7 +91,7 @@ def with_items(turn: Turn, pieces: list[bytes], **fields: Any) -> Turn:
 def readable(turn: Turn) -> Turn:
     """``turn`` with each summary of ours as a message that any model can read."""
     raw = turn.fields.get("input", msgspec.Raw())
-    if b'"compaction' not in turn.body or is_text(raw):
+    if not _may_compact(turn.body) or is_text(raw):
         return turn
     pieces = [bytes(item) for item in _list.decode(raw)]
     changed = False
@@ -107,7 +109,7 @@ def readable(turn: Turn) -> Turn:
 
 def summary(item: bytes) -> str | None:
     """The text of a compaction item of ours; None for any other item."""
-    if b'"compaction' not in item:
+    if not _may_compact(item):
         return None
     try:
         head = _head.decode(item)
@@ -117,3 +119,8 @@ def summary(item: bytes) -> str | None:
         return None
     text = unpack(head.encrypted_content, OWNER)[0].get("summary")
     return text if isinstance(text, str) else None
+
+
+def _may_compact(data: bytes) -> bool:
+    # One search of what is mostly a long body; only where it finds something, the exact ones.
+    return b'"compaction' in data and any(mark in data for mark in _MARKS)

@@ -65,6 +65,7 @@ def test_a_conversation_goes_on_by_the_id_of_its_last_response(
     client = sdk(chain)
     first = client.responses.create(model="m", input="one", instructions="be brief")
     second = client.responses.create(model="m", input="two", previous_response_id=first.id)
+    assert second.previous_response_id == first.id
     with client.responses.stream(
         model="m", input="three", previous_response_id=second.id
     ) as stream:
@@ -206,7 +207,7 @@ def test_compaction_by_a_trigger_in_a_stream(chain: Chain, upstream: Upstream) -
     answer = chain.post("/v1/responses", json=turn, headers=headers)
     assert answer.headers["content-type"] == "text/event-stream"
     events = [
-        json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: ")
+        json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: {")
     ]
     done = [e["item"] for e in events if e["type"] == "response.output_item.done"]
     assert [item["type"] for item in done] == ["compaction"]
