@@ -33,7 +33,7 @@ test-full: setup
 	@$(PYTEST) tests/e2e
 
 test-clients: setup
-	@$(PYTEST) tests/clients
+	@$(PYTEST) tests/clients tests/conformance
 
 bench: setup
 	@$(BIN)/python -m benchmarks

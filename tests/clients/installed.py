@@ -20,6 +20,7 @@ STORE = Path(__file__).resolve().parents[2] / ".clients"
 CLAUDE_CODE = "2.1.329"
 OPENCODE = "1.18.33"
 AIDER = "0.86.2"
+LLMPROBE = "0.6.12"
 
 #: Aider's own pins have no wheels for newer Pythons.
 AIDER_PYTHON = (3, 12)
@@ -39,6 +40,12 @@ def claude_code() -> Path:
 def opencode() -> Path:
     """The `opencode` command."""
     return _npm("opencode", "opencode-ai", OPENCODE, "opencode")
+
+
+@cache
+def llmprobe() -> Path:
+    """The `llmprobe` command: a conformance suite, no client, but installed like one."""
+    return _npm("llmprobe", "llmprobe", LLMPROBE, "llmprobe")
 
 
 @cache

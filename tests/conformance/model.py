@@ -11,6 +11,8 @@ from tests.e2e.upstreams import Answer, Seen
 
 _SAY = re.compile(r"(?:exactly|only|just)[^\"'`]{0,40}[\"'`]([^\"'`]{1,60})[\"'`]", re.IGNORECASE)
 _WORD = re.compile(r"(?:exactly|only|the word|reply with|say)[: ]+(?:the word )?([A-Z0-9_-]{2,})\b")
+_ALL = re.compile(r"exactly: ([^\"'`\n]{1,60})$")
+_THOUGHT = "Let me think."
 _STREAM = {"content-type": "text/event-stream"}
 _JSON = {"content-type": "application/json"}
 
@@ -28,20 +30,23 @@ class Ask:
         self.stop: list[str] = []
         self.images = 0
         self.answered = ""
+        self.thinks = False
+        self.parallel = True
 
 
 def reply(ask: Ask) -> tuple[str, list[tuple[str, Any]], str]:
-    """(text, calls, why it ended): ``stop``, ``length`` or ``tool_calls``."""
+    """(text, calls, why it ended): ``stop`` (and which one), ``length`` or ``tool_calls``."""
     last = next((t for r, t in reversed(ask.texts) if r == "user"), "")
     if ask.tools and ask.choice != "none" and not ask.answered:
         named = [t for t in ask.tools if t[0] == ask.choice]
         wanted = ask.choice == "required" or named or _wants(last, ask.tools)
         if wanted:
-            called = named or (ask.tools if _many(last) else _nearest(last, ask.tools))
+            many = ask.parallel and _many(last)
+            called = named or (ask.tools if many else _nearest(last, ask.tools))
             return "", [(name, _instance(schema, last)) for name, schema in called], "tool_calls"
     text = _words(ask, last)
-    for stop in ask.stop:
-        text = text.split(stop)[0]
+    if cut := next((stop for stop in ask.stop if stop in text), None):
+        return text.split(cut)[0], [], f"stop: {cut}"
     words = re.findall(r"\S+\s*", text)
     if ask.limit is not None and len(words) > ask.limit:
         return "".join(words[: ask.limit]), [], "length"
@@ -55,7 +60,7 @@ def _words(ask: Ask, last: str) -> str:
         return json.dumps({"answer": "yes", "ok": True})
     if ask.answered:
         return f"The tool says: {ask.answered}"
-    for pattern in (_SAY, _WORD):
+    for pattern in (_SAY, _ALL, _WORD):
         for _, text in (("user", last), *reversed(ask.texts)):
             if match := pattern.search(text):
                 return match[1]
@@ -73,7 +78,7 @@ def _wants(last: str, tools: list[tuple[str, Any]]) -> bool:
 
 
 def _many(last: str) -> bool:
-    return " and " in last and "both" in last.lower()
+    return " and " in last.lower() and "both" in last.lower()
 
 
 def _nearest(last: str, tools: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
@@ -137,7 +142,10 @@ def chat(seen: Seen) -> Answer:
     ask.limit = body.get("max_tokens") or body.get("max_completion_tokens")
     stop = body.get("stop") or []
     ask.stop = [stop] if isinstance(stop, str) else stop
+    ask.thinks = body.get("reasoning_effort", "none") != "none"
+    ask.parallel = body.get("parallel_tool_calls", True)
     text, calls, finish = reply(ask)
+    finish = finish.partition(":")[0]
     used = {"prompt_tokens": 20, "completion_tokens": max(1, len(text.split()))}
     usage = {**used, "total_tokens": sum(used.values())}
     made = [
@@ -150,7 +158,9 @@ def chat(seen: Seen) -> Answer:
     ]
     head = {"id": "chatcmpl-1", "created": 1, "model": body["model"]}
     if not body.get("stream"):
-        message = {"role": "assistant", "content": text or None}
+        message: dict[str, Any] = {"role": "assistant", "content": text or None}
+        if ask.thinks:
+            message["reasoning_content"] = _THOUGHT
         if made:
             message["tool_calls"] = made
         choice = {"index": 0, "message": message, "finish_reason": finish}
@@ -163,6 +173,7 @@ def chat(seen: Seen) -> Answer:
         return b"data: " + json.dumps(data).encode() + b"\n\n"
 
     chunks = [chunk({"role": "assistant", "content": ""})]
+    chunks += [chunk({"reasoning_content": _THOUGHT})] if ask.thinks else []
     chunks += [chunk({"content": piece}) for piece in re.findall(r"\S+\s*", text)]
     chunks += [chunk({"tool_calls": [{"index": n, **call}]}) for n, call in enumerate(made)]
     chunks += [chunk({}, finish, usage=usage), b"data: [DONE]\n\n"]
@@ -198,17 +209,24 @@ def messages(seen: Seen) -> Answer:
     ask.schema = form.get("schema")
     ask.json = any("JSON object" in block["text"] for block in system)
     ask.limit, ask.stop = body["max_tokens"], body.get("stop_sequences") or []
+    ask.parallel = not choice.get("disable_parallel_tool_use")
     text, calls, finish = reply(ask)
+    finish, _, cut = finish.partition(": ")
     reason = {"length": "max_tokens", "tool_calls": "tool_use"}.get(finish, "end_turn")
+    reason = "stop_sequence" if cut else reason
     usage = {"input_tokens": 20, "output_tokens": max(1, len(text.split()))}
-    content = [{"type": "text", "text": text}] if text else []
+    ask.thinks = (body.get("thinking") or {}).get("type") in ("enabled", "adaptive")
+    thought = {"type": "thinking", "thinking": _THOUGHT, "signature": "c2lnbmVk"}
+    content: list[dict[str, Any]] = [thought] if ask.thinks else []
+    content += [{"type": "text", "text": text}] if text else []
     content += [
         {"type": "tool_use", "id": f"toolu_{n}", "name": name, "input": given}
         for n, (name, given) in enumerate(calls)
     ]
     head = {"id": "msg_1", "type": "message", "role": "assistant", "model": body["model"]}
     if not body.get("stream"):
-        ended = {"content": content, "stop_reason": reason, "stop_sequence": None, "usage": usage}
+        ended = {"content": content, "stop_reason": reason, "stop_sequence": cut or None}
+        ended["usage"] = usage
         return Answer(headers=_JSON, chunks=[json.dumps({**head, **ended}).encode()])
 
     def event(kind: str, **fields: Any) -> bytes:
@@ -217,14 +235,21 @@ def messages(seen: Seen) -> Answer:
     begun = {"content": [], "stop_reason": None, "stop_sequence": None, "usage": usage}
     chunks = [event("message_start", message={**head, **begun})]
     for index, block in enumerate(content):
-        empty = {**block, **({"text": ""} if block["type"] == "text" else {"input": {}})}
+        kind = block["type"]
+        bare = {"text": {"text": ""}, "tool_use": {"input": {}}}
+        empty = {**block, **bare.get(kind, {"thinking": "", "signature": ""})}
         chunks.append(event("content_block_start", index=index, content_block=empty))
-        if block["type"] == "text":
+        if kind == "thinking":
+            pieces = [
+                {"type": "thinking_delta", "thinking": _THOUGHT},
+                {"type": "signature_delta", "signature": thought["signature"]},
+            ]
+        elif kind == "text":
             pieces = [{"type": "text_delta", "text": w} for w in re.findall(r"\S+\s*", text)]
         else:
             pieces = [{"type": "input_json_delta", "partial_json": json.dumps(block["input"])}]
         chunks += [event("content_block_delta", index=index, delta=p) for p in pieces]
         chunks.append(event("content_block_stop", index=index))
-    ended = {"stop_reason": reason, "stop_sequence": None}
+    ended = {"stop_reason": reason, "stop_sequence": cut or None}
     chunks += [event("message_delta", delta=ended, usage=usage), event("message_stop")]
     return Answer(headers=_STREAM, chunks=chunks)
