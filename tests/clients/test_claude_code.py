@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.clients.brains import PATHS, VIEWS, Move, View, speak
 from tests.clients.run import claude_code_run
+from tests.clients.thoughts import kept, thoughts
 from tests.clients.work import (
     CLIENT_KEY,
     PROVIDER_KEY,
@@ -111,42 +111,20 @@ def test_images_failures_and_tools_that_are_searched_for(protocol: str, project:
     assert b"data:image/png;base64," + base64.b64encode(DOT) in posts[-1].body
 
 
-REASONING = {
-    "chat": lambda step: [{"reasoning_content": f"I think about step {step}."}],
-    "responses": lambda step: [
-        {
-            "type": "reasoning",
-            "id": f"rs_{step}",
-            "summary": [{"type": "summary_text", "text": f"I think about step {step}."}],
-            "encrypted_content": f"sealed-{step}-äöü=",
-        }
-    ],
-}
-
-
 @pytest.mark.parametrize("protocol", ["chat", "responses"])
 def test_reasoning_comes_back_to_the_model_that_thought_it(protocol: str, project: Path) -> None:
     """It travels as a thinking block with a signature through Claude Code's history."""
-    thoughts = REASONING[protocol]
-    with Upstream(speak(protocol, worker("claude-code", project, thoughts))) as upstream:
+    with Upstream(speak(protocol, worker("claude-code", project, protocol))) as upstream:
         with Chain(policy=policy(upstream.url, protocol)) as chain:
             run = claude_code_run(chain.origin, project)
     assert run.events()[-1]["result"] == REPORT, run.explain()
     last = upstream.posts()[-1].json()
-    if protocol == "chat":
-        kept: list[Any] = [
-            {"reasoning_content": message.get("reasoning_content")}
-            for message in last["messages"]
-            if message["role"] == "assistant"
-        ]
-    else:
-        kept = [item for item in last["input"] if item.get("type") == "reasoning"]
-    assert kept == [thought for step in range(3) for thought in thoughts(step)]
+    assert kept(protocol, last) == [thoughts(protocol, step) for step in range(3)]
 
 
 def test_a_conversation_moves_to_another_upstream(project: Path, tmp_path: Path) -> None:
     """Continued over Messages the bytes pass, but for what the chain had packed for another."""
-    brain = worker("claude-code", project, REASONING["responses"])
+    brain = worker("claude-code", project, "responses")
     home = tmp_path / "home"
     home.mkdir()
     with Upstream(speak("responses", brain)) as upstream:

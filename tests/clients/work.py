@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from tests.clients.brains import Brain, Move, View
+from tests.clients.thoughts import thoughts
 from tests.e2e.test_codex_loop import bug_with_test
 
 PROMPT = "The test fails. Fix the bug."
@@ -50,11 +49,9 @@ HANDS: dict[str, list[tuple[str, dict[str, str]]]] = {
 #: What the output of each step must hold.
 MUST = [WRONG, "", "OK"]
 
-Thoughts = Callable[[int], list[Any]]
 
-
-def worker(client: str, project: Path, thoughts: Thoughts = lambda step: []) -> Brain:
-    """The model at work in `project`; `thoughts(step)` is its thinking before step 0, 1, 2, 3."""
+def worker(client: str, project: Path, thinks_in: str = "") -> Brain:
+    """The model at work in `project`; before each step it thinks, where a protocol is named."""
     file = str(project / "prices.py")
     steps = [
         (name, {key: value.replace("{file}", file) for key, value in given.items()})
@@ -69,7 +66,8 @@ def worker(client: str, project: Path, thoughts: Thoughts = lambda step: []) -> 
             if done.failed or must not in done.output:
                 return Move(f"{done.name} gave: {done.output}")
         says = ["I read the file.", "The operator is wrong.", "Now the test.", REPORT][step]
-        return Move(says, steps[step : step + 1], thoughts(step))
+        thinking = thoughts(thinks_in, step) if thinks_in else []
+        return Move(says, steps[step : step + 1], thinking)
 
     return brain
 
