@@ -8,8 +8,10 @@ from typing import Any
 import msgspec
 from mitmproxy import http
 
+from addons import recorder
 from addons.exchange import Chain, Exchange, exchange_of
 from addons.state import Plan, State
+from addons.upstream_state import clean
 from shim.state import compact, expand
 from shim.state.conversations import Kept
 from shim.turn import Failure
@@ -33,8 +35,12 @@ class Keep:
     async def response(self, flow: http.HTTPFlow) -> None:
         self._finish(flow)
         self._state.kept.write_soon()
+        if exchange_of(flow) is None and expand.stored(flow.request.path):
+            clean(flow)
 
     async def error(self, flow: http.HTTPFlow) -> None:
+        if exchange_of(flow) is None and expand.stored(flow.request.path):
+            clean(flow)
         self._state.plans.pop(flow, None)
         self._state.kept.write_soon()
 
@@ -47,7 +53,7 @@ class Keep:
         if plan.compacts:
             self._compact(flow, exchange, plan, answer)
         else:
-            self._keep(flow, plan, answer, answer.get("output"))
+            self._keep(flow, exchange, plan, answer, answer.get("output"))
 
     def _watch(
         self,
@@ -63,13 +69,18 @@ class Keep:
         def watch(data: bytes) -> bytes | Iterable[bytes]:
             out = tap(data)
             if not plan.done and (answer := translator.response) is not None:
-                self._keep(flow, plan, answer, answer.get("output"))
+                self._keep(flow, exchange, plan, answer, answer.get("output"))
             return out
 
         return watch
 
     def _keep(
-        self, flow: http.HTTPFlow, plan: Plan, answer: dict[str, Any], output: object
+        self,
+        flow: http.HTTPFlow,
+        exchange: Exchange,
+        plan: Plan,
+        answer: dict[str, Any],
+        output: object,
     ) -> None:
         plan.done = True
         if not plan.stores or answer.get("status") not in ("completed", "incomplete"):
@@ -86,7 +97,9 @@ class Keep:
             parent=parent,
             compacted=plan.compacts,
         )
-        self._state.kept.keep(self._chain.owners.get(flow, ""), id, kept)
+        # An upstream may repeat the keys it got.
+        clean = recorder.redactor(frozenset(exchange.secrets)).data
+        self._state.kept.keep(self._chain.owners.get(flow, ""), id, kept, clean)
 
     def _compact(
         self, flow: http.HTTPFlow, exchange: Exchange, plan: Plan, answer: dict[str, Any]
@@ -103,7 +116,7 @@ class Keep:
             stream = plan.turn.stream
             body = compact.triggered(answer, item, stream=stream)
             headers = {"content-type": STREAM} if stream else _JSON
-            self._keep(flow, plan, answer, [item])
+            self._keep(flow, exchange, plan, answer, [item])
         if warning := exchange.translation and exchange.translation.warning:
             headers = {**headers, "warning": warning}
         flow.response = http.Response.make(200, body, headers)

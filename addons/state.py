@@ -19,7 +19,7 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 
 from addons.exchange import Chain, Exchange, bare, exchange_of, refuse
 from addons.gate import upgrades
-from addons.upstream_state import aim
+from addons.upstream_state import aim, clean
 from shim.state import compact, expand, page
 from shim.state.conversations import Conversations, Gone, Kept
 from shim.state.store import Memory, SQLite
@@ -96,6 +96,9 @@ class State:
             except WireError as e:
                 self._fail(flow, exchange, Failure(str(e), e.status), e.param)
             exchange.added += time.perf_counter() - begun
+
+    def websocket_start(self, flow: http.HTTPFlow) -> None:
+        clean(flow)
 
     def websocket_message(self, flow: http.HTTPFlow) -> None:
         # mitmproxy would keep all messages; each turn in them has a flow of its own.

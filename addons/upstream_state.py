@@ -7,6 +7,7 @@ from mitmproxy import ctx, http
 from addons.exchange import Chain, fields
 from shim.policy.load import MissingVariable
 from shim.policy.schema import Policy, Provider
+from shim.record.redact import Redactor
 from shim.route import choose
 from shim.route.wayout import way_out
 from shim.wire.protocols import PATHS
@@ -38,6 +39,13 @@ def aim(flow: http.HTTPFlow, chain: Chain) -> bool:
     if way := way_out(scheme, host):
         flow.server_conn.via = (way.scheme, (way.host, way.port))
     return True
+
+
+def clean(flow: http.HTTPFlow) -> None:
+    """Take the keys out of a request that is not recorded but may be seen or saved (``-w``)."""
+    redact, request = Redactor(()), flow.request
+    request.headers = http.Headers(redact.headers(request.headers.fields))
+    request.path = redact.path(request.path)
 
 
 def _provider(policy: Policy, default: str | None) -> Provider | None:

@@ -21,6 +21,8 @@ from .store import Memory, Store
 
 logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
+#: Takes out of a text what must not be written down.
+Clean = Callable[[bytes], bytes]
 
 
 class Kept(msgspec.Struct, array_like=True):
@@ -62,12 +64,12 @@ class Conversations:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._waiting: dict[str, Kept] = {}
+        self._waiting: dict[str, tuple[Kept, Clean]] = {}
         self._task: asyncio.Task[None] | None = None
 
-    def keep(self, owner: str, id: str, kept: Kept) -> None:
-        """Keep ``kept``; it can be found at once, and waits to be written."""
-        self._waiting[_key(owner, id)] = kept
+    def keep(self, owner: str, id: str, kept: Kept, clean: Clean = bytes) -> None:
+        """Keep ``kept``; it can be found at once, and waits to be written, made ``clean``."""
+        self._waiting[_key(owner, id)] = (kept, clean)
 
     def write_soon(self) -> None:
         """Have what waits written beside the event loop."""
@@ -101,8 +103,8 @@ class Conversations:
         await asyncio.to_thread(self._store.close)
 
     def _get(self, key: str) -> Kept | None:
-        if (kept := self._waiting.get(key)) is not None:
-            return kept
+        if (waiting := self._waiting.get(key)) is not None:
+            return waiting[0]
         try:
             found = self._store.get(key)
         except (OSError, sqlite3.Error) as e:
@@ -127,13 +129,14 @@ class Conversations:
 
     async def _write(self) -> None:
         while self._waiting:
-            key, kept = next(iter(self._waiting.items()))
-            await self._guarded(partial(self._put, key, kept))
-            if self._waiting.get(key) is kept:
+            key, entry = next(iter(self._waiting.items()))
+            await self._guarded(partial(self._put, key, *entry))
+            if self._waiting.get(key) is entry:
                 del self._waiting[key]
 
-    def _put(self, key: str, kept: Kept) -> None:
-        self._store.put(key, msgspec.msgpack.encode(kept))
+    def _put(self, key: str, kept: Kept, clean: Clean) -> None:
+        texts = {name: clean(getattr(kept, name)) for name in ("response", "input", "output")}
+        self._store.put(key, msgspec.msgpack.encode(msgspec.structs.replace(kept, **texts)))
 
     async def _guarded(self, work: Callable[[], _T]) -> _T:
         """What ``work`` gives; where the file cannot be used, it is done again in memory."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -216,7 +217,7 @@ def test_compaction_by_a_trigger_in_a_stream(chain: Chain, upstream: Upstream) -
     assert upstream.seen[-1].json()["stream"] is False
 
 
-def test_an_upstream_with_state_of_its_own_keeps_it() -> None:
+def test_an_upstream_with_state_of_its_own_keeps_it(tmp_path: Path) -> None:
     def script(seen: Seen) -> Answer:
         if seen.method == "POST":
             return responses_text("hi")
@@ -233,7 +234,8 @@ default: m
             {"upstream": upstream.url},
             {"policy": policy.format(url=upstream.url), "upstream": NOWHERE},
         ):
-            with Chain(**given) as chain:  # type: ignore[arg-type]
+            saved = tmp_path / "saved.flow"
+            with Chain(**given, options={"save_stream_file": str(saved)}) as chain:  # type: ignore[arg-type]
                 chain.post("/v1/responses", json=turn)
                 assert upstream.seen[-1].json() == turn
                 assert chain.get("/v1/responses/resp_1").json()["theirs"] == 1
@@ -244,4 +246,6 @@ default: m
                 chain.post("/v1/responses/compact", json=body)
                 assert upstream.seen[-1].path == "/v1/responses/compact"
                 assert upstream.seen[-1].json() == body
+            assert b"input_items" in saved.read_bytes()
+            assert b"sk-provider" not in saved.read_bytes()
         assert upstream.seen[-2].headers["authorization"] == "Bearer sk-provider"

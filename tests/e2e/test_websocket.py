@@ -236,8 +236,12 @@ def test_without_the_policys_word_there_is_none(upstream: Upstream) -> None:
 
 
 def test_the_chain_stops_with_a_connection_open(upstream: Upstream, tmp_path: Path) -> None:
-    with Chain(policy=POLICY.format(url=upstream.url)) as running:
-        with Client(running) as ws:
+    saved = tmp_path / "saved.flow"
+    options = {"save_stream_file": str(saved)}
+    policy = POLICY.format(url=upstream.url)
+    with Chain(policy=policy, options=options, keys=[KEY]) as running:
+        with client(running) as ws:
             ws.events(create("one"))
             assert running.stop() == 0
         assert "Traceback" not in running.log()
+    assert b"websocket" in saved.read_bytes() and KEY.encode() not in saved.read_bytes()
