@@ -32,14 +32,19 @@ default: m
 """)
 
 
-@pytest.fixture
-def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stages]:
-    monkeypatch.delenv("INTERPOSE_POLICY", raising=False)
+def whole_chain() -> Stages:
     made = Stages()
     gate, pages, router, *rest = made.all
     translate, record = rest[-2:]
     state = State(made.chain)
     made.all = [gate, pages, router, state, translate, Keep(made.chain, state), record]
+    return made
+
+
+@pytest.fixture
+def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stages]:
+    monkeypatch.delenv("INTERPOSE_POLICY", raising=False)
+    made = whole_chain()
     with taddons.context(Proxyserver(), *made.all) as context:
         context.options.update(record_dir=str(tmp_path))
         for stage in made.all:
@@ -49,7 +54,7 @@ def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stages]:
         async def reachable(endpoint: tuple[str, str, int]) -> None:
             made.asked.append(endpoint)
 
-        router._probe.check = reachable
+        made.all[2]._probe.check = reachable
         made.chain.policies._policy = POLICY
         yield made
         made.done()
@@ -184,3 +189,14 @@ def test_methods(stages: Stages) -> None:
     )
     assert status("GET", "/v1/responses/resp_1") == 404
     assert status("DELETE", "/v1/responses/resp_1") == 404
+
+
+def test_every_option_has_its_row_in_the_docs() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "options.md").read_text("utf-8")
+    rows = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `")}
+    with taddons.context(Proxyserver()) as context:
+        before = set(context.options.keys())
+        made = whole_chain()
+        context.master.addons.add(*made.all)
+        assert rows == set(context.options.keys()) - before
+        made.loop.close()
