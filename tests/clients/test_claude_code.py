@@ -19,8 +19,9 @@ from tests.clients.work import (
     policy,
     worker,
 )
+from tests.e2e.answers import error
 from tests.e2e.chain import Chain
-from tests.e2e.upstreams import Upstream
+from tests.e2e.upstreams import Answer, Seen, Upstream
 
 
 @pytest.mark.parametrize("protocol", ["chat", "responses", "messages"])
@@ -144,3 +145,32 @@ def test_a_conversation_moves_to_another_upstream(project: Path, tmp_path: Path)
         if message["role"] == "assistant"
     ]
     assert kinds == [["text", "tool_use"]] * 3 + [["text"]]
+
+
+def test_a_full_context_is_compacted(project: Path) -> None:
+    """The provider's own words about its window become the error that Claude Code compacts at."""
+    brain = worker("claude-code", project)
+    summary = "prices.py was read and edited; left: run the test."
+
+    def forgetful(view: View) -> Move:
+        if "a <summary> block" in view.said[-1]:
+            return Move(f"<summary>{summary}</summary>")
+        if any(summary in said for said in view.said):
+            return Move("Compacted, and on with it.")
+        return brain(view)
+
+    answers = speak("chat", forgetful)
+
+    def script(seen: Seen) -> Answer:
+        view = VIEWS["chat"](seen.json())
+        if len(view.done) > 1 and "a <summary> block" not in view.said[-1]:
+            words = "This model's maximum context length is 8192 tokens. However, your messages are"
+            return error(400, f"{words} 9000 tokens.", "invalid_request_error")
+        return answers(seen)
+
+    with Upstream(script) as upstream:
+        with Chain(policy=policy(upstream.url, "chat")) as chain:
+            run = claude_code_run(chain.origin, project)
+            log = chain.log()
+    assert run.exit_code == 0, run.explain() + log
+    assert run.events()[-1]["result"] == "Compacted, and on with it.", run.explain() + log
