@@ -4,7 +4,7 @@
 BIN = .venv/bin
 PYTEST = $(BIN)/python -m pytest -q
 
-.PHONY: help setup run test test-fast test-full test-clients bench
+.PHONY: help setup run test test-fast test-full test-clients conformance bench
 
 help:
 	@echo 'make run           set up, then watch a real Codex session go through the chain'
@@ -12,6 +12,7 @@ help:
 	@echo 'make test-fast     unit and addon tests only'
 	@echo 'make test-full     everything, with what fetches pinned packages'
 	@echo 'make test-clients  Claude Code, OpenCode, Aider and Codex through the chain'
+	@echo 'make conformance  llmprobe against the chain; writes docs/conformance.md'
 	@echo 'make bench         the chain against the direct way, bare mitmdump and its peers'
 	@echo 'make setup         only the virtual environment, in .venv'
 
@@ -34,6 +35,9 @@ test-full: setup
 
 test-clients: setup
 	@$(PYTEST) tests/clients tests/conformance
+
+conformance:
+	@tools/conformance
 
 bench: setup
 	@$(BIN)/python -m benchmarks

@@ -108,11 +108,14 @@ def test_the_upstream_and_the_recording_get_the_whole_turn(stages: Stages, packe
 
 
 def test_an_upstream_that_repeats_its_ids_keeps_the_conversation(stages: Stages) -> None:
-    id = response_id(talk(stages, turn("one"))[1])
+    ids = [response_id(talk(stages, turn("one"))[1])]
     for n, text in enumerate(("two", "three", "four")):
-        flow, sent = talk(stages, turn(text, previous_response_id=id))
-        assert response_id(sent) == id, "this is what the test is about"
+        flow, sent = talk(stages, turn(text, previous_response_id=ids[-1]))
+        ids.append(response_id(sent))
         assert messages(flow)[::2] == ["one", "two", "three", "four"][: n + 2]
+    assert len(set(ids)) == 4
+    flow, _ = talk(stages, turn("other", previous_response_id=ids[0]))
+    assert messages(flow)[::2] == ["one", "other"]
 
 
 def test_a_conversation_moves_to_an_upstream_with_its_own_state(stages: Stages) -> None:

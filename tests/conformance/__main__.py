@@ -95,7 +95,7 @@ def page(reports: dict[str, dict[str, Any]]) -> str:
         " protocol.",
         "",
         "```sh",
-        "tools/conformance",
+        "make conformance",
         "```",
         "",
         "runs it again and writes this page. Checks passed, of those the model gave a chance to:",

@@ -185,3 +185,14 @@ def test_a_request_for_anthropics_own_tool_alone_is_refused_by_name(upstream: st
     beside = made(search, own)
     assert len(json.loads(beside.request())["tools"]) == 1
     assert any("web_search_20250305" in note for note in beside.notes)
+
+
+def test_calls_in_the_history_of_a_turn_without_tools_are_named_to_messages() -> None:
+    items = [
+        {"role": "user", "content": "go"},
+        {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c", "output": "done"},
+        {"role": "user", "content": "Summarise."},
+    ]
+    body, _ = written("messages", items, [])
+    assert [t["name"] for t in body["tools"]] == ["f"] and body["tool_choice"] == {"type": "none"}

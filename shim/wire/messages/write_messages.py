@@ -70,6 +70,11 @@ class Messages:
         if not self._done or self._done[0][0] != b"user":
             self._done.insert(0, (b"user", [_text(b'"(the conversation so far)"')]))
 
+    @property
+    def called(self) -> list[str]:
+        """The names of the tools that the conversation calls."""
+        return list(dict.fromkeys(msgspec.json.decode(name) for name in self._names.values()))
+
     def encoded(self) -> list[Fragment]:
         """The list as JSON in pieces: a long history is copied once, when they are joined."""
         pieces: list[Fragment] = []

@@ -58,7 +58,7 @@ def write_request(turn: Turn, bridge: Bridge, target: Target, notes: list[str]) 
     if system := [{"type": "text", "text": t} for t in messages.system if t.strip()]:
         body["system"] = system
     thinks = _think(turn, body, messages, notes)
-    _tools(turn, bridge, body, notes, thinks)
+    _tools(turn, bridge, messages, body, notes, thinks)
     _settings(turn, target, body, notes, thinks)
     head, rest = msgspec.json.encode({"model": target.model}), msgspec.json.encode(body)
     return b"".join([head[:-1], b',"messages":', *messages.encoded(), b",", rest[1:]])
@@ -95,7 +95,12 @@ def _think(turn: Turn, body: dict[str, Any], messages: Messages, notes: list[str
 
 
 def _tools(
-    turn: Turn, bridge: Bridge, body: dict[str, Any], notes: list[str], thinks: bool
+    turn: Turn,
+    bridge: Bridge,
+    messages: Messages,
+    body: dict[str, Any],
+    notes: list[str],
+    thinks: bool,
 ) -> None:
     notes += [
         f"tool {kind} left out: no counterpart in Messages"
@@ -103,6 +108,11 @@ def _tools(
     ]
     offered = bridge.allowed(turn.setting("tool_choice"))
     if not offered:
+        if called := messages.called:
+            # Calls in the history want their tools named, also where none is offered any more.
+            schema = {"type": "object", "properties": {}}
+            body["tools"] = [{"name": name, "input_schema": schema} for name in called]
+            body["tool_choice"] = {"type": "none"}
         return
     body["tools"] = []
     for tool in offered:

@@ -55,6 +55,9 @@ class Encoder:
         self._provider = provider
         self._bridge = bridge
         self._codex = codex
+        # Some servers give the same id again; what is stored under it must stay what it was.
+        stored = not codex and turn.setting("store", True)
+        self._mark = turn.seed[:8] if stored else ""
         self._echo: dict[str, Any] = {} if codex else {"completed_at": None, **echo(turn)}
         self._id = ""
         self._suffix = ""
@@ -108,7 +111,7 @@ class Encoder:
         }
 
     def _started(self, event: Started, out: list[bytes]) -> None:
-        self._suffix = _UNFIT.sub("", event.id) or "0"
+        self._suffix = (_UNFIT.sub("", event.id) or "0") + self._mark
         self._id, self._created = f"resp_{self._suffix}", event.created
         self._send(out, "response.created", response=self._snapshot("in_progress"))
         self._send(out, "response.in_progress", response=self._snapshot("in_progress"))
