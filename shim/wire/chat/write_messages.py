@@ -37,6 +37,8 @@ _PAIR = (
 )
 _PAIR_OUTPUT = b'}}]},{"role":"tool","tool_call_id":%b,"content":'
 _OUTPUT = b'{"role":"tool","tool_call_id":%b,"content":%b}'
+#: Chat has no word for a failed output: its text begins so.
+_FAILED = b'"[error] '
 
 
 class Messages:
@@ -101,7 +103,8 @@ class Messages:
             arguments = _freeform(raw)
         self._answered.add(id(output))
         name, quoted = self._name(call, kind), _encode(call_id)
-        self.done.append((_PAIR % (quoted, name), arguments, _PAIR_OUTPUT % quoted, text, b"}"))
+        said = (_FAILED, text[1:]) if output.failed else (text,)
+        self.done.append((_PAIR % (quoted, name), arguments, _PAIR_OUTPUT % quoted, *said, b"}"))
         return True
 
     def encoded(self) -> list[Fragment]:
@@ -218,6 +221,9 @@ class Messages:
                 self._answered.add(id(item))
                 result, images = self._result(item)
                 pictures += images
+                if item.failed:
+                    raw = _encode(result) if isinstance(result, str) else bytes(result)
+                    result = msgspec.Raw(_FAILED + raw[1:])
             content = _encode(result) if isinstance(result, str) else result
             self.done.append(msgspec.Raw(_OUTPUT % (_encode(call_id), content)))
         if pictures:
