@@ -107,7 +107,7 @@ def test_images_failures_and_tools_that_are_searched_for(protocol: str, project:
     posts = upstream.posts()
     assert "WebFetch" not in VIEWS[protocol](posts[0].json()).tools
     done = VIEWS[protocol](posts[-1].json()).done
-    assert "does not exist" in done[1].output
+    assert done[1].output.startswith("[error] File does not exist")
     assert "WebFetch" in done[2].output
     assert b"data:image/png;base64," + base64.b64encode(DOT) in posts[-1].body
 
