@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -197,9 +198,12 @@ RECORDED = [
 @needs_fixtures
 @pytest.mark.parametrize(("file", "tool", "thinking"), RECORDED)
 def test_recorded_stream(file: str, tool: str, thinking: str, workdir: Path) -> None:
-    """A provider's own recorded stream calls a tool; Codex answers that it has none by that name,
-    and the second request gives the provider the call, that answer and its own reasoning."""
-    steps = [recorded(file), recorded("moonshot-kimi-chat__reasoning.chunks.txt")]
+    """A provider's own recorded stream calls a tool, here under the name of one Codex offers: it
+    answers that the arguments are wrong, and the second request gives the provider the call, that
+    answer and its own reasoning."""
+    stream = recorded(file)
+    offered = [piece.replace(tool.encode(), b"exec_command") for piece in stream.chunks]
+    steps = [replace(stream, chunks=offered), recorded("moonshot-kimi-chat__reasoning.chunks.txt")]
     with Upstream(by_outputs(steps)) as upstream:
         with Chain(upstream.url, options={"upstream": "chat"}) as chain:
             run = run_codex(chain.url, "What is the weather?", workdir)
@@ -209,10 +213,10 @@ def test_recorded_stream(file: str, tool: str, thinking: str, workdir: Path) -> 
     new = second.json()["messages"][len(first.json()["messages"]) :]
     assert [message["role"] for message in new] == ["assistant", "tool"]
     (call,) = new[0]["tool_calls"]
-    assert call["function"]["name"] == tool
+    assert call["function"]["name"] == "exec_command"
     json.loads(call["function"]["arguments"])
     assert new[1]["tool_call_id"] == call["id"]
-    assert new[1]["content"] == f"unsupported call: {tool}"
+    assert "cmd" in new[1]["content"]
     if thinking:
         assert thinking in new[0]["reasoning_content"]
 
@@ -237,3 +241,13 @@ def _dechunk(raw: bytes) -> Iterator[bytes]:
         size, _, rest = rest.partition(b"\r\n")
         yield rest[: int(size, 16)]
         rest = rest[int(size, 16) + 2 :]
+
+
+@needs_fixtures
+def test_a_call_of_a_tool_nobody_offered_is_told_and_not_made(workdir: Path) -> None:
+    file, tool, _ = RECORDED[0]
+    with Upstream([recorded(file)]) as upstream:
+        with Chain(upstream.url, options={"upstream": "chat"}) as chain:
+            run = run_codex(chain.url, "What is the weather?", workdir)
+    assert run.exit_code == 0 and len(upstream.posts()) == 1, run.explain()
+    assert f"called {tool}, a tool that is not offered here" in run.final_text
