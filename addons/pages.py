@@ -61,11 +61,22 @@ class Pages:
 
 
 def _openai_list(policy: Policy) -> dict[str, object]:
+    """One list for both official SDKs: each reads its own fields."""
     data = [
-        {"id": name, "object": "model", "created": 0, "owned_by": model.provider}
+        {
+            "id": name,
+            "object": "model",
+            "created": 0,
+            "owned_by": model.provider,
+            "type": "model",
+            "display_name": name,
+            "created_at": "1970-01-01T00:00:00Z",
+        }
         for name, model in policy.models.items()
     ]
-    return {"object": "list", "data": data}
+    names: list[str | None] = [*policy.models] or [None]
+    ends = {"has_more": False, "first_id": names[0], "last_id": names[-1]}
+    return {"object": "list", "data": data, **ends}
 
 
 def _json(flow: http.HTTPFlow, page: object, headers: dict[str, str] | None = None) -> None:

@@ -13,13 +13,16 @@ from typing import Any
 
 import msgspec
 from mitmproxy import ctx, http
+from mitmproxy.proxy.mode_specs import ReverseMode
 
 from addons import recorder
-from addons.exchange import Chain, Exchange, end, exchange_of
+from addons.exchange import Chain, Exchange, end, exchange_of, refuse
 from addons.writer import Writer
 from shim.record import summary
 from shim.record.folder import default_folder
 from shim.record.redact import Redactor
+from shim.turn import Failure
+from shim.wire.protocols import protocol_of
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +60,17 @@ class Record:
         self._former, self._writer = [], None
 
     async def request(self, flow: http.HTTPFlow) -> None:
-        if self._writer and not flow.response:
+        if flow.response:
+            return
+        exchange = exchange_of(flow)
+        if _is_turn(flow) and not (exchange and exchange.upstream_request):
+            # A stage broke: the turn must not reach the reverse target as the client sent it.
+            said = "interpose: the turn could not be prepared; the chain's log says why"
+            if exchange:
+                exchange.fail(flow, Failure(said, 500))
+            else:
+                refuse(flow, 500, said)
+        elif self._writer:
             await self._writer.room()
 
     def response(self, flow: http.HTTPFlow) -> None:
@@ -92,6 +105,11 @@ class Record:
                 flow.response.raw_content = b"".join(exchange.sent)
             if view and len(legs) > 1:
                 view.add(legs[1:])
+
+
+def _is_turn(flow: http.HTTPFlow) -> bool:
+    ours = isinstance(flow.client_conn.proxy_mode, ReverseMode) and not flow.is_replay
+    return ours and flow.request.method == "POST" and bool(protocol_of(flow.request.path))
 
 
 def _row(flow: http.HTTPFlow, exchange: Exchange, redact: Redactor, ended: float) -> summary.Row:
