@@ -15,7 +15,7 @@ from .read_items import read_items
 _SAME = ("model", "stream", "temperature", "top_p", "top_k", "metadata", "service_tier")
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 #: Up to how many tokens of thinking are which effort.
-_EFFORTS = ((2047, "low"), (9999, "medium"))
+_EFFORTS = ((2048, "low"), (9999, "medium"))
 #: How the types of tools begin with which the API itself searches among deferred ones.
 _SEARCH = "tool_search_tool_"
 #: The tools that a search of the client has found; in a string's text the quotes are escaped.
