@@ -39,7 +39,7 @@ class _Block(msgspec.Struct, gc=False):
 
 class _Message(msgspec.Struct, gc=False):
     role: str
-    content: msgspec.Raw = msgspec.Raw()
+    content: str | list[_Block]
 
 
 _messages = msgspec.json.Decoder(list[_Message]).decode
@@ -59,13 +59,15 @@ def read_items(system: msgspec.Raw | None, messages: msgspec.Raw) -> list[Item]:
         where = "messages"
         for number, message in enumerate(_messages(messages)):
             where = f"messages.{number}.content"
-            if is_text(message.content):
-                items.append(Item(type="message", role=message.role, content=message.content))
+            content = message.content
+            if isinstance(content, str):
+                text = msgspec.Raw(_encode(content))
+                items.append(Item(type="message", role=message.role, content=text))
             elif message.role == "assistant":
-                _said(_blocks(message.content), items)
+                _said(content, items)
             else:
-                _asked(message.role, _blocks(message.content), items)
-    except msgspec.ValidationError as e:
+                _asked(message.role, content, items)
+    except msgspec.DecodeError as e:
         found = _AT.match(str(e))
         what, path = found.groups() if found else (str(e), "")
         raise WireError(f"{where}{path}: {what}", param=f"{where}{path}") from None

@@ -27,10 +27,14 @@ _TEXT_PARTS = frozenset({"input_text", "output_text", "text", "summary_text", "r
 _parts = msgspec.json.Decoder(list[Part] | None).decode
 _encode = msgspec.json.encode
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_string = msgspec.json.Decoder(str).decode
 _UNFIT = re.compile(r"[^a-zA-Z0-9_-]")
 _DATA = re.compile(r"data:([^;,]*)(?:;[^,]*)?;base64,")
 _NO_OUTPUT = b'"(this call has no output: it was interrupted)"'
 _EMPTY = b'""'
+_OPEN = {role: b'{"role":"%b","content":[' % role for role in (b"user", b"assistant")}
+_CALL = b'{"type":"tool_use","id":%b,"name":%b,"input":'
+_RESULT = b'{"type":"tool_result","tool_use_id":%b,"content":'
 
 
 class Messages:
@@ -54,9 +58,14 @@ class Messages:
 
     def walk(self, items: list[Item]) -> None:
         self._items = items
-        for item in items:
+        at, end = 0, len(items)
+        while at < end:
+            item = items[at]
+            at += 1
             kind = item.type or ("message" if item.role else "")
-            if kind in CALLS:
+            if kind == "function_call" and at < end and self._pair(item, items[at]):
+                at += 1
+            elif kind in CALLS:
                 self._call(item, kind)
             elif kind in OUTPUTS:
                 self._output(item)
@@ -70,6 +79,31 @@ class Messages:
         if not self._done or self._done[0][0] != b"user":
             self._done.insert(0, (b"user", [_text(b'"(the conversation so far)"')]))
 
+    def _pair(self, call: Item, output: Item) -> bool:
+        """A call and its output right behind it: most of a long history, put together as bytes."""
+        call_id, result = call.call_id, output.output
+        if (
+            output.type != "function_call_output"
+            or not call_id
+            or output.call_id != call_id
+            or output.failed
+            or self._said
+            or not is_text(result)
+            or not is_text(call.arguments)
+        ):
+            return False
+        quoted = _encode(fit_id(call_id))
+        self.thinks = False
+        self._answered.add(id(output))
+        name, given = self._name(call, "function_call"), _input(_string(call.arguments))
+        said = (_CALL % (quoted, name), given, b"}")
+        if self._done and self._done[-1][0] == b"assistant":
+            self._done[-1][1].append(said)
+        else:
+            self._done.append((b"assistant", [said]))
+        self._done.append((b"user", [(_RESULT % quoted, memoryview(result), b"}")]))
+        return True
+
     @property
     def called(self) -> list[str]:
         """The names of the tools that the conversation calls."""
@@ -78,11 +112,10 @@ class Messages:
     def encoded(self) -> list[Fragment]:
         """The list as JSON in pieces: a long history is copied once, when they are joined."""
         pieces: list[Fragment] = []
-        for role, blocks in self._done:
-            pieces.append(b'%b{"role":"%b","content":[' % (b"," if pieces else b"[", role))
-            for n, block in enumerate(blocks):
-                if n:
-                    pieces.append(b",")
+        for role, (first, *rest) in self._done:
+            pieces += (b"," if pieces else b"[", _OPEN[role], *first)
+            for block in rest:
+                pieces.append(b",")
                 pieces += block
             pieces.append(b"]}")
         pieces.append(b"]")
@@ -127,7 +160,7 @@ class Messages:
             given = bytes(arguments_of(item))
         call_id = item.call_id or item.id or f"call_{len(self._done)}_{len(self._calls)}"
         name = self._name(item, kind)
-        head = b'{"type":"tool_use","id":%b,"name":%b,"input":' % (_encode(fit_id(call_id)), name)
+        head = _CALL % (_encode(fit_id(call_id)), name)
         self._said.append((head, given, b"}"))
         self._calls.append(call_id)
 
@@ -180,7 +213,7 @@ class Messages:
         self._user(results)
 
     def _tool_result(self, call_id: str, item: Item | None) -> Block:
-        head = b'{"type":"tool_result","tool_use_id":%b,"content":' % _encode(fit_id(call_id))
+        head = _RESULT % _encode(fit_id(call_id))
         if item is None:
             return (head, _NO_OUTPUT, b"}")
         self._answered.add(id(item))
