@@ -96,7 +96,7 @@ class _Reader:
         data = self.value(node, ()) if node is not None else {}
         if not isinstance(data, dict):
             raise self.fail((), f"must be a mapping, is {_kind(data)}")
-        self.known_fields(data, Policy, (), hide={"source"})
+        self.known_fields(data, Policy, ())
         providers = self.section(data, "providers", Provider)
         models = self.section(data, "models", Model)
         default = data.get("default")
@@ -109,7 +109,7 @@ class _Reader:
         websocket = data.get("websocket", False)
         if not isinstance(websocket, bool):
             raise self.fail(("websocket",), f"must be true or false, is {_kind(websocket)}")
-        return Policy(providers, models, default, websocket, self.source)
+        return Policy(providers, models, default, websocket=websocket)
 
     def value(self, node: yaml.Node, path: tuple[str, ...]) -> Any:
         """Plain data of a YAML node, noting the line of every field on the way."""

@@ -1,59 +1,111 @@
-"""The types of a policy file. The page for users is docs/policy.md."""
+"""The types of a policy file: where models are, and what each is called.
+
+What is decided about a turn stands in `shim.policy.rules`. The one-line descriptions are the
+reference: the JSON Schema and docs/policy-reference.md are made of them.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
+
+from .rules import Auto, Capabilities, CatchRule, Limit, RedactRule, RouteRule, ToolRule
 
 Protocol = Literal["chat", "responses", "messages"]
 Auth = Literal["bearer", "x-api-key", "api-key", "none"]
+
+Dollars = Annotated[float, Meta(ge=0)]
 
 #: Providers that need no entry: the target of ``--mode reverse:URL`` and the offline demo model.
 BUILT_IN = ("reverse", "demo")
 
 
+class Health(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """When a provider is taken for down, and for how long."""
+
+    failures: Annotated[
+        int, Meta(description="Failures in a row after which it is left alone.", ge=1)
+    ] = 3
+    cooldown: Annotated[
+        int | str, Meta(description="How long it is left alone before one turn tries it again.")
+    ] = "30s"
+
+
 class Provider(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Where a model is reached: everything about the endpoint, nothing about a model.
+    """Where a model is reached: everything about the endpoint, nothing about a model."""
 
-    Without ``auth`` the key goes where the protocol expects it.
-    """
+    base_url: Annotated[str, Meta(description="The address up to and with /v1 or the like.")]
+    protocol: Annotated[Protocol, Meta(description="What it speaks.")] = "chat"
+    key: Annotated[str, Meta(description="Its key, best as ${NAME} from the environment.")] = ""
+    auth: Annotated[
+        Auth | None,
+        Meta(description="How the key is sent: x-api-key for messages, else bearer."),
+    ] = None
+    headers: Annotated[dict[str, str], Meta(description="Further request headers.")] = {}
+    query: Annotated[dict[str, str], Meta(description="Further query parameters.")] = {}
+    health: Annotated[Health, Meta(description="When it is taken for down.")] = Health()
+    capabilities: Annotated[
+        Capabilities | None, Meta(description="How much of Codex its turns keep or get.")
+    ] = None
 
-    base_url: str
-    protocol: Protocol = "chat"
-    key: str = ""
-    auth: Auth | None = None
-    headers: dict[str, str] = {}
-    query: dict[str, str] = {}
+
+class Price(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """What a model costs, in dollars per million tokens."""
+
+    input: Annotated[Dollars, Meta(description="Input tokens.")]
+    output: Annotated[Dollars, Meta(description="Output tokens.")]
+    cached: Annotated[
+        Dollars | None, Meta(description="Input read from the provider's cache; else as input.")
+    ] = None
+    cache_write: Annotated[
+        Dollars | None, Meta(description="Input written to that cache; else as input.")
+    ] = None
 
 
 class Model(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """A name the client may ask for, and what stands behind it.
+    """A name the client may ask for, and what stands behind it."""
 
-    ``context_window`` is in tokens; ``reasoning`` lists the effort names the model takes.
-    """
+    provider: Annotated[str, Meta(description="A name of providers, or reverse, or demo.")]
+    model: Annotated[
+        str | None, Meta(description="Its name at the provider, where that is another.")
+    ] = None
+    context_window: Annotated[int, Meta(description="In tokens; Codex compacts by it.")] = 128_000
+    images: Annotated[bool, Meta(description="Whether it takes images.")] = True
+    reasoning: Annotated[list[str], Meta(description="The efforts it takes: low, high, …")] = []
+    description: Annotated[str, Meta(description="A line for Codex's model list.")] = ""
+    fallbacks: Annotated[
+        list[str], Meta(description="Models that answer instead when it cannot, in order.")
+    ] = []
+    price: Annotated[Price | None, Meta(description="What it costs, for limits and auto.")] = None
 
-    provider: str
-    model: str | None = None
-    context_window: int = 128_000
-    images: bool = True
-    reasoning: list[str] = []
-    description: str = ""
 
+class Policy(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A whole policy."""
 
-class Policy(msgspec.Struct, frozen=True):
-    """A whole policy. ``default`` names the model that answers for unknown names.
-
-    ``websocket``: Responses are served over WebSocket too.
-    """
-
-    providers: dict[str, Provider] = {}
-    models: dict[str, Model] = {}
-    default: str | None = None
-    websocket: bool = False
-    source: str = ""
+    providers: Annotated[dict[str, Provider], Meta(description="Where models are reached.")] = {}
+    models: Annotated[dict[str, Model], Meta(description="What clients may ask for.")] = {}
+    default: Annotated[
+        str | None, Meta(description="The model that answers for names not in models.")
+    ] = None
+    catch: Annotated[list[CatchRule], Meta(description="What is changed in or kept from it.")] = []
+    tools: Annotated[
+        dict[str, ToolRule], Meta(description="Tools taken away, renamed or described anew.")
+    ] = {}
+    route: Annotated[list[RouteRule], Meta(description="Which model answers; first match.")] = []
+    auto: Annotated[
+        Auto | None, Meta(description="A virtual model that picks a real one for each thread.")
+    ] = None
+    limits: Annotated[list[Limit], Meta(description="What may be spent, and what then.")] = []
+    redact: Annotated[list[RedactRule], Meta(description="What is masked, and where.")] = []
+    apply: Annotated[
+        Literal["new_threads", "now"],
+        Meta(description="Whether edits of catch, tools and redact reach threads under way."),
+    ] = "new_threads"
+    websocket: Annotated[bool, Meta(description="Serve /v1/responses over WebSocket too.")] = False
 
     @property
     def empty(self) -> bool:
-        """Whether nothing was said: then everything goes to the ``--mode reverse:`` target."""
-        return not (self.providers or self.models or self.default)
+        """Whether it names no model: then everything goes to the ``--mode reverse:`` target."""
+        return not (self.providers or self.models or self.default or self.auto)
