@@ -1,0 +1,168 @@
+"""Catch rules: what a policy changes in a prompt, or keeps from it.
+
+Rules are compiled once per policy. All their texts and patterns are looked for in one pass of an
+RE2 set, so that what a prompt costs depends on its length, not on the number of rules. An edit
+depends on what stands before it and on the policy only (DESIGN.md, rule 4); the one exception,
+``position: newest``, is kept apart.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import re2
+
+from ..policy.rules import CatchRule, Part
+from ..policy.units import size
+from .elements import Piece
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """Who asks. ``thread`` names the conversation, ``started`` is when it began in seconds since
+    1970, if that is known; ``project`` is the folder the agent works in."""
+
+    client: str = ""
+    project: str = ""
+    thread: str = ""
+    session: str = ""
+    key: str = ""
+    started: float | None = None
+
+
+def pattern_options() -> Any:
+    """How patterns of a policy are compiled: quiet, and with room for many in one set."""
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = 256 << 20
+    return options
+
+
+def fits(names: str | list[str] | None, value: str | None) -> bool:
+    """Whether ``value`` is one of ``names``; ``*`` stands for any part of it."""
+    if names is None:
+        return True
+    if value is None:
+        return False
+    wanted = (names,) if isinstance(names, str) else names
+    return any(value == n or ("*" in n and fnmatch.fnmatchcase(value, n)) for n in wanted)
+
+
+class Rule:
+    """One rule, ready to be used. ``needles`` are its numbers in the set; all must be found."""
+
+    def __init__(self, number: int, rule: CatchRule) -> None:
+        when = rule.when
+        self.rule = rule
+        self.number = number
+        self.label = rule.name or f"catch[{number}]"
+        self.needles: list[int] = []
+        roles = (when.role,) if isinstance(when.role, str) else when.role
+        self._roles = roles and {"developer" if r == "system" else r for r in roles}
+        self._most = None if when.smaller_than is None else size(when.smaller_than)
+        self._least = None if when.larger_than is None else size(when.larger_than)
+        self.limit = None if rule.cap is None else size(rule.cap)
+        self._position = when.position if isinstance(when.position, int) else None
+        self.newest = when.position == "newest"
+        self._cheap = self._position is None and self._least is None and self._most is None
+        source = rule.replace.pattern if rule.replace else when.pattern
+        self.pattern = re2.compile(source, pattern_options()) if source else None
+
+    def concerns(self, role: str, item: str, tool: str | None) -> bool:
+        """Whether the rule is about such pieces at all."""
+        when = self.rule.when
+        if self._roles and role not in self._roles:
+            return False
+        return fits(when.item, item) and fits(when.tool, tool)
+
+    def holds(self, piece: Piece, number: int) -> bool:
+        """Whether the rest of its condition holds, but for texts and patterns."""
+        if self._cheap:
+            return True
+        if self._position is not None and self._position != number:
+            return False
+        text = piece.first
+        long = len(text) if text.isascii() else len(text.encode())
+        return not (
+            (self._least is not None and long <= self._least)
+            or (self._most is not None and long >= self._most)
+        )
+
+
+class Catch:
+    """The catch rules of one policy."""
+
+    def __init__(self, rules: Sequence[CatchRule]) -> None:
+        made = [Rule(n, rule) for n, rule in enumerate(rules)]
+        self.injects = [r for r in made if r.rule.inject]
+        self._rules = [r for r in made if not r.rule.inject]
+        self._set = re2.Set.SearchSet(pattern_options())
+        self._searches = False
+        for rule in self._rules:
+            for needle in _needles(rule.rule):
+                rule.needles.append(self._set.Add(needle))
+                self._searches = True
+        if self._searches:
+            self._set.Compile()
+        self._kinds: dict[tuple[str, str, str | None, bool], _Kind] = {}
+        self.looks = any(not r.newest for r in self._rules)
+        self.looks_at_newest = any(r.newest for r in self._rules)
+        ends = any(r.rule.inject and r.rule.inject.at == "end" for r in self.injects)
+        self.moves = self.looks_at_newest or ends
+        self._bound = [r for r in made if r.rule.when.client or r.rule.when.project]
+
+    def __bool__(self) -> bool:
+        return bool(self._rules or self.injects)
+
+    def off(self, facts: Facts) -> set[int]:
+        """The rules that are about other clients or projects."""
+        return {r.number for r in self._bound if not _meant(r.rule.when, facts)}
+
+    def found(self, piece: Piece, number: int, *, newest: bool = False) -> list[Rule]:
+        """The rules that hold for ``piece`` of the element ``number``, in the policy's order."""
+        key = (piece.role, piece.item, piece.tool, newest)
+        kind = self._kinds.get(key)
+        if kind is None:
+            about = [r for r in self._rules if r.newest is newest and r.concerns(*key[:3])]
+            kind = self._kinds[key] = _Kind(about)
+        if not kind.any:
+            return []
+        hits = set(self._set.Match(piece.first) or ()) if kind.searches else _NOTHING
+        if not hits:
+            return [r for r in kind.plain if r.holds(piece, number)]
+        found = {r.number: r for n in hits for r in kind.by_needle.get(n, ())}
+        all_found = [r for r in found.values() if hits.issuperset(r.needles)] + kind.plain
+        return sorted((r for r in all_found if r.holds(piece, number)), key=lambda r: r.number)
+
+
+_NOTHING: frozenset[int] = frozenset()
+
+
+class _Kind:
+    """The rules about one kind of piece: with a text to look for, and without."""
+
+    def __init__(self, rules: list[Rule]) -> None:
+        self.any = bool(rules)
+        self.plain = [r for r in rules if not r.needles]
+        self.by_needle: dict[int, list[Rule]] = {}
+        for rule in rules:
+            for needle in rule.needles:
+                self.by_needle.setdefault(needle, []).append(rule)
+        self.searches = bool(self.by_needle)
+
+
+def _needles(rule: CatchRule) -> list[str]:
+    found = [p for p in (rule.when.pattern,) if p]
+    found += [re2.escape(rule.when.text)] if rule.when.text else []
+    if rule.replace and rule.replace.text:
+        found.append(re2.escape(rule.replace.text))
+    elif rule.replace and rule.replace.pattern:
+        found.append(rule.replace.pattern)
+    return found
+
+
+def _meant(when: Part, facts: Facts) -> bool:
+    """Whether a rule is about turns of this client and project."""
+    return fits(when.client, facts.client) and fits(when.project, facts.project)

@@ -1,0 +1,167 @@
+"""What a policy makes of a prompt: one pass over its elements, each edited as it comes.
+
+The pass is a causal transducer (DESIGN.md, rule 4): what becomes of an element depends on what
+came before it and on the policy. So the editor of a thread is kept, and its next turn pays for its
+new elements only; a fresh editor makes the same of the same prompt.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import msgspec
+
+from ..policy.rules import Inject
+from ..turn import Turn
+from . import inject
+from .act import Acts
+from .catch import Catch, Facts
+from .elements import Element, Prompt, read_prompt, write_prompt
+
+
+class Hide(Protocol):
+    """Masks what must not be sent."""
+
+    def hide_json(self, raw: msgspec.Raw) -> msgspec.Raw:
+        """``raw`` without secrets; the same object when it held none."""
+
+
+@dataclass
+class Outcome:
+    """What a policy made of one turn; ``notes`` say which rule did what."""
+
+    turn: Turn
+    tags: set[str] = field(default_factory=set)
+    refused: tuple[str, str] | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+class Editor:
+    """Edits one prompt. ``raws`` are the elements it was fed, ``sent`` what became of them."""
+
+    def __init__(self, protocol: str, catch: Catch, facts: Facts, hide: Hide | None) -> None:
+        self.catch = catch
+        self.hide = hide
+        self.acts = Acts()
+        self.head: msgspec.Raw | None = None
+        self.head_sent: msgspec.Raw | None = None
+        self.raws: list[msgspec.Raw] = []
+        self.sent: list[msgspec.Raw] = []
+        self.changed = False
+        self._protocol = protocol
+        self._off = catch.off(facts)
+        self._injects: list[Inject] = []
+        for rule in catch.injects:
+            if rule.rule.inject and rule.number not in self._off:
+                self._injects.append(rule.rule.inject)
+                self.acts.count(rule.label, len(rule.rule.inject.text or ""))
+        self._tools: dict[str, str] = {}
+        self._leading = bool(self._injects)
+
+    def begin(self, head: msgspec.Raw | None) -> None:
+        """The instructions before the conversation; comes first."""
+        self.head = sent = head
+        if head is not None:
+            sent = self._edited(head, head=True)
+        if self._protocol == "messages" and self._injects:
+            sent = inject.system(sent, self._injects)
+        self.head_sent = sent
+        self.changed = sent is not head
+
+    def continues(self, prompt: Prompt) -> bool:
+        """Whether ``prompt`` begins with what was fed so far."""
+        known = len(self.raws)
+        return self.head == prompt.head and self.raws == prompt.elements[:known]
+
+    def feed(self, elements: list[msgspec.Raw]) -> None:
+        """The elements that come next."""
+        for raw in elements:
+            if self._leading:
+                self._inject(raw)
+            kept = self._edited(raw, head=False)
+            self.changed = self.changed or kept is not raw
+            self.raws.append(raw)
+            if kept is not None:
+                self.sent.append(kept)
+
+    def hold(self, prompt: Prompt) -> None:
+        """Keep the bytes of the newest request only: its elements say the same."""
+        self.raws = prompt.elements
+
+    def tail(self, acts: Acts) -> list[msgspec.Raw]:
+        """What is sent in all, with what changes every turn: the newest message, the end."""
+        sent = list(self.sent)
+        if self.catch.looks_at_newest:
+            for at in range(len(sent) - 1, -1, -1):
+                element = Element(self._protocol, sent[at], {}, head=False)
+                if any(p.role == "user" and p.item == "message" for p in element.pieces):
+                    self._apply(element, at, acts, newest=True)
+                    kept = element.settled()
+                    sent[at : at + 1] = [] if kept is None else [kept]
+                    break
+        return sent + inject.elements(self._protocol, self._injects, "end")
+
+    def _edited(self, raw: msgspec.Raw, *, head: bool) -> msgspec.Raw | None:
+        kept: msgspec.Raw | None = raw
+        if self.catch.looks:
+            element = Element(self._protocol, raw, self._tools, head)
+            self._apply(element, -1 if head else len(self.raws), self.acts, newest=False)
+            kept = element.settled()
+        return self.hide.hide_json(kept) if self.hide and kept is not None else kept
+
+    def _apply(self, element: Element, number: int, acts: Acts, *, newest: bool) -> None:
+        for piece in element.pieces:
+            for rule in self.catch.found(piece, number, newest=newest):
+                if rule.number not in self._off:
+                    acts.act(rule, piece)
+
+    def _inject(self, raw: msgspec.Raw) -> None:
+        before = len(self.sent)
+        if not self.raws:
+            self.sent += inject.elements(self._protocol, self._injects, "start")
+        if not inject.instructs(raw):
+            self._leading = False
+            self.sent += inject.elements(self._protocol, self._injects, "after_instructions")
+        self.changed = self.changed or len(self.sent) != before
+
+
+class Editors:
+    """The editors of the threads under way; ``most`` bytes of prompts are kept."""
+
+    def __init__(self, most: int = 64 << 20) -> None:
+        self._most = most
+        self._kept: OrderedDict[tuple[str, str], tuple[Editor, int]] = OrderedDict()
+        self._bytes = 0
+
+    def edit(self, turn: Turn, catch: Catch, facts: Facts, hide: Hide | None = None) -> Outcome:
+        """``turn`` as the policy wants it. May take some milliseconds per megabyte that is new."""
+        prompt = read_prompt(turn) if catch or hide else None
+        if prompt is None:
+            return Outcome(turn)
+        key = (facts.thread, turn.protocol)
+        # Taken out while it works: another turn of the same thread begins afresh.
+        editor, size = self._kept.pop(key, (None, 0))
+        self._bytes -= size
+        same = editor and editor.catch is catch and editor.hide is hide
+        if editor is None or not same or not editor.continues(prompt):
+            editor = Editor(turn.protocol, catch, facts, hide)
+            editor.begin(prompt.head)
+        editor.feed(prompt.elements[len(editor.raws) :])
+        editor.hold(prompt)
+        if facts.thread:
+            self._kept[key] = (editor, len(turn.body))
+            self._bytes += len(turn.body)
+            while self._bytes > self._most:
+                self._bytes -= self._kept.popitem(last=False)[1][1]
+        acts = Acts()
+        sent = editor.tail(acts) if catch.moves else editor.sent
+        if editor.changed or sent != editor.sent:
+            turn = write_prompt(turn, Prompt(turn.protocol, editor.head_sent, sent))
+        return Outcome(
+            turn,
+            editor.acts.tags | acts.tags,
+            editor.acts.refused or acts.refused,
+            editor.acts.notes() + acts.notes(),
+        )

@@ -1,0 +1,68 @@
+"""Texts that a policy puts into a prompt, in each protocol's words."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..policy.rules import Inject
+from ..turn import is_text
+
+_encode = msgspec.json.encode
+
+
+class _Heading(msgspec.Struct):
+    type: str | None = None
+    role: str | None = None
+
+
+_heading = msgspec.json.Decoder(_Heading).decode
+_blocks = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+def element(protocol: str, role: str, text: str) -> msgspec.Raw:
+    """An element in which ``role`` (developer or user) says ``text``."""
+    if protocol == "responses":
+        content = [{"type": "input_text", "text": text}]
+        return msgspec.Raw(_encode({"type": "message", "role": role, "content": content}))
+    if protocol == "chat":
+        name = "system" if role == "developer" else role
+        return msgspec.Raw(_encode({"role": name, "content": text}))
+    if role == "developer":
+        text = f"<system-reminder>\n{text}\n</system-reminder>"
+    return msgspec.Raw(_encode({"role": "user", "content": [{"type": "text", "text": text}]}))
+
+
+def elements(protocol: str, injects: list[Inject], at: str) -> list[msgspec.Raw]:
+    """What is put in at a place of the conversation. Messages take instructions in ``system``."""
+    return [
+        element(protocol, i.role, i.text or "")
+        for i in injects
+        if i.at == at and not (protocol == "messages" and i.role == "developer" and at != "end")
+    ]
+
+
+def system(raw: msgspec.Raw | None, injects: list[Inject]) -> msgspec.Raw | None:
+    """``system`` of Messages with the instructions that are put around it."""
+    before, after = (
+        [_block(_encode(i.text or "")) for i in injects if i.at == at and i.role == "developer"]
+        for at in ("start", "after_instructions")
+    )
+    if not before and not after:
+        return raw
+    own: list[msgspec.Raw] = []
+    if raw is not None:
+        own = [_block(raw)] if is_text(raw) else _blocks(raw)
+    return msgspec.Raw(b"[%b]" % b",".join([*before, *own, *after]))
+
+
+def instructs(raw: msgspec.Raw) -> bool:
+    """Whether an element is an instruction, as they stand at the head of a conversation."""
+    try:
+        found = _heading(raw)
+    except msgspec.ValidationError:
+        return False
+    return found.role in ("developer", "system") or found.type == "additional_tools"
+
+
+def _block(text: bytes | msgspec.Raw) -> msgspec.Raw:
+    return msgspec.Raw(b'{"type":"text","text":%b}' % text)
