@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+
+import msgspec
+
+from .turn import Turn
 
 #: Headers that hold a credential: never written down, never sent to another provider.
 CREDENTIALS = frozenset(
@@ -90,3 +96,113 @@ def is_loopback(host: str) -> bool:
     octets = host.removeprefix("::ffff:").split(".")
     numeric = len(octets) == 4 and all(o.isdigit() and int(o) < 256 for o in octets)
     return host in _LOOPBACK or host.endswith(".localhost") or (numeric and octets[0] == "127")
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """Who asks. ``thread`` names the conversation and ``session`` what it belongs to; ``started``
+    is when the thread began, in seconds since 1970, if its id tells; ``project`` is the folder the
+    agent works in, if it is told; ``key`` is a digest of the client's key."""
+
+    client: str = ""
+    project: str = ""
+    thread: str = ""
+    session: str = ""
+    key: str = ""
+    started: float | None = None
+
+
+#: What a user agent begins with, and whose it is.
+_AGENTS = {
+    "claude-cli": "claude-code",
+    "claude-code": "claude-code",
+    "opencode": "opencode",
+    "aider": "aider",
+    "litellm": "litellm",
+    "openai": "openai-sdk",
+    "anthropic": "anthropic-sdk",
+    "curl": "curl",
+}
+_THREADS = ("thread-id", "x-thread-id")
+_SESSIONS = (
+    "session-id",
+    "x-claude-code-session-id",
+    "x-session-id",
+    "x-session-affinity",
+    "x-conversation-id",
+)
+#: What agents write before the folder they work in, and what ends it there.
+_FOLDERS = ((b"<cwd>", b"<"), (b"Working directory: ", b"\\n"), (b"working directory: ", b"\\n"))
+_LONGEST_FOLDER = 4096
+
+
+def facts_of(headers: Mapping[str, str], turn: Turn, key: str = "") -> Facts:
+    """Who sent ``turn``, as far as ``headers`` (lower-case names) and the prompt tell.
+
+    A client that names no thread gets one from how its conversation begins.
+    """
+    thread = _first(headers, _THREADS)
+    session = _first(headers, _SESSIONS) or thread
+    if not thread:
+        thread = f"{session or key}:{_beginning(turn)}"
+    return Facts(
+        client=client_name(headers),
+        project=_project(headers, turn.body),
+        thread=thread,
+        session=session or thread,
+        key=key,
+        started=began(thread),
+    )
+
+
+def client_name(headers: Mapping[str, str]) -> str:
+    """The client's name: codex, claude-code, opencode, aider, openai-sdk, …; other."""
+    if is_codex(headers):
+        return "codex"
+    agent = headers.get("user-agent", "").lower()
+    return next((name for head, name in _AGENTS.items() if agent.startswith(head)), "other")
+
+
+def began(thread: str) -> float | None:
+    """When a thread began whose id is a UUID of version 7, as Codex's are; None for others."""
+    digits = thread.replace("-", "")
+    if len(digits) != 32 or digits[12] != "7":
+        return None
+    try:
+        return int(digits[:12], 16) / 1000
+    except ValueError:
+        return None
+
+
+def _first(headers: Mapping[str, str], names: Iterable[str]) -> str:
+    return next((headers[name] for name in names if headers.get(name)), "")
+
+
+def _beginning(turn: Turn) -> str:
+    """A mark of the first instructions and the first thing said, which later turns repeat."""
+    mark = hashlib.blake2b(digest_size=12)
+    for item in turn.items[:4]:
+        mark.update(b"%b\0" % item.content)
+        if item.role == "user":
+            break
+    return mark.hexdigest()
+
+
+def _project(headers: Mapping[str, str], body: bytes) -> str:
+    told = headers.get("x-codex-turn-metadata", "")
+    if '"workspaces"' in told:
+        try:
+            folders = json.loads(told).get("workspaces") or {}
+        except ValueError:
+            folders = {}
+        if isinstance(folders, dict) and folders:
+            return str(next(iter(folders)))
+    for before, after in _FOLDERS:
+        at = body.find(before)
+        if at >= 0:
+            at += len(before)
+            raw = body[at : at + _LONGEST_FOLDER].partition(after)[0]
+            try:
+                return str(msgspec.json.decode(b'"%b"' % raw.partition(b'"')[0]))
+            except msgspec.DecodeError:
+                return ""
+    return ""

@@ -8,46 +8,15 @@ depends on what stands before it and on the policy only (DESIGN.md, rule 4); the
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Sequence
-from typing import Any
 
-import msgspec
 import re2
 
+from ..client import Facts
+from ..policy.match import Needles, fits, pattern_options
 from ..policy.rules import CatchRule, Part
 from ..policy.units import size
 from .elements import Piece
-
-
-class Facts(msgspec.Struct, frozen=True):
-    """Who asks. ``thread`` names the conversation, ``started`` is when it began in seconds since
-    1970, if that is known; ``project`` is the folder the agent works in."""
-
-    client: str = ""
-    project: str = ""
-    thread: str = ""
-    session: str = ""
-    key: str = ""
-    started: float | None = None
-
-
-def pattern_options() -> Any:
-    """How patterns of a policy are compiled: quiet, and with room for many in one set."""
-    options = re2.Options()
-    options.log_errors = False
-    options.max_mem = 256 << 20
-    return options
-
-
-def fits(names: str | list[str] | None, value: str | None) -> bool:
-    """Whether ``value`` is one of ``names``; ``*`` stands for any part of it."""
-    if names is None:
-        return True
-    if value is None:
-        return False
-    wanted = (names,) if isinstance(names, str) else names
-    return any(value == n or ("*" in n and fnmatch.fnmatchcase(value, n)) for n in wanted)
 
 
 class Rule:
@@ -98,14 +67,10 @@ class Catch:
         made = [Rule(n, rule) for n, rule in enumerate(rules)]
         self.injects = [r for r in made if r.rule.inject]
         self._rules = [r for r in made if not r.rule.inject]
-        self._set = re2.Set.SearchSet(pattern_options())
-        self._searches = False
+        self._needles = Needles()
         for rule in self._rules:
-            for needle in _needles(rule.rule):
-                rule.needles.append(self._set.Add(needle))
-                self._searches = True
-        if self._searches:
-            self._set.Compile()
+            rule.needles = _needles(rule.rule, self._needles)
+        self._needles.done()
         self._kinds: dict[tuple[str, str, str | None, bool], _Kind] = {}
         self.looks = any(not r.newest for r in self._rules)
         self.looks_at_newest = any(r.newest for r in self._rules)
@@ -129,7 +94,7 @@ class Catch:
             kind = self._kinds[key] = _Kind(about)
         if not kind.any:
             return []
-        hits = set(self._set.Match(piece.first) or ()) if kind.searches else _NOTHING
+        hits = self._needles.found(piece.first) if kind.searches else _NOTHING
         if not hits:
             return [r for r in kind.plain if r.holds(piece, number)]
         found = {r.number: r for n in hits for r in kind.by_needle.get(n, ())}
@@ -137,7 +102,7 @@ class Catch:
         return sorted((r for r in all_found if r.holds(piece, number)), key=lambda r: r.number)
 
 
-_NOTHING: frozenset[int] = frozenset()
+_NOTHING: set[int] = set()
 
 
 class _Kind:
@@ -153,13 +118,14 @@ class _Kind:
         self.searches = bool(self.by_needle)
 
 
-def _needles(rule: CatchRule) -> list[str]:
-    found = [p for p in (rule.when.pattern,) if p]
-    found += [re2.escape(rule.when.text)] if rule.when.text else []
+def _needles(rule: CatchRule, needles: Needles) -> list[int]:
+    """What must stand in a text for ``rule`` to do anything with it."""
+    found = [needles.pattern(p) for p in (rule.when.pattern,) if p]
+    found += [needles.text(t) for t in (rule.when.text,) if t]
     if rule.replace and rule.replace.text:
-        found.append(re2.escape(rule.replace.text))
+        found.append(needles.text(rule.replace.text))
     elif rule.replace and rule.replace.pattern:
-        found.append(rule.replace.pattern)
+        found.append(needles.pattern(rule.replace.pattern))
     return found
 
 

@@ -13,11 +13,12 @@ from typing import Protocol
 
 import msgspec
 
+from ..client import Facts
 from ..policy.rules import Inject
 from ..turn import Turn
 from . import inject
 from .act import Acts
-from .catch import Catch, Facts
+from .catch import Catch
 from .elements import Element, Prompt, read_prompt, write_prompt
 
 

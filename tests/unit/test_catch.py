@@ -11,8 +11,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shim.client import Facts
 from shim.policy.rules import CatchRule
-from shim.prompt.catch import Catch, Facts
+from shim.prompt.catch import Catch
 from shim.prompt.edit import Editors, Outcome
 from shim.turn import Turn
 from shim.wire.protocols import codec
