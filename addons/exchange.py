@@ -11,9 +11,12 @@ from weakref import WeakKeyDictionary
 import msgspec
 from mitmproxy import http
 
+from shim.client import Facts
 from shim.policy.store import PolicyStore
 from shim.record.redact import Redactor
 from shim.route.choose import Route
+from shim.route.failures import Failures
+from shim.route.health import Breakers
 from shim.turn import Failure, Turn
 from shim.wire.protocols import COUNT, codec, protocol_of, split_path
 from shim.wire.translate import Translation, Translator, error_answer
@@ -26,6 +29,10 @@ class Exchange:
     """One turn on its way through the chain. Times are seconds since 1970.
 
     ``client_request`` stays as the client sent it: what goes upstream is a request of its own.
+    ``asked`` is the turn as the client sent it, ``turn`` what the stages have made of it; ``names``
+    maps what tools are called upstream to the client's own names. ``left`` are the candidates
+    behind ``route``, ``tried`` those before it. ``passed`` names the stages that are through with
+    the request: one that broke lets it go no further.
     """
 
     client_request: http.Request
@@ -33,8 +40,14 @@ class Exchange:
     codex: bool
     turn: Turn
     who: str
+    asked: Turn
     started: float = field(default_factory=time.time)
+    facts: Facts | None = None
+    tags: frozenset[str] = frozenset()
+    names: dict[str, str] = field(default_factory=dict)
     route: Route | None = None
+    left: list[Route] = field(default_factory=list)
+    tried: frozenset[str] = frozenset()
     endpoint: tuple[str, str, int] | None = None
     translation: Translation | None = None
     translator: Translator | None = None
@@ -42,6 +55,7 @@ class Exchange:
     upstream_response: http.Response | None = None
     received: list[bytes] = field(default_factory=list)
     sent: list[bytes] = field(default_factory=list)
+    passed: set[str] = field(default_factory=set)
     decisions: list[str] = field(default_factory=list)
     secrets: set[str] = field(default_factory=set)
     failure: Failure | None = None
@@ -113,6 +127,10 @@ def tail(path: str) -> str:
     return bare(path).rstrip("/").rpartition("/")[2]
 
 
+#: The stages that must be through with a turn before it may leave.
+STAGES = frozenset({"state", "catch", "route", "compact", "translate"})
+
+
 class Chain:
     """What the stages have in common beyond one turn.
 
@@ -124,6 +142,8 @@ class Chain:
     def __init__(self) -> None:
         self.running = False
         self.policies = PolicyStore()
+        self.failures = Failures()
+        self.breakers = Breakers()
         self.default_model: str | None = None
         self.rows: list[dict[str, object]] = []
         self.flow_file: str | None = None

@@ -136,9 +136,10 @@ class Gate:
         elif self._too_large(int(_digits(request.headers.get("content-length")))):
             self._refuse_size(flow)
 
-    def request(self, flow: http.HTTPFlow) -> None:
+    async def request(self, flow: http.HTTPFlow) -> None:
         if flow.response or flow.is_replay or not _is_ours(flow):
             return
+        await self._chain.policies.refresh()
         compacts = is_compact(flow.request.path)
         protocol = "responses" if compacts else protocol_of(flow.request.path)
         if protocol is None or upgrades(flow.request):
@@ -164,6 +165,7 @@ class Gate:
             # Only a stream can tell Codex of a failure in its own way.
             codex=client.is_codex(headers) and not compacts,
             turn=turn,
+            asked=turn,
             who=headers.get("thread-id") or (str(peer[0]) if peer else ""),
             secrets=client.secrets(headers.items()) | set(self._keys),
             started=flow.request.timestamp_start,

@@ -85,10 +85,11 @@ class Keep:
         plan.done = True
         if not plan.stores or answer.get("status") not in ("completed", "incomplete"):
             return
-        id, input, parent = str(answer["id"]), plan.own, plan.parent
-        if id in plan.ids:
+        told = plan.completed
+        id, input, parent = str(answer["id"]), told.own, told.parent
+        if id in told.ids:
             # An upstream that gives the same id twice: this entry must stand by itself.
-            input, parent = expand.inner(plan.turn.fields["input"]), None
+            input, parent = expand.inner(told.turn.fields["input"]), None
         response = msgspec.json.encode({**answer, "output": output})
         kept = Kept(
             response,
@@ -111,9 +112,9 @@ class Keep:
             return
         headers = _JSON
         if expand.is_compact(exchange.client_request.path):
-            body = compact.compacted(plan.turn, answer, item)
+            body = compact.compacted(plan.completed.turn, answer, item)
         else:
-            stream = plan.turn.stream
+            stream = plan.completed.turn.stream
             body = compact.triggered(answer, item, stream=stream)
             headers = {"content-type": STREAM} if stream else _JSON
             self._keep(flow, exchange, plan, answer, [item])

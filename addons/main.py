@@ -5,7 +5,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from addons.catch import Catch
+from addons.compact import Compact
 from addons.exchange import Chain
+from addons.failover import Failover
 from addons.gate import Gate
 from addons.keep import Keep
 from addons.memory import keep_freed
@@ -21,9 +24,12 @@ state = State(chain)
 addons = [
     Gate(chain),
     Pages(chain),
-    Router(chain),
     state,
+    Catch(chain),
+    Router(chain),
+    Compact(state),
     Translate(),
+    Failover(chain),
     Keep(chain, state),
     Record(chain),
 ]

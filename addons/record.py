@@ -16,7 +16,7 @@ from mitmproxy import ctx, http
 from mitmproxy.proxy.mode_specs import ReverseMode
 
 from addons import recorder
-from addons.exchange import Chain, Exchange, end, exchange_of, refuse
+from addons.exchange import STAGES, Chain, Exchange, end, exchange_of, refuse
 from addons.writer import Writer
 from shim.record import summary
 from shim.record.folder import default_folder
@@ -63,10 +63,11 @@ class Record:
         if flow.response:
             return
         exchange = exchange_of(flow)
-        if _is_turn(flow) and not (exchange and exchange.upstream_request):
+        if _is_turn(flow) and not (exchange and exchange.passed >= STAGES):
             # A stage broke: the turn must not reach the reverse target as the client sent it.
             said = "interpose: the turn could not be prepared; the chain's log says why"
             if exchange:
+                exchange.upstream_request = None
                 exchange.fail(flow, Failure(said, 500))
             else:
                 refuse(flow, 500, said)

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import os
 import ssl
+import time
 from typing import TYPE_CHECKING
 
 import certifi
 from mitmproxy import ctx, http
-from mitmproxy.proxy.mode_specs import ReverseMode
 
-from addons.exchange import Chain, Exchange, exchange_of, fields, tail
+from addons.aim import aim, request_to, reverse_target
+from addons.exchange import Chain, Exchange, exchange_of, tail
 from addons.stop import stop
-from shim.client import given_keys
+from shim.client import Facts
+from shim.policy.inforce import InForce
 from shim.policy.load import MissingVariable, PolicyError
-from shim.policy.schema import Protocol, Provider
+from shim.policy.schema import Health, Policy, Protocol, Provider
 from shim.policy.store import PolicyStore
+from shim.prompt.effort import with_effort
 from shim.route import choose
-from shim.route.failures import Failures, key
+from shim.route.choose import Route
+from shim.route.decide import Decider, routes
+from shim.route.failures import key
 from shim.route.probe import Probe
+from shim.route.rules import Asked
+from shim.route.tried import tried_in
 from shim.route.wayout import way_out
 from shim.turn import Failure
-from shim.wire.protocols import COUNT, PATHS, split_path
+from shim.wire.protocols import PATHS
 
 if TYPE_CHECKING:
     from shim.engines.server import EngineServer
@@ -30,7 +37,7 @@ if TYPE_CHECKING:
 class Router:
     def __init__(self, chain: Chain) -> None:
         self._chain = chain
-        self._failures = Failures()
+        self._decider = Decider()
         self._probe = Probe(_tls)
         self._engines: EngineServer | None = None
         self._upstream: Protocol = "responses"
@@ -85,75 +92,100 @@ class Router:
         if exchange is None:
             if tail(flow.request.path) == "models":
                 request = flow.request
-                target = _reverse_target(flow)
-                flow.request = _request(request, *target, request.path, request.headers.copy())
+                target = reverse_target(flow)
+                flow.request = request_to(request, *target, request.path, request.headers.copy())
             return
-        policy = self._chain.policies.current()
+        stands = self._chain.policies.in_force()
         try:
-            route = choose.choose(
-                policy,
-                exchange.turn.model,
-                default=self._chain.default_model,
-                reverse=self._upstream,
-            )
+            routes = self._routes(exchange, stands)
         except choose.NoRoute as e:
             exchange.fail(flow, Failure(str(e), 404, "model_not_found", "invalid_request_error"))
             return
-        exchange.route = route
-        exchange.decide("route", f"{route.provider}/{route.model} by {route.reason}")
-        if self._failures and (lately := self._failures.recall(_key(exchange))):
+        exchange.tried = tried_in(exchange.client_request.path)
+        lately = None
+        if self._chain.failures and (lately := self._chain.failures.recall(_key(exchange))):
+            exchange.tried |= lately[1]
+        left = [route for route in routes if route.label not in exchange.tried]
+        if lately and not left:
+            exchange.route = routes[-1]
             exchange.decide("route", "answered from what failed a moment ago")
-            exchange.fail(flow, lately)
+            exchange.fail(flow, lately[0])
             return
+        await self._take(flow, exchange, stands.policy, left or routes[:1])
+        exchange.passed.add("route")
+
+    def _routes(self, exchange: Exchange, stands: InForce) -> list[Route]:
+        """The candidates for a turn, in order. NoRoute when its model's name means nothing."""
+        policy, default, turn = stands.policy, self._chain.default_model, exchange.turn
+        if policy.empty and not default:
+            return [choose.choose(policy, turn.model, reverse=self._upstream)]
+        facts = exchange.facts or Facts()
+        asked = Asked(turn, exchange.headers, facts, exchange.tags, time.time())
+        choice = self._decider.decide(policy, stands.routes, asked, default)
+        if choice.effort:
+            exchange.turn = with_effort(turn, choice.effort)
+            exchange.decide("route", f"effort {choice.effort}, named behind the model")
+        found = routes(policy, choice.names, turn.model, choice.reason, self._upstream)
+        if not found:
+            raise choose.NoRoute(f"no model {choice.names[0]!r} in the policy")
+        return found
+
+    async def _take(
+        self, flow: http.HTTPFlow, exchange: Exchange, policy: Policy, routes: list[Route]
+    ) -> None:
+        """Aim at the first candidate that is up; the client is told when none is."""
+        waiting = list(routes)
+        passed_over: list[Route] = []
+        failure: Failure | None = None
+        while waiting or passed_over:
+            if not waiting:
+                # All were left alone: then the first of them is as good as any.
+                waiting, passed_over, skip = passed_over, [], False
+            else:
+                skip = True
+            route = waiting.pop(0)
+            others = waiting or passed_over
+            if skip and others and (why := self._chain.breakers.closed(route.provider)):
+                exchange.decide("failover", f"{route.label} passed over: {why}")
+                passed_over.append(route)
+                continue
+            failure = await self._try(flow, exchange, route, policy)
+            if failure is None:
+                at = routes.index(route)
+                exchange.left = [r for r in routes[at + 1 :] if r is not route]
+                exchange.decide("route", f"{route.provider}/{route.model} by {route.reason}")
+                return
+            exchange.decide("failover", failure.message)
+            exchange.tried |= {route.label}
+        assert failure
+        exchange.fail(flow, failure)
+
+    async def _try(
+        self, flow: http.HTTPFlow, exchange: Exchange, route: Route, policy: Policy
+    ) -> Failure | None:
+        """Aim at one candidate; why it cannot answer, None when it can be reached."""
+        exchange.route = route
+        provider = policy.providers.get(route.provider)
+        if route.provider == "demo" and provider is None:
+            provider = await self._demo()
         if exchange.counts and route.protocol != exchange.turn.protocol:
             # Nobody else counts in the words of Messages: translate answers.
-            return
+            return None
         try:
-            await self._aim(flow, exchange, policy.providers.get(route.provider))
+            aim(flow, exchange, provider)
         except MissingVariable as e:
-            exchange.fail(
-                flow,
-                Failure(
-                    f"{route.provider}: its key or address needs the variable {e.name}, "
-                    "which is not set where the chain runs",
-                    401,
-                    "missing_key",
-                    "authentication_error",
-                ),
+            said = (
+                f"{route.provider}: its key or address needs the variable {e.name}, "
+                "which is not set where the chain runs"
             )
-            return
+            return Failure(said, 401, "missing_key", "authentication_error")
         assert exchange.endpoint
         if why := await self._probe.check(exchange.endpoint):
-            exchange.fail(flow, Failure(f"{route.provider}: {why}", 502, "upstream_unreachable"))
-
-    async def _aim(
-        self, flow: http.HTTPFlow, exchange: Exchange, provider: Provider | None
-    ) -> None:
-        """Give the flow a request for the route's upstream, with the headers it asks for."""
-        route = exchange.route
-        assert route
-        client = exchange.client_request
-        ending = PATHS[route.protocol] + (COUNT if exchange.counts else "")
-        if route.provider == "demo":
-            provider = await self._demo()
-        if provider is not None:
-            scheme, host, port, path = choose.address(provider, ending)
-            headers = _headers(exchange, choose.headers(provider))
-            exchange.secrets |= choose.secrets(provider)
-        else:
-            scheme, host, port = _reverse_target(flow)
-            _, mark, query = client.path.partition("?")
-            path = split_path(client.path)[0] + ending + mark + query
-            if route.protocol == exchange.turn.protocol:
-                headers = client.headers.copy()
-            else:
-                headers = _headers(exchange, _own_key(exchange, route.protocol))
-        flow.request = _request(client, scheme, host, port, path, headers)
-        exchange.endpoint = (scheme, host, port)
-        if way := way_out(scheme, host):
-            flow.server_conn.via = (way.scheme, (way.host, way.port))
-            exchange.endpoint = (way.scheme, way.host, way.port)
-            exchange.decide("route", f"by way of the proxy {way.host}:{way.port}")
+            failure = Failure(f"{route.provider}: {why}", 502, "upstream_unreachable")
+            settings = provider.health if provider else Health()
+            self._chain.breakers.bad(route.provider, failure.message, settings)
+            return failure
+        return None
 
     def http_connect_upstream(self, flow: http.HTTPFlow) -> None:
         host = flow.request.host
@@ -176,80 +208,12 @@ class Router:
 
     def error(self, flow: http.HTTPFlow) -> None:
         exchange = exchange_of(flow)
-        if not (exchange and exchange.route and exchange.endpoint) or flow.response:
-            return
-        self._probe.failed(exchange.endpoint)
-        why = flow.error.msg if flow.error else "no answer"
-        exchange.failure = Failure(
-            f"{exchange.route.provider}: no answer came: {why}", 502, "upstream_unreachable"
-        )
-        self._failures.note(_key(exchange), exchange.failure)
+        if exchange and exchange.route and exchange.endpoint and not flow.response:
+            self._probe.failed(exchange.endpoint)
 
 
 def _key(exchange: Exchange) -> tuple[str, bytes]:
-    return key(exchange.who, exchange.turn.body)
-
-
-def _reverse_target(flow: http.HTTPFlow) -> tuple[str, str, int]:
-    mode = flow.client_conn.proxy_mode
-    assert isinstance(mode, ReverseMode)
-    return ("http" if mode.scheme == "http" else "https"), *mode.address
-
-
-def _request(
-    client: http.Request, scheme: str, host: str, port: int, path: str, headers: http.Headers
-) -> http.Request:
-    """A request of its own, so that the client's stays as it came."""
-    usual = {"http": 80, "https": 443}[scheme]
-    name = f"[{host}]" if ":" in host else host
-    headers["host"] = name if port == usual else f"{name}:{port}"
-    data = client.data
-    return http.Request(
-        host,
-        port,
-        data.method,
-        scheme.encode(),
-        b"",
-        path.encode(),
-        data.http_version,
-        headers,
-        data.content,
-        data.trailers,
-        data.timestamp_start,
-        data.timestamp_end,
-    )
-
-
-def _headers(exchange: Exchange, extra: dict[str, str]) -> http.Headers:
-    """Fresh headers for an upstream: nothing of the client's machine or session goes along."""
-    assert exchange.route
-    return fields(
-        {
-            "accept": "text/event-stream" if exchange.turn.stream else "application/json",
-            "content-type": "application/json",
-            "user-agent": "interpose",
-            **(_anthropic(exchange) if exchange.route.protocol == "messages" else {}),
-            **extra,
-        }
-    )
-
-
-def _anthropic(exchange: Exchange) -> dict[str, str]:
-    """The version of the protocol, and what the client's own turn needs switched on."""
-    found = {"anthropic-version": "2023-06-01"}
-    if exchange.turn.protocol == "messages":
-        names = ("anthropic-version", "anthropic-beta")
-        found |= {n: exchange.headers[n] for n in names if n in exchange.headers}
-    return found
-
-
-def _own_key(exchange: Exchange, protocol: Protocol) -> dict[str, str]:
-    """The client's key, in the header in which the upstream's protocol expects it."""
-    given = given_keys(exchange.headers)
-    key = given.get("authorization") or given.get("x-api-key")
-    if not key:
-        return {}
-    return {"x-api-key": key} if protocol == "messages" else {"authorization": f"Bearer {key}"}
+    return key(exchange.who, exchange.asked.body)
 
 
 def _tls() -> ssl.SSLContext:

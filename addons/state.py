@@ -1,8 +1,7 @@
-"""State: conversations by ``previous_response_id``, stored responses, compaction, WebSocket.
+"""State: conversations by ``previous_response_id``, pages of stored responses, WebSocket.
 
-This stage, before translation, completes the turn; `addons.keep`, behind it, keeps the answer. An
-upstream that speaks Responses has state of its own: its turns pass, except that a conversation
-which was stored here goes along in full.
+This stage completes the turn, before anything is decided about it; `addons.compact` says what that
+means for its upstream, once there is one, and `addons.keep` keeps the answer.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 from addons.exchange import Chain, Exchange, bare, exchange_of, refuse
 from addons.gate import upgrades
 from addons.upstream_state import aim, clean
-from shim.state import compact, expand, page
+from shim.state import expand, page
 from shim.state.conversations import Conversations, Gone, Kept
 from shim.state.store import Memory, SQLite
 from shim.turn import Failure, Turn, WireError
@@ -35,18 +34,29 @@ _JSON = {"content-type": "application/json"}
 
 
 @dataclass
-class Plan:
-    """What is to be done with the answer of one turn.
-
-    ``turn`` holds the whole conversation, ``own`` the input items of the client's turn itself;
-    ``ids`` are the stored responses that the others came from. ``compacts``: the answer is a
-    summary.
+class Completed:
+    """What a turn refers to. ``turn`` holds the whole conversation, ``said`` only what the client
+    said now; ``ids`` are the stored responses that the rest came from, ``parent`` the last of them.
+    ``gone``: this one is not stored here (any more).
     """
 
     turn: Turn
-    own: bytes
+    said: Turn
     ids: list[str]
     parent: tuple[str, str] | None
+    gone: str | None = None
+
+    @property
+    def own(self) -> bytes:
+        """The input items of the client's turn itself, without brackets."""
+        return expand.inner(self.said.fields["input"])
+
+
+@dataclass
+class Plan:
+    """What is to be done with the answer of one turn; ``compacts``: it is a summary."""
+
+    completed: Completed
     stores: bool
     compacts: bool
     done: bool = False
@@ -57,6 +67,7 @@ class State:
         self._chain = chain
         self._engines: EngineServer | None = None
         self.kept = Conversations(Memory())
+        self.completed: WeakKeyDictionary[http.HTTPFlow, Completed] = WeakKeyDictionary()
         self.plans: WeakKeyDictionary[http.HTTPFlow, Plan] = WeakKeyDictionary()
 
     def load(self, loader) -> None:  # type: ignore[no-untyped-def]
@@ -89,13 +100,15 @@ class State:
                 await self._to_engine(flow)
             elif what := expand.stored(flow.request.path):
                 await self._page(flow, *what)
-        elif exchange.turn.protocol == "responses" and exchange.route:
+        else:
             begun = time.perf_counter()
             try:
-                await self._complete(flow, exchange)
+                if exchange.turn.protocol == "responses":
+                    await self._complete(flow, exchange)
             except WireError as e:
-                self._fail(flow, exchange, Failure(str(e), e.status), e.param)
+                fail(flow, exchange, Failure(str(e), e.status), e.param)
             exchange.added += time.perf_counter() - begun
+            exchange.passed.add("state")
 
     def websocket_start(self, flow: http.HTTPFlow) -> None:
         clean(flow)
@@ -106,52 +119,24 @@ class State:
             del flow.websocket.messages[:-1]
 
     async def _complete(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
-        """Give the exchange a turn that holds all it refers to, and note what to do afterwards."""
-        assert exchange.route
+        """Give the exchange a turn that holds all it refers to."""
         turn, owner = exchange.turn, self._chain.owners.get(flow, "")
-        native = exchange.route.protocol == "responses"
-        endpoint = expand.is_compact(exchange.client_request.path)
         id = expand.previous(turn)
-        stores = expand.is_stored(turn) and not native and not endpoint
-        compacts = not native and (endpoint or compact.is_triggered(turn))
-        if not native:
-            expand.refuse_conversation(turn)
-        history = None
-        if id is not None:
-            try:
-                history = await self.kept.history(owner, id)
-            except Gone as gone:
-                if not native:
-                    self._not_found(flow, exchange, id, gone.id)
-                    return
-        full = turn
-        if history:
-            pieces = [*history.items, expand.inner(turn.fields["input"])]
-            # The answer names what it continues; who knows nothing of that id must not see it.
-            full = expand.with_items(turn, pieces, previous_response_id=None if native else id)
-            exchange.decide("state", f"what was said up to {id} put in front")
-            self._record_in_full(exchange, full)
-        sent = expand.readable(full)
-        if compacts:
-            sent = compact.summary_turn(sent)
-            exchange.decide("state", "the model is asked for a summary: compaction")
-        if endpoint:
-            _compact_path(flow.request, native=native)
-        if sent is not turn:
-            exchange.turn = sent
-            flow.request.headers.pop("content-encoding", None)
-            flow.request.content = sent.body
-            if compacts:
-                flow.request.headers["accept"] = "application/json"
-        if stores or compacts:
-            self.plans[flow] = Plan(
-                full,
-                expand.inner(turn.fields["input"]),
-                history.ids if history else [],
-                (id, history.mark) if id and history else None,
-                stores,
-                compacts,
-            )
+        if id is None:
+            self.completed[flow] = Completed(turn, turn, [], None)
+            return
+        try:
+            history = await self.kept.history(owner, id)
+        except Gone as gone:
+            self.completed[flow] = Completed(turn, turn, [], None, gone.id)
+            return
+        # The answer names what it continues.
+        own = expand.inner(turn.fields["input"])
+        full = expand.with_items(turn, [*history.items, own], previous_response_id=id)
+        exchange.decide("state", f"what was said up to {id} put in front")
+        self._record_in_full(exchange, full)
+        exchange.turn = full
+        self.completed[flow] = Completed(full, turn, history.ids, (id, history.mark))
 
     def _record_in_full(self, exchange: Exchange, turn: Turn) -> None:
         """The recording gets the whole turn: alone it can be replayed, and read."""
@@ -159,27 +144,6 @@ class State:
         request.headers.pop("content-encoding", None)
         request.content = turn.body
         exchange.client_request = request
-
-    def _not_found(self, flow: http.HTTPFlow, exchange: Exchange, id: str, gone: str) -> None:
-        why = f"Previous response with id {id!r} not found"
-        if gone != id:
-            why += f": {gone!r}, an earlier part of its conversation, is not stored any more"
-        failure = Failure(f"{why}.", 400, "previous_response_not_found", "invalid_request_error")
-        self._fail(flow, exchange, failure, "previous_response_id")
-
-    def _fail(
-        self, flow: http.HTTPFlow, exchange: Exchange, failure: Failure, param: str | None
-    ) -> None:
-        exchange.fail(flow, failure)
-        if not exchange.codex:
-            body = codec("responses").error_body(
-                failure.message,
-                status=failure.status,
-                type=failure.type or "invalid_request_error",
-                code=failure.code or None,
-                param=param,
-            )
-            flow.response = http.Response.make(failure.status, body, _JSON)
 
     async def _page(self, flow: http.HTTPFlow, id: str, items: bool) -> None:
         owner, request = self._chain.owners.get(flow, ""), flow.request
@@ -229,8 +193,15 @@ class State:
         request.host, request.port = self._engines.address
 
 
-def _compact_path(request: http.Request, *, native: bool) -> None:
-    """The router took the endpoint for a prefix, or for plain Responses."""
-    bare, mark, query = request.path.partition("?")
-    bare = bare.replace("/responses/compact/", "/", 1)
-    request.path = bare + ("/compact" if native else "") + mark + query
+def fail(flow: http.HTTPFlow, exchange: Exchange, failure: Failure, param: str | None) -> None:
+    """Answer with ``failure``, and name the field where the client's protocol has room for it."""
+    exchange.fail(flow, failure)
+    if not exchange.codex:
+        body = codec("responses").error_body(
+            failure.message,
+            status=failure.status,
+            type=failure.type or "invalid_request_error",
+            code=failure.code or None,
+            param=param,
+        )
+        flow.response = http.Response.make(failure.status, body, _JSON)

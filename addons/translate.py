@@ -45,11 +45,12 @@ class Translate:
         for note in translation.notes:
             exchange.decide("translate", note)
         headers = flow.request.headers
-        if body is not exchange.turn.body or "content-encoding" not in headers:
+        if body is not exchange.asked.body or "content-encoding" not in headers:
             headers.pop("content-encoding", None)
             flow.request.raw_content = body
         headers["content-length"] = str(len(flow.request.raw_content or b""))
         exchange.upstream_request = flow.request
+        exchange.passed.add("translate")
         exchange.added += time.perf_counter() - begun
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:

@@ -59,6 +59,11 @@ def load_policy(path: str | Path) -> Policy:
     return parse_policy(text, str(path))
 
 
+def load_policy_files(path: str | Path) -> tuple[Policy, list[Path]]:
+    """The policy at ``path``, and the files it was read from."""
+    return load_policy(path), [Path(path)]
+
+
 def parse_policy(text: str, source: str = "policy") -> Policy:
     """The policy in ``text``; ``source`` names the file in errors."""
     return _Reader(source).read(text)

@@ -26,6 +26,13 @@ class Route(msgspec.Struct, frozen=True):
     base_url: str | None = None
     images: bool = True
     third_party: bool = True
+    #: The model's name in the policy; empty for ``PROVIDER:MODEL`` and without a policy.
+    name: str = ""
+
+    @property
+    def label(self) -> str:
+        """How the policy calls where it leads."""
+        return self.name or f"{self.provider}:{self.model}"
 
 
 class NoRoute(Exception):
@@ -48,20 +55,29 @@ def choose(
         return route
     if default:
         reason = f"the default: no model {asked}" if asked else "the default: no model named"
-        if model := policy.models.get(default):
-            return _named(policy, asked, default, model, reason, reverse)
-        if (route := _prefixed(policy, asked, default, reason, reverse)) is not None:
-            return route
-        raise NoRoute(
-            f"the default model {default} is not in the policy{nearest(default, policy.models)}"
-        )
+        found = to(policy, default, asked, reason, reverse)
+        if found is None:
+            raise NoRoute(
+                f"the default model {default} is not in the policy{nearest(default, policy.models)}"
+            )
+        return found
     raise NoRoute(f"no model {asked!r} in the policy{nearest(asked, policy.models)}")
+
+
+def to(policy: Policy, name: str, asked: str, reason: str, reverse: Protocol) -> Route | None:
+    """The route to the model ``name``, listed or ``PROVIDER:MODEL``; None when there is none."""
+    if model := policy.models.get(name):
+        return _named(policy, asked, name, model, reason, reverse)
+    return _prefixed(policy, asked, name, reason, reverse)
 
 
 def _named(
     policy: Policy, asked: str, name: str, model: Model, reason: str, reverse: Protocol
 ) -> Route:
-    return _route(policy, model.provider, model.model or name, asked, reason, model.images, reverse)
+    route = _route(
+        policy, model.provider, model.model or name, asked, reason, model.images, reverse
+    )
+    return msgspec.structs.replace(route, name=name)
 
 
 def _prefixed(

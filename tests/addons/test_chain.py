@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,13 @@ from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.test import taddons, tflow
 
 from addons.exchange import Chain, exchange_of
-from addons.gate import Gate
-from addons.pages import Pages
-from addons.record import Record
 from addons.replay import main as replay
 from addons.route import Router
-from addons.translate import Translate
+from addons.state import State
 from shim.policy.load import parse_policy
 from tests.unit.fixtures import DONE, chunk
 
+MAIN = Path(__file__).resolve().parents[2] / "addons" / "main.py"
 KEY = "sk-planted-0123456789"
 ANSWER = chunk({"content": "hel"}) + chunk({"content": "lo"}, "stop") + DONE
 POLICY = parse_policy("""
@@ -39,14 +38,11 @@ class Stages:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
-        self.chain = Chain()
-        self.all: list[Any] = [
-            Gate(self.chain),
-            Pages(self.chain),
-            Router(self.chain),
-            Translate(),
-            Record(self.chain),
-        ]
+        made = runpy.run_path(str(MAIN))
+        self.chain: Chain = made["chain"]
+        self.all: list[Any] = made["addons"]
+        self.state: State = made["state"]
+        self.router: Router = next(s for s in self.all if isinstance(s, Router))
         self.asked: list[tuple[str, str, int]] = []
 
     def flow(
@@ -122,13 +118,13 @@ def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stages]:
         async def reachable(endpoint: tuple[str, str, int]) -> None:
             made.asked.append(endpoint)
 
-        made.all[2]._probe.check = reachable
+        made.router._probe.check = reachable
         yield made
         made.done()
 
 
 def with_policy(stages: Stages) -> Stages:
-    stages.chain.policies._policy = POLICY
+    stages.chain.policies.put(POLICY)
     return stages
 
 
@@ -232,7 +228,7 @@ def test_a_policy_route_gets_its_own_key_and_nothing_private(stages: Stages) -> 
 def test_a_body_that_passes_untouched_to_a_provider_keeps_its_length(stages: Stages) -> None:
     entry = "base_url: 'http://127.0.0.1:9/v1', key: any, protocol: responses"
     text = f"providers: {{up: {{{entry}}}}}\nmodels: {{m: {{provider: up}}}}"
-    stages.chain.policies._policy = parse_policy(text)
+    stages.chain.policies.put(parse_policy(text))
     request = stages.send(stages.flow(TURN)).request
     assert json.loads(request.content or b"") == TURN
     assert request.headers["content-length"] == str(len(request.content or b""))
@@ -276,7 +272,7 @@ def test_an_unreachable_upstream_is_told_at_once(stages: Stages) -> None:
     async def refused(endpoint: tuple[str, str, int]) -> str:
         return "nothing listens at there (connection refused)"
 
-    stages.all[2]._probe.check = refused
+    stages.router._probe.check = refused
     subject = stages.send(stages.flow(TURN, **CODEX))
     assert subject.response and b"nothing listens" in (subject.response.content or b"")
 

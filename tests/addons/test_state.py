@@ -15,8 +15,6 @@ from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.test import taddons
 
 from addons.exchange import exchange_of
-from addons.keep import Keep
-from addons.state import State
 from shim.policy.load import parse_policy
 from tests.addons.test_chain import Stages
 from tests.unit.fixtures import DONE, chunk
@@ -32,19 +30,10 @@ default: m
 """)
 
 
-def whole_chain() -> Stages:
-    made = Stages()
-    gate, pages, router, *rest = made.all
-    translate, record = rest[-2:]
-    state = State(made.chain)
-    made.all = [gate, pages, router, state, translate, Keep(made.chain, state), record]
-    return made
-
-
 @pytest.fixture
 def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stages]:
     monkeypatch.delenv("INTERPOSE_POLICY", raising=False)
-    made = whole_chain()
+    made = Stages()
     with taddons.context(Proxyserver(), *made.all) as context:
         context.options.update(record_dir=str(tmp_path))
         for stage in made.all:
@@ -54,8 +43,8 @@ def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stages]:
         async def reachable(endpoint: tuple[str, str, int]) -> None:
             made.asked.append(endpoint)
 
-        made.all[2]._probe.check = reachable
-        made.chain.policies._policy = POLICY
+        made.router._probe.check = reachable
+        made.chain.policies.put(POLICY)
         yield made
         made.done()
 
@@ -87,7 +76,7 @@ def test_an_answer_is_there_before_its_last_bytes_leave(stages: Stages) -> None:
     stages.fire("responseheaders", flow)
     assert callable(flow.response.stream)
     sent = b"".join(flow.response.stream(ANSWER))
-    kept = stages.all[3].kept
+    kept = stages.state.kept
     assert stages.loop.run_until_complete(kept.find("", response_id(sent))) is not None
 
 
@@ -133,12 +122,12 @@ def test_a_failed_answer_is_not_kept(stages: Stages) -> None:
     flow = stages.send(stages.flow(turn("one")))
     sent = stages.answer(flow, chunk({"content": "hel"}), **SSE)
     assert b"response.failed" in sent
-    assert stages.loop.run_until_complete(stages.all[3].kept.find("", response_id(sent))) is None
+    assert stages.loop.run_until_complete(stages.state.kept.find("", response_id(sent))) is None
 
 
 def test_what_codex_does_not_store_costs_nothing(stages: Stages) -> None:
     talk(stages, turn("one", store=False), user_agent="codex_exec/0.169.0")
-    assert not stages.all[3].plans and not stages.all[3].kept._waiting
+    assert not stages.state.plans and not stages.state.kept._waiting
 
 
 def test_an_empty_summary_is_a_failure(stages: Stages) -> None:
@@ -157,8 +146,8 @@ def test_an_empty_summary_is_a_failure(stages: Stages) -> None:
 
 @pytest.mark.parametrize("upstream", ["chat", "messages", "responses"])
 def test_compaction_by_the_reverse_target(stages: Stages, upstream: str) -> None:
-    stages.chain.policies._policy = parse_policy("")
-    stages.all[2]._upstream = upstream
+    stages.chain.policies.put(parse_policy(""))
+    stages.router._upstream = upstream
     flow = stages.send(stages.flow({"model": "m", "input": "x"}, path="/v1/responses/compact?a=1"))
     ending = {"chat": "chat/completions", "responses": "responses/compact"}.get(upstream, upstream)
     assert flow.request.path == f"/v1/{ending}?a=1"
@@ -166,14 +155,14 @@ def test_compaction_by_the_reverse_target(stages: Stages, upstream: str) -> None
 
 def test_where_it_is_written(stages: Stages, tmp_path: Path) -> None:
     talk(stages, turn("one"))
-    stages.loop.run_until_complete(stages.all[3].kept.settle())
+    stages.loop.run_until_complete(stages.state.kept.settle())
     assert (tmp_path / "responses.db").exists()
     elsewhere = tmp_path / "elsewhere"
     for state, folder in (("", str(elsewhere)), ("responses.db", "")):
         ctx.options.update(state=state, record_dir=folder)
-        stages.all[3].configure({"state"})
+        stages.state.configure({"state"})
         talk(stages, turn("one"))
-        stages.loop.run_until_complete(asyncio.wait_for(stages.all[3].kept.settle(), 10))
+        stages.loop.run_until_complete(asyncio.wait_for(stages.state.kept.settle(), 10))
         assert not list(elsewhere.glob("*.db"))
 
 
@@ -187,9 +176,8 @@ def test_methods(stages: Stages) -> None:
     assert status("POST", "/v1/responses/resp_1") == 405
     assert status("DELETE", "/v1/responses/resp_1/input_items") == 405
     assert status("GET", "/v1/responses/compact") == 405
-    stages.chain.policies._policy = parse_policy(
-        "{providers: {up: {base_url: 'http://127.0.0.1:9'}}}"
-    )
+    text = "{providers: {up: {base_url: 'http://127.0.0.1:9'}}}"
+    stages.chain.policies.put(parse_policy(text))
     assert status("GET", "/v1/responses/resp_1") == 404
     assert status("DELETE", "/v1/responses/resp_1") == 404
 
@@ -199,7 +187,7 @@ def test_every_option_has_its_row_in_the_docs() -> None:
     rows = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `")}
     with taddons.context(Proxyserver()) as context:
         before = set(context.options.keys())
-        made = whole_chain()
+        made = Stages()
         context.master.addons.add(*made.all)
         assert rows == set(context.options.keys()) - before
         made.loop.close()

@@ -77,7 +77,7 @@ def test_a_failure_is_recalled_once_and_not_for_long() -> None:
     failures.note(mine, Failure("down"))
     assert failures.recall(other) is None
     found = failures.recall(mine)
-    assert found and found.message == "down" and failures.recall(mine) is None
+    assert found == (Failure("down"), frozenset()) and failures.recall(mine) is None
     failures.note(mine, Failure("down"))
     now[0] = 6
     assert failures.recall(mine) is None

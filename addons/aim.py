@@ -1,0 +1,103 @@
+"""Aiming: the request a flow gets for its upstream, with the headers that one asks for."""
+
+from __future__ import annotations
+
+from mitmproxy import http
+from mitmproxy.proxy.mode_specs import ReverseMode
+
+from addons.exchange import Exchange, fields
+from shim.client import given_keys
+from shim.policy.schema import Protocol, Provider
+from shim.route import choose
+from shim.route.tried import without_tried
+from shim.route.wayout import way_out
+from shim.wire.protocols import COUNT, PATHS, split_path
+
+
+def aim(flow: http.HTTPFlow, exchange: Exchange, provider: Provider | None) -> None:
+    """Give the flow a request for its route's upstream. MissingVariable when a key is not set."""
+    route = exchange.route
+    assert route
+    client = exchange.client_request
+    ending = PATHS[route.protocol] + (COUNT if exchange.counts else "")
+    if provider is not None:
+        scheme, host, port, path = choose.address(provider, ending)
+        headers = _headers(exchange, choose.headers(provider))
+        exchange.secrets |= choose.secrets(provider)
+    else:
+        scheme, host, port = reverse_target(flow)
+        _, mark, query = without_tried(client.path).partition("?")
+        path = split_path(client.path)[0] + ending + mark + query
+        if route.protocol == exchange.turn.protocol:
+            headers = client.headers.copy()
+        else:
+            headers = _headers(exchange, _own_key(exchange, route.protocol))
+    flow.request = request_to(client, scheme, host, port, path, headers)
+    exchange.endpoint = (scheme, host, port)
+    if way := way_out(scheme, host):
+        flow.server_conn.via = (way.scheme, (way.host, way.port))
+        exchange.endpoint = (way.scheme, way.host, way.port)
+        exchange.decide("route", f"by way of the proxy {way.host}:{way.port}")
+
+
+def reverse_target(flow: http.HTTPFlow) -> tuple[str, str, int]:
+    """(scheme, host, port) of ``--mode reverse:URL``."""
+    mode = flow.client_conn.proxy_mode
+    assert isinstance(mode, ReverseMode)
+    return ("http" if mode.scheme == "http" else "https"), *mode.address
+
+
+def request_to(
+    client: http.Request, scheme: str, host: str, port: int, path: str, headers: http.Headers
+) -> http.Request:
+    """A request of its own, so that the client's stays as it came."""
+    usual = {"http": 80, "https": 443}[scheme]
+    name = f"[{host}]" if ":" in host else host
+    headers["host"] = name if port == usual else f"{name}:{port}"
+    data = client.data
+    return http.Request(
+        host,
+        port,
+        data.method,
+        scheme.encode(),
+        b"",
+        path.encode(),
+        data.http_version,
+        headers,
+        data.content,
+        data.trailers,
+        data.timestamp_start,
+        data.timestamp_end,
+    )
+
+
+def _headers(exchange: Exchange, extra: dict[str, str]) -> http.Headers:
+    """Fresh headers for an upstream: nothing of the client's machine or session goes along."""
+    assert exchange.route
+    return fields(
+        {
+            "accept": "text/event-stream" if exchange.turn.stream else "application/json",
+            "content-type": "application/json",
+            "user-agent": "interpose",
+            **(_anthropic(exchange) if exchange.route.protocol == "messages" else {}),
+            **extra,
+        }
+    )
+
+
+def _anthropic(exchange: Exchange) -> dict[str, str]:
+    """The version of the protocol, and what the client's own turn needs switched on."""
+    found = {"anthropic-version": "2023-06-01"}
+    if exchange.turn.protocol == "messages":
+        names = ("anthropic-version", "anthropic-beta")
+        found |= {n: exchange.headers[n] for n in names if n in exchange.headers}
+    return found
+
+
+def _own_key(exchange: Exchange, protocol: Protocol) -> dict[str, str]:
+    """The client's key, in the header in which the upstream's protocol expects it."""
+    given = given_keys(exchange.headers)
+    key = given.get("authorization") or given.get("x-api-key")
+    if not key:
+        return {}
+    return {"x-api-key": key} if protocol == "messages" else {"authorization": f"Bearer {key}"}

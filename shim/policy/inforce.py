@@ -1,0 +1,39 @@
+"""A policy in force: with its rules compiled, each part when it is first needed."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from ..prompt.catch import Catch
+from ..route.rules import RouteRules
+from .schema import Policy
+
+
+class InForce:
+    """``since`` is when it came into force, in seconds since 1970; 0 for the first."""
+
+    def __init__(self, policy: Policy, since: float = 0.0) -> None:
+        self.policy = policy
+        self.since = since
+
+    @cached_property
+    def catch(self) -> Catch:
+        """Its catch rules."""
+        return Catch(self.policy.catch)
+
+    @cached_property
+    def routes(self) -> RouteRules:
+        """Its route rules."""
+        return RouteRules(self.policy.route)
+
+    @cached_property
+    def edits(self) -> bool:
+        """Whether it may change a prompt."""
+        sent = any("sent" in rule.places for rule in self.policy.redact)
+        return bool(self.policy.catch or self.policy.tools or sent)
+
+    @cached_property
+    def decides(self) -> bool:
+        """Whether more than a model's name decides on a turn's way."""
+        policy = self.policy
+        return bool(policy.route or policy.auto or policy.limits or self.edits)
