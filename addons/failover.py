@@ -46,16 +46,21 @@ class Failover:
 
     def error(self, flow: http.HTTPFlow) -> None:
         exchange = exchange_of(flow)
-        if not (exchange and exchange.route and exchange.endpoint) or flow.response:
+        if not (exchange and exchange.route and exchange.endpoint):
             return
+        told = exchange.translator.failure if exchange.translator else None
         why = flow.error.msg if flow.error else "no answer"
-        if "client disconnected" in why.lower():
+        if told is None and "client disconnected" not in why.lower():
+            what = "the answer broke off" if flow.response else "no answer came"
+            said = f"{exchange.route.provider}: {what}: {why}"
+            told = Failure(said, 502, "upstream_unreachable")
+        if told is None:
             return
-        exchange.failure = Failure(
-            f"{exchange.route.provider}: no answer came: {why}", 502, "upstream_unreachable"
-        )
-        self._bad(exchange, exchange.failure)
-        self._note(exchange, exchange.failure)
+        exchange.failure = exchange.failure or told
+        if _elsewhere(told):
+            self._bad(exchange, told)
+            if exchange.left or not flow.response:
+                self._note(exchange, told)
 
     def _send_on(self, flow: http.HTTPFlow, exchange: Exchange, failure: Failure) -> None:
         path = again(exchange.client_request.path, exchange.tried | {_label(exchange)})
@@ -70,7 +75,7 @@ class Failover:
         self._chain.breakers.bad(name, failure.message, settings, failure.delay)
 
     def _note(self, exchange: Exchange, failure: Failure) -> None:
-        at = key(exchange.who, exchange.asked.body)
+        at = key(exchange.who, exchange.asked)
         self._chain.failures.note(at, failure, exchange.tried | {_label(exchange)})
 
 

@@ -42,6 +42,8 @@ class Pages:
             },
             "recording": {"file": chain.flow_file, "error": chain.recording_error},
         }
+        if unwell := chain.breakers.page():
+            page["providers"] = unwell
         if exchanges:
             page |= {"exchanges": chain.rows, "flow_file": chain.flow_file}
         return page

@@ -213,7 +213,7 @@ class Router:
 
 
 def _key(exchange: Exchange) -> tuple[str, bytes]:
-    return key(exchange.who, exchange.asked.body)
+    return key(exchange.who, exchange.asked)
 
 
 def _tls() -> ssl.SSLContext:

@@ -11,14 +11,22 @@ import hashlib
 import time
 from collections.abc import Callable
 
-from ..turn import Failure
+from ..turn import Failure, Turn
 
 Key = tuple[str, bytes]
 
 
-def key(who: str, body: bytes) -> Key:
-    """The mark of one request: ``who`` sent it (a thread, else an address) and its body."""
-    return who, hashlib.blake2b(body, digest_size=16).digest()
+def key(who: str, turn: Turn) -> Key:
+    """The mark of one request: ``who`` sent it (a thread, else an address) and what it asks.
+
+    Codex writes new metadata into a retry; the rest is the same.
+    """
+    mark = hashlib.blake2b(digest_size=16)
+    for name, raw in turn.own.items():
+        if name != "client_metadata":
+            mark.update(name.encode())
+            mark.update(raw)
+    return who, mark.digest()
 
 
 class Failures:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
 
 import pytest
@@ -12,7 +13,8 @@ from shim.policy.schema import Policy, Provider
 from shim.route.choose import NoRoute, address, choose, headers
 from shim.route.failures import Failures, key
 from shim.route.probe import Probe
-from shim.turn import Failure
+from shim.turn import Failure, Turn
+from shim.wire.protocols import codec
 
 POLICY = parse_policy("""
 providers: {up: {base_url: "https://up.example/v1", key: k}}
@@ -70,10 +72,20 @@ def test_key_styles() -> None:
         headers(Provider("http://x", key="${K}"), {})
 
 
+def asked(text: str, **metadata: str) -> Turn:
+    body = {"model": "m", "input": text, "client_metadata": metadata}
+    return codec("responses").read_request(json.dumps(body).encode())
+
+
+def test_a_retry_with_other_metadata_is_the_same_request() -> None:
+    assert key("thread", asked("hi", turn="1")) == key("thread", asked("hi", turn="2"))
+    assert key("thread", asked("hi")) != key("other", asked("hi"))
+
+
 def test_a_failure_is_recalled_once_and_not_for_long() -> None:
     now = [0.0]
     failures = Failures(5, lambda: now[0])
-    mine, other = key("thread", b"body"), key("thread", b"other")
+    mine, other = key("thread", asked("body")), key("thread", asked("other"))
     failures.note(mine, Failure("down"))
     assert failures.recall(other) is None
     found = failures.recall(mine)
