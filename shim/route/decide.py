@@ -113,10 +113,10 @@ class Decider:
 
 def split_effort(policy: Policy, asked: str) -> tuple[str, str | None]:
     """``name:high`` of a listed model as (name, effort); exact names and prefixes come first."""
-    if asked in policy.models or _is_auto(policy, asked):
+    if is_named(policy, asked) or _is_auto(policy, asked):
         return asked, None
     head, colon, last = asked.rpartition(":")
-    known = head in policy.models or _is_auto(policy, head) or is_named(policy, head)
+    known = head in policy.models or _is_auto(policy, head)
     if colon and last in EFFORTS and known:
         return head, last
     return asked, None

@@ -33,7 +33,9 @@ FAILURES: dict[str, Answer | None] = {
 LATE = {
     "dies-after-head": Answer(200, SSE, [], cut="body"),
     "error-in-stream": Answer(200, SSE, sse([BUSY], done=False)),
-    "dies-in-stream": Answer(200, SSE, sse([chat_chunk({"content": "I am"})], done=False), cut="body"),
+    "dies-in-stream": Answer(
+        200, SSE, sse([chat_chunk({"content": "I am"})], done=False), cut="body"
+    ),
 }
 POLICY = """
 providers:
@@ -98,11 +100,16 @@ def test_codex_goes_on_with_the_second_upstream(
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("name", [n for n in FAILURES if n != "no-answer"])
-def test_the_sdks_follow_without_a_retry_of_their_own(setup: Setup, name: str, stream: bool) -> None:
+def test_the_sdks_follow_without_a_retry_of_their_own(
+    setup: Setup, name: str, stream: bool
+) -> None:
     client = openai.OpenAI(base_url=setup.chain.url, api_key="sk-x", max_retries=0, timeout=20)
     if stream:
         pieces = client.responses.create(model=name, input="hi", stream=True)
-        assert "".join(e.delta for e in pieces if e.type == "response.output_text.delta") == "All is well."
+        assert (
+            "".join(e.delta for e in pieces if e.type == "response.output_text.delta")
+            == "All is well."
+        )
     else:
         assert client.responses.create(model=name, input="hi").output_text == "All is well."
     said = client.chat.completions.create(model=name, messages=[{"role": "user", "content": "hi"}])
@@ -181,7 +188,10 @@ models:
 
 
 def test_the_last_failure_is_told_when_nobody_answers() -> None:
-    with Upstream([error(500, "First.", "server_error")]) as a, Upstream([error(503, "Second.")]) as b:
+    with (
+        Upstream([error(500, "First.", "server_error")]) as a,
+        Upstream([error(503, "Second.")]) as b,
+    ):
         policy = f"""
 providers: {{ a: {{ base_url: "{a.url}/v1" }}, b: {{ base_url: "{b.url}/v1" }} }}
 models:

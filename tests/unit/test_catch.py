@@ -158,7 +158,9 @@ def test_inject_stands_where_it_should_in_each_protocol() -> None:
 """
     developer = {"role": "developer", "content": "base"}
     out = sent(caught(rules, responses(developer, "hi")))
-    texts = [i["content"] if isinstance(i["content"], str) else i["content"][0]["text"] for i in out]
+    texts = [
+        i["content"] if isinstance(i["content"], str) else i["content"][0]["text"] for i in out
+    ]
     assert texts == ["FIRST", "base", "AFTER", "MINE", "hi"]
     assert [i["role"] for i in out] == ["developer"] * 3 + ["user"] * 2
     system = {"role": "system", "content": "base"}
@@ -180,7 +182,9 @@ def test_tool_results_of_messages_are_pieces_like_any_output() -> None:
         {"role": "assistant", "content": [use]},
         {"role": "user", "content": [result, {"type": "text", "text": "secret"}]},
     )
-    out = sent(caught("- {when: {tool: Bash, text: secret}, replace: {text: secret, with: s}}", turn))
+    out = sent(
+        caught("- {when: {tool: Bash, text: secret}, replace: {text: secret, with: s}}", turn)
+    )
     assert out[1]["content"] == [{**result, "content": "a s"}, {"type": "text", "text": "secret"}]
     assert out[0]["content"] == [use]
 
@@ -196,10 +200,13 @@ RULES = """
 - {when: {text: tagged}, tag: one}
 """
 WORDS = st.lists(
-    st.sampled_from(["foo", "skip", "<e>x</e>", "<e>y</e>", "a", "tagged", "\n", "ü\u2028"]), max_size=8
+    st.sampled_from(["foo", "skip", "<e>x</e>", "<e>y</e>", "a", "tagged", "\n", "ü\u2028"]),
+    max_size=8,
 ).map(" ".join)
 ITEMS = st.one_of(
-    st.builds(lambda r, t: [{"role": r, "content": t}], st.sampled_from(["user", "developer"]), WORDS),
+    st.builds(
+        lambda r, t: [{"role": r, "content": t}], st.sampled_from(["user", "developer"]), WORDS
+    ),
     st.builds(lambda t: call(1, t), WORDS),
     st.builds(lambda t: call(2, [{"type": "input_text", "text": t}]), WORDS),
     st.just([{"type": "unknown", "x": 1}]),
