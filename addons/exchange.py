@@ -6,12 +6,14 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import msgspec
 from mitmproxy import http
 
 from shim.client import Facts
+from shim.policy.rules import Capabilities
 from shim.policy.store import PolicyStore
 from shim.record.redact import Redactor
 from shim.route.choose import Route
@@ -30,9 +32,10 @@ class Exchange:
 
     ``client_request`` stays as the client sent it: what goes upstream is a request of its own.
     ``asked`` is the turn as the client sent it, ``turn`` what the stages have made of it; ``names``
-    maps what tools are called upstream to the client's own names. ``left`` are the candidates
-    behind ``route``, ``tried`` those before it. ``passed`` names the stages that are through with
-    the request: one that broke lets it go no further.
+    maps what tools are called upstream to the client's own names. ``wants`` are the capabilities
+    the request itself names, ``capabilities`` those that count on its route. ``left`` are the
+    candidates behind ``route``, ``tried`` those before it. ``passed`` names the stages that are
+    through with the request: one that broke lets it go no further.
     """
 
     client_request: http.Request
@@ -45,6 +48,8 @@ class Exchange:
     facts: Facts | None = None
     tags: frozenset[str] = frozenset()
     names: dict[str, str] = field(default_factory=dict)
+    wants: dict[str, Any] = field(default_factory=dict)
+    capabilities: Capabilities | None = None
     route: Route | None = None
     left: list[Route] = field(default_factory=list)
     tried: frozenset[str] = frozenset()

@@ -7,7 +7,9 @@ import hmac
 import logging
 from collections.abc import Sequence
 from hashlib import blake2b
+from typing import Any
 
+import msgspec
 from mitmproxy import connection, ctx, http
 from mitmproxy.proxy.mode_specs import ProxyMode, ReverseMode
 from mitmproxy.utils import human
@@ -15,9 +17,11 @@ from mitmproxy.utils import human
 from addons.exchange import Chain, Exchange, bare, begin, plain, refuse, tail
 from addons.stop import stop
 from shim import client
+from shim.prompt import capabilities
 from shim.state.compact import read_compact
 from shim.state.expand import is_compact, stored
-from shim.turn import WireError
+from shim.turn import Turn, WireError
+from shim.wire.fields import top_level
 from shim.wire.protocols import codec, protocol_of
 
 logger = logging.getLogger(__name__)
@@ -151,7 +155,7 @@ class Gate:
         try:
             encoded = "content-encoding" in headers
             body = (flow.request.get_content() if encoded else flow.request.raw_content) or b""
-            turn = read_compact(body) if compacts else codec(protocol).read_request(body)
+            turn, own = self._read(protocol, compacts, body)
         except ValueError:
             refuse(flow, 400, f"the body is not {headers.get('content-encoding')} as it says")
             return
@@ -166,11 +170,30 @@ class Gate:
             codex=client.is_codex(headers) and not compacts,
             turn=turn,
             asked=turn,
+            wants=own,
             who=headers.get("thread-id") or (str(peer[0]) if peer else ""),
             secrets=client.secrets(headers.items()) | set(self._keys),
             started=flow.request.timestamp_start,
         )
         begin(flow, exchange)
+
+    def _read(self, protocol: str, compacts: bool, body: bytes) -> tuple[Turn, dict[str, Any]]:
+        """The turn in ``body``, and the capabilities it asks for. WireError when it is none."""
+        if compacts:
+            return read_compact(body), {}
+        stands = self._chain.policies.in_force()
+        named = capabilities.FIELD.encode() in body
+        if not named and not stands.reads_otherwise:
+            return codec(protocol).read_request(body), {}
+        fields = top_level(body)
+        raw = fields.pop(capabilities.FIELD, None)
+        own = capabilities.asked_for(raw) if raw is not None else {}
+        wanted = own.get("protocol") or stands.client_protocol(fields.get("model"))
+        if wanted:
+            protocol = capabilities.PROTOCOLS[wanted]
+        if raw is not None:
+            body = msgspec.json.encode(fields)
+        return codec(protocol).read_request(body), own
 
     def _host_allowed(self, flow: http.HTTPFlow) -> bool:
         host = client.hostname(flow.request.host_header or "")

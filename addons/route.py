@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 import certifi
+import msgspec
 from mitmproxy import ctx, http
 
 from addons.aim import aim, request_to, reverse_target
@@ -18,6 +19,7 @@ from shim.policy.inforce import InForce
 from shim.policy.load import MissingVariable, PolicyError
 from shim.policy.schema import Health, Policy, Protocol, Provider
 from shim.policy.store import PolicyStore
+from shim.prompt.capabilities import together
 from shim.prompt.effort import with_effort
 from shim.route import choose
 from shim.route.choose import Route
@@ -164,8 +166,15 @@ class Router:
         self, flow: http.HTTPFlow, exchange: Exchange, route: Route, policy: Policy
     ) -> Failure | None:
         """Aim at one candidate; why it cannot answer, None when it can be reached."""
-        exchange.route = route
         provider = policy.providers.get(route.provider)
+        wanted = together(exchange.wants, provider.capabilities if provider else None)
+        exchange.capabilities = wanted
+        if wanted and wanted.codex_passthrough:
+            # The client's own bytes, whatever the provider speaks.
+            protocol = exchange.asked.protocol
+            route = msgspec.structs.replace(route, protocol=protocol, third_party=False)
+            exchange.turn, exchange.names = exchange.asked, {}
+        exchange.route = route
         if route.provider == "demo" and provider is None:
             provider = await self._demo()
         if exchange.counts and route.protocol != exchange.turn.protocol:

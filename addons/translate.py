@@ -11,6 +11,8 @@ from mitmproxy import http
 
 from addons.exchange import Exchange, exchange_of, fields, plain
 from addons.gather import gather
+from shim.client import facts_of
+from shim.prompt import capabilities
 from shim.turn import Failure, WireError
 from shim.wire.translate import STREAM, Translation, count_answer
 
@@ -29,7 +31,17 @@ class Translate:
         if flow.response or exchange is None or exchange.route is None:
             return
         begun = time.perf_counter()
-        translation = Translation(exchange.turn, exchange.route, codex=exchange.codex)
+        wanted = exchange.capabilities
+        if wanted and not wanted.codex_passthrough:
+            facts = exchange.facts or facts_of(exchange.headers, exchange.turn)
+            date = time.strftime("%Y-%m-%d", time.localtime(facts.started or exchange.started))
+            exchange.turn, notes = capabilities.apply(exchange.turn, wanted, facts, date)
+            for note in notes:
+                exchange.decide("capabilities", note)
+        bypass = bool(wanted and wanted.bypass_tool_call_reactor)
+        translation = Translation(
+            exchange.turn, exchange.route, codex=exchange.codex, all_calls=bypass
+        )
         exchange.translation = translation
         if exchange.counts and translation.translates:
             flow.response = http.Response.make(200, count_answer(exchange.turn), _JSON)
@@ -45,7 +57,8 @@ class Translate:
         for note in translation.notes:
             exchange.decide("translate", note)
         headers = flow.request.headers
-        if body is not exchange.asked.body or "content-encoding" not in headers:
+        same = body is exchange.asked.body and not exchange.wants
+        if not same or "content-encoding" not in headers:
             headers.pop("content-encoding", None)
             flow.request.raw_content = body
         headers["content-length"] = str(len(flow.request.raw_content or b""))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from functools import cached_property
 
+import msgspec
+
 from ..prompt.catch import Catch
+from ..route import choose
 from ..route.rules import RouteRules
 from .schema import Policy
 
@@ -31,6 +34,23 @@ class InForce:
         """Whether it may change a prompt."""
         sent = any("sent" in rule.places for rule in self.policy.redact)
         return bool(self.policy.catch or self.policy.tools or sent)
+
+    @cached_property
+    def reads_otherwise(self) -> bool:
+        """Whether a provider's turns may be in another protocol than their path says."""
+        providers = self.policy.providers.values()
+        return any(p.capabilities and p.capabilities.protocol for p in providers)
+
+    def client_protocol(self, model: msgspec.Raw | None) -> str | None:
+        """In which protocol the clients of the model named there speak, if its provider says."""
+        try:
+            name = msgspec.json.decode(model, type=str) if model is not None else ""
+            found = choose.choose(self.policy, name)
+        except (msgspec.DecodeError, choose.NoRoute):
+            return None
+        provider = self.policy.providers.get(found.provider)
+        wanted = provider.capabilities if provider else None
+        return wanted.protocol if wanted else None
 
     @cached_property
     def decides(self) -> bool:

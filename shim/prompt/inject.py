@@ -6,6 +6,7 @@ import msgspec
 
 from ..policy.rules import Inject
 from ..turn import is_text
+from .elements import Prompt
 
 _encode = msgspec.json.encode
 
@@ -53,6 +54,20 @@ def system(raw: msgspec.Raw | None, injects: list[Inject]) -> msgspec.Raw | None
     if raw is not None:
         own = [_block(raw)] if is_text(raw) else _blocks(raw)
     return msgspec.Raw(b"[%b]" % b",".join([*before, *own, *after]))
+
+
+def put(prompt: Prompt, injects: list[Inject]) -> Prompt:
+    """``prompt`` with all of ``injects`` in it."""
+    head = system(prompt.head, injects) if prompt.protocol == "messages" else prompt.head
+    at = 0
+    while at < len(prompt.elements) and instructs(prompt.elements[at]):
+        at += 1
+    start, after, end = (
+        elements(prompt.protocol, injects, place)
+        for place in ("start", "after_instructions", "end")
+    )
+    made = [*start, *prompt.elements[:at], *after, *prompt.elements[at:], *end]
+    return Prompt(prompt.protocol, head, made)
 
 
 def instructs(raw: msgspec.Raw) -> bool:

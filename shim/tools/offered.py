@@ -11,10 +11,11 @@ from .bridge import Bridge
 
 class Offered:
     """Passes an answer's events on; what calls a tool nobody offered becomes a sentence, what
-    calls the tool of kind ``answer`` becomes the answer's text."""
+    calls the tool of kind ``answer`` becomes the answer's text. ``strange``: the former pass."""
 
-    def __init__(self, bridge: Bridge) -> None:
+    def __init__(self, bridge: Bridge, *, strange: bool = False) -> None:
         self._bridge = bridge
+        self._all = strange
         self._strange: dict[int, tuple[str, list[str]]] = {}
         self._answers: set[int] = set()
         self._calls = 0
@@ -28,10 +29,10 @@ class Offered:
         for event in events:
             if isinstance(event, CallStart):
                 tool = self._bridge.offered.get(event.name)
-                if tool is None:
+                if tool is None and not self._all:
                     self._strange[event.key] = (event.name, [])
                     continue
-                if tool.kind == "answer":
+                if tool and tool.kind == "answer":
                     self._answers.add(event.key)
                     continue
                 self._calls += 1

@@ -67,9 +67,15 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Translation:
-    """One turn and its route: the request for the upstream, and the way back for its answer."""
+    """One turn and its route: the request for the upstream, and the way back for its answer.
 
-    def __init__(self, turn: Turn, route: Route, *, codex: bool) -> None:
+    ``all_calls``: calls of tools that nobody offered go back as calls too.
+    """
+
+    def __init__(
+        self, turn: Turn, route: Route, *, codex: bool, all_calls: bool = False
+    ) -> None:
+        self.all_calls = all_calls
         self.turn = turn
         self.route = route
         self.codex = codex
@@ -209,7 +215,7 @@ class _Translated:
         self._decoder = translation.upstream.decoder(
             lambda: turn.seed, route.provider, turn.call_ids
         )
-        self._offered = Offered(translation.bridge)
+        self._offered = Offered(translation.bridge, strange=translation.all_calls)
         self._encoder = translation.client.encoder(
             turn=turn,
             model=turn.model or route.model,
