@@ -114,7 +114,10 @@ class _Reader:
         websocket = data.get("websocket", False)
         if not isinstance(websocket, bool):
             raise self.fail(("websocket",), f"must be true or false, is {_kind(websocket)}")
-        return Policy(providers, models, default, websocket=websocket)
+        try:
+            return msgspec.convert(data, Policy)
+        except msgspec.ValidationError as e:
+            raise self.fail((), str(e)) from None
 
     def value(self, node: yaml.Node, path: tuple[str, ...]) -> Any:
         """Plain data of a YAML node, noting the line of every field on the way."""
