@@ -4,81 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import msgspec
-from mitmproxy import exceptions, http
-from mitmproxy.io import FlowReader
-
+from addons.flowfile import Unreadable, files, read
 from shim.cli.replay import add_arguments
 from shim.policy.load import PolicyError, load_policy
-from shim.record.replay import Message, Recorded, replay
-
-
-class Unreadable(Exception):
-    """A file that holds no recorded exchanges; the sentence names it."""
-
-
-def read(path: Path) -> Iterator[Recorded]:
-    """The exchanges recorded in the flow file at ``path``, in order."""
-    legs: dict[str, dict[str, http.HTTPFlow]] = {}
-    rows: dict[str, dict[str, object]] = {}
-    try:
-        with path.open("rb") as file:
-            for flow in FlowReader(file).stream():
-                row = _row(flow)
-                if row and isinstance(flow, http.HTTPFlow):
-                    legs.setdefault(str(row["exchange"]), {})[str(row["leg"])] = flow
-                    rows[str(row["exchange"])] = row
-    except OSError as e:
-        raise Unreadable(f"{path}: {e.strerror or e}") from None
-    except exceptions.FlowReadException as e:
-        raise Unreadable(f"{path}: not a flow file: {e}") from None
-    for exchange, pair in legs.items():
-        if "client" in pair:
-            yield _recorded(rows[exchange], pair["client"], pair.get("upstream"))
-
-
-def _row(flow: object) -> dict[str, object]:
-    try:
-        row = msgspec.json.decode(getattr(flow, "comment", "") or "{}")
-    except msgspec.DecodeError:
-        return {}
-    ours = isinstance(row, dict) and "interpose" in row and "exchange" in row and "leg" in row
-    return row if ours else {}
-
-
-def _recorded(
-    row: dict[str, object], client: http.HTTPFlow, upstream: http.HTTPFlow | None
-) -> Recorded:
-    return Recorded(
-        row=row,
-        request=_message(client.request),
-        response=_message(client.response) if client.response else None,
-        upstream_request=_message(upstream.request) if upstream else None,
-        upstream_response=_message(upstream.response) if upstream and upstream.response else None,
-        broke=bool(client.error),
-    )
-
-
-def _message(message: http.Request | http.Response) -> Message:
-    headers = {k.lower(): v for k, v in message.headers.items()}
-    body = message.get_content(strict=False) or b""
-    if isinstance(message, http.Request):
-        return Message(headers, body, path=message.path)
-    return Message(headers, body, status=message.status_code)
-
-
-def files(paths: list[str]) -> Iterator[Path]:
-    """Every flow file among ``paths``; a folder stands for the ``*.flow`` files in it."""
-    for path in map(Path, paths):
-        if path.is_dir():
-            yield from sorted(path.glob("*.flow"))
-        else:
-            yield path
+from shim.record.replay import replay
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -27,7 +27,7 @@ class Recorded(msgspec.Struct, frozen=True):
     """One recorded exchange; ``row`` is the comment that the recorder wrote (summary.Row).
 
     The upstream's half is missing where the turn never went out. ``broke`` says that a connection
-    ended before its answer did.
+    ended before its answer did; ``at`` is when the request came, in seconds since 1970.
     """
 
     row: dict[str, Any]
@@ -36,6 +36,7 @@ class Recorded(msgspec.Struct, frozen=True):
     upstream_request: Message | None = None
     upstream_response: Message | None = None
     broke: bool = False
+    at: float = 0.0
 
     @property
     def name(self) -> str:
