@@ -20,6 +20,7 @@ COMMANDS = {
     "home": "write an isolated CODEX_HOME that sends Codex through the chain",
     "run": "run one Codex session through a chain of its own; nothing stays behind",
     "replay": "run recorded exchanges through today's code and compare byte for byte",
+    "policy": "check policies, explain and compare what they do on recordings, import them",
     "tour": "watch a real Codex session fix a bug through the chain (`make run`)",
 }
 

@@ -34,7 +34,13 @@ def add_diff(commands: Any) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def run(words: list[str]) -> int:
-    """Run the command line ``words`` (explain or diff first); its exit code."""
+def run(args: argparse.Namespace) -> int:
+    """Exit code 0 when all is as before, 1 on a difference, 2 on an unreadable file."""
     # mitmproxy reads flow files, and nothing in shim imports it: so a process of its own.
-    return subprocess.run([sys.executable, str(SCRIPT), *words], check=False).returncode
+    command = [sys.executable, str(SCRIPT), args.what]
+    command += [args.old, args.new] if args.what == "diff" else []
+    for name in ("exchange", "policy", "default_model"):
+        if value := getattr(args, name, None):
+            command += [f"--{name.replace('_', '-')}", value]
+    command += ["--json"] if args.json else []
+    return subprocess.run([*command, "--", *args.flows], check=False).returncode

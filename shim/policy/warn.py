@@ -1,0 +1,79 @@
+"""What a policy may mean, but what costs, does nothing, or needs a variable that is not set."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+
+from .read import Where
+from .rules import CatchRule
+from .schema import Policy
+
+#: A field's place, and a sentence about it.
+Told = tuple[Where, str]
+VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_EDITS = ("inject", "replace", "drop", "strip", "cap")
+
+
+def unset(policy: Policy, environ: Mapping[str, str] | None = None) -> Iterator[Told]:
+    """Each variable a policy names that is not set: where, and a sentence."""
+    env = os.environ if environ is None else environ
+    for name, provider in policy.providers.items():
+        at = ("providers", name)
+        texts: list[tuple[Where, str]] = [((*at, "base_url"), provider.base_url)]
+        texts.append(((*at, "key"), provider.key))
+        for field in ("headers", "query"):
+            texts += [((*at, field, k), v) for k, v in getattr(provider, field).items()]
+        for where, text in texts:
+            for variable in VARIABLE.findall(text):
+                if not env.get(variable):
+                    yield where, f"the variable {variable} is not set: {name} counts as down"
+    for number, rule in enumerate(policy.redact):
+        for variable in VARIABLE.findall(rule.value or ""):
+            if not env.get(variable):
+                said = f"the variable {variable} is not set: {rule.name} masks nothing"
+                yield ("redact", number, "value"), said
+
+
+def warnings(policy: Policy, environ: Mapping[str, str] | None = None) -> Iterator[Told]:
+    """What works, but costs or does nothing: where, and a sentence."""
+    for number, rule in enumerate(policy.catch):
+        yield from _costs(number, rule)
+    if policy.apply == "now" and (policy.catch or policy.tools or policy.redact):
+        yield (
+            ("apply",),
+            "an edit of catch, tools or redact rewrites the prompts of all threads under way: "
+            "each of them is sent once more without the provider's cache",
+        )
+    for number, route in enumerate(policy.route[:-1]):
+        if route.when == type(route.when)():
+            label = policy.route[number + 1].name or f"route[{number + 1}]"
+            yield ("route", number), f"holds for every turn: {label} and what follows never do"
+            break
+    for number, limit in enumerate(policy.limits):
+        at: Where = ("limits", number)
+        if limit.then == "cheaper":
+            yield (
+                at,
+                "a model that is asked for by its own name keeps it beyond the limit; "
+                "refuse stops these too",
+            )
+        unpriced = [name for name, model in policy.models.items() if model.price is None]
+        if limit.money is not None and unpriced:
+            yield at, f"no price, so nothing is counted: {', '.join(unpriced)}"
+    yield from unset(policy, environ)
+
+
+def _costs(number: int, rule: CatchRule) -> Iterator[Told]:
+    at: Where = ("catch", number)
+    edits = any(getattr(rule, name) not in (None, False) for name in _EDITS)
+    lost = "rewrites what was already sent with every turn: the provider's cache is lost from there"
+    if edits and rule.when.position == "newest":
+        yield at, f"{lost} on; a position counted from the start keeps it"
+    if rule.inject and rule.inject.at == "end":
+        yield at, f"{lost} on; at start or after_instructions keeps it"
+    roles = rule.when.role if isinstance(rule.when.role, list) else [rule.when.role]
+    tells = rule.when.tool is not None and rule.when.role is not None
+    if tells and not {"tool", "assistant"} & {str(r) for r in roles}:
+        yield at, "never applies: only calls (assistant) and outputs (tool) belong to a tool"
