@@ -86,7 +86,8 @@ def _plain(value: Any, kind: inspect.Type, where: Where, tell: Tell) -> None:
     wanted, types = _wanted(kind)
     fits = isinstance(value, types) and (bool in types or not isinstance(value, bool))
     if not fits:
-        tell(where, f"must be {wanted}, is {kind_of(value)}")
+        quotes = "; put it in quotes" if wanted == "text" and isinstance(value, int | float) else ""
+        tell(where, f"must be {wanted}, is {kind_of(value)}{quotes}")
         return
     if isinstance(value, float) and not math.isfinite(value):
         tell(where, f"must be {wanted}, is {value}")

@@ -57,7 +57,7 @@ def test_the_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> Non
         ([], 2, "usage"),
         (["serv"], 2, "did you mean serve?"),
         (["zzz"], 2, "there are serve, home"),
-        (["serve", "--policy", "nowhere.yaml"], 1, "nowhere.yaml:1: cannot be read"),
+        (["serve", "--policy", "nowhere.yaml"], 1, "nowhere.yaml:1:1: cannot be read"),
         (["run", "--reverse", "ftp://x"], 1, "--reverse must be an http"),
         (["run", "--reverse", "http://"], 1, "--reverse must be an http"),
         (["serve", "--port", "70000"], 1, "--port must be between"),
