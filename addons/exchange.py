@@ -19,6 +19,8 @@ from shim.record.redact import Redactor
 from shim.route.choose import Route
 from shim.route.failures import Failures
 from shim.route.health import Breakers
+from shim.route.limits import Verdict
+from shim.state.store import Memory, Store
 from shim.turn import Failure, Turn
 from shim.wire.protocols import COUNT, codec, protocol_of, split_path
 from shim.wire.translate import Translation, Translator, error_answer
@@ -50,6 +52,7 @@ class Exchange:
     names: dict[str, str] = field(default_factory=dict)
     wants: dict[str, Any] = field(default_factory=dict)
     capabilities: Capabilities | None = None
+    verdicts: list[Verdict] = field(default_factory=list)
     route: Route | None = None
     left: list[Route] = field(default_factory=list)
     tried: frozenset[str] = frozenset()
@@ -147,6 +150,8 @@ class Chain:
     def __init__(self) -> None:
         self.running = False
         self.policies = PolicyStore()
+        #: What must be remembered beyond one turn: stored responses, counters.
+        self.store: Store = Memory()
         self.failures = Failures()
         self.breakers = Breakers()
         self.default_model: str | None = None

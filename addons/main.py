@@ -15,21 +15,25 @@ from addons.memory import keep_freed
 from addons.pages import Pages
 from addons.record import Record
 from addons.route import Router
+from addons.spend import Count, Spend
 from addons.state import State
 from addons.translate import Translate
 
 keep_freed()
 chain = Chain()
 state = State(chain)
+spend = Spend(chain)
 addons = [
     Gate(chain),
     Pages(chain),
     state,
     Catch(chain),
+    spend,
     Router(chain),
     Compact(state),
     Translate(),
     Failover(chain),
+    Count(spend),
     Keep(chain, state),
     Record(chain),
 ]

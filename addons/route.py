@@ -124,6 +124,10 @@ class Router:
         facts = exchange.facts or Facts()
         asked = Asked(turn, exchange.headers, facts, exchange.tags, time.time())
         choice = self._decider.decide(policy, stands.routes, asked, default)
+        cheaper = next((v for v in exchange.verdicts if v.state == "cheaper" and v.to), None)
+        if cheaper and cheaper.to and not choice.explicit:
+            reason = f"the limit {cheaper.label}"
+            choice = msgspec.structs.replace(choice, names=(cheaper.to,), reason=reason, auto=False)
         if choice.effort:
             exchange.turn = with_effort(turn, choice.effort)
             exchange.decide("route", f"effort {choice.effort}, named behind the model")

@@ -84,7 +84,8 @@ class State:
             folder, name = ctx.options.record_dir, ctx.options.state
             path = Path(folder or ".").expanduser() / Path(name).expanduser()
             on_disk = name and (folder or path.is_absolute())
-            self.kept = Conversations(SQLite(path) if on_disk else Memory())
+            self._chain.store = store = SQLite(path) if on_disk else Memory()
+            self.kept = Conversations(store)
 
     async def done(self) -> None:
         await self.kept.close()

@@ -28,6 +28,15 @@ class Store(Protocol):
     def delete(self, key: str) -> bool:
         """Forget ``key``; whether there was one."""
 
+    def add(self, key: str, amount: float, until: float, now: float) -> float:
+        """Add to the counter ``key``, which ends at ``until`` and then begins from 0; its total.
+
+        Times are seconds since 1970.
+        """
+
+    def total(self, key: str, now: float) -> float:
+        """What the counter ``key`` has come to; 0 when it has ended or never begun."""
+
     def close(self) -> None:
         """Let go of what is open."""
 
@@ -39,6 +48,7 @@ class Memory:
         self._most = (entries, size)
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._bytes = 0
+        self._counted: dict[str, tuple[float, float]] = {}
         self._lock = threading.Lock()
 
     def get(self, key: str) -> bytes | None:
@@ -60,6 +70,20 @@ class Memory:
         with self._lock:
             return self._drop(key)
 
+    def add(self, key: str, amount: float, until: float, now: float) -> float:
+        with self._lock:
+            known, end = self._counted.get(key, (0.0, 0.0))
+            total = amount + (known if end > now else 0.0)
+            self._counted[key] = (total, max(until, end) if end > now else until)
+            if len(self._counted) > self._most[0]:
+                self._counted = {k: v for k, v in self._counted.items() if v[1] > now}
+            return total
+
+    def total(self, key: str, now: float) -> float:
+        with self._lock:
+            known, end = self._counted.get(key, (0.0, 0.0))
+            return known if end > now else 0.0
+
     def close(self) -> None:
         pass
 
@@ -74,6 +98,15 @@ CREATE TABLE IF NOT EXISTS kept (
     key TEXT PRIMARY KEY, used INTEGER NOT NULL, size INTEGER NOT NULL, value BLOB NOT NULL
 );
 CREATE INDEX IF NOT EXISTS kept_used ON kept (used, size);
+CREATE TABLE IF NOT EXISTS counted (
+    key TEXT PRIMARY KEY, total REAL NOT NULL, until REAL NOT NULL
+);
+"""
+_ADD = """
+INSERT INTO counted VALUES (:k, :a, :u) ON CONFLICT (key) DO UPDATE SET
+    total = CASE WHEN until > :n THEN total ELSE 0 END + :a,
+    until = CASE WHEN until > :n THEN max(until, :u) ELSE :u END
+RETURNING total
 """
 _NOW = "(SELECT coalesce(max(used), 0) + 1 FROM kept)"
 
@@ -114,6 +147,23 @@ class SQLite:
                 return False
             with self._open() as file:
                 return bool(file.execute("DELETE FROM kept WHERE key = ?", (key,)).rowcount)
+
+    def add(self, key: str, amount: float, until: float, now: float) -> float:
+        with self._lock, self._open() as file:
+            # One statement: several chains may count at the same time.
+            row = file.execute(_ADD, {"k": key, "a": amount, "u": until, "n": now}).fetchone()
+            file.execute("DELETE FROM counted WHERE until <= ?", (now,))
+            return float(row[0])
+
+    def total(self, key: str, now: float) -> float:
+        with self._lock:
+            if self._opened is None and not self._path.exists():
+                return 0.0
+            with self._open() as file:
+                row = file.execute(
+                    "SELECT total FROM counted WHERE key = ? AND until > ?", (key, now)
+                ).fetchone()
+            return float(row[0]) if row else 0.0
 
     def close(self) -> None:
         with self._lock:

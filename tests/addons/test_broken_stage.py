@@ -13,7 +13,7 @@ from tests.addons.test_chain import TURN, Stages, error, stages
 __all__ = ["stages"]
 
 
-@pytest.mark.parametrize("broken", [0, *range(2, 7)])
+@pytest.mark.parametrize("broken", [0, 2, 3, 5, 6, 7])
 def test_a_stage_that_breaks_lets_no_turn_through(stages: Stages, broken: int) -> None:
     def breaks(subject: http.HTTPFlow) -> None:
         raise RuntimeError("oops")
