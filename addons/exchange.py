@@ -21,7 +21,7 @@ from shim.route.failures import Failures
 from shim.route.health import Breakers
 from shim.route.limits import Verdict
 from shim.state.store import Memory, Store
-from shim.turn import Failure, Turn
+from shim.turn import Failure, Turn, Usage
 from shim.wire.protocols import COUNT, codec, protocol_of, split_path
 from shim.wire.translate import Translation, Translator, error_answer
 
@@ -36,7 +36,8 @@ class Exchange:
     ``asked`` is the turn as the client sent it, ``turn`` what the stages have made of it; ``names``
     maps what tools are called upstream to the client's own names. ``wants`` are the capabilities
     the request itself names, ``capabilities`` those that count on its route. ``left`` are the
-    candidates behind ``route``, ``tried`` those before it. ``passed`` names the stages that are
+    candidates behind ``route``, ``tried`` those before it. ``also_used`` is what other models used
+    for this turn. ``passed`` names the stages that are
     through with the request: one that broke lets it go no further.
     """
 
@@ -53,6 +54,7 @@ class Exchange:
     wants: dict[str, Any] = field(default_factory=dict)
     capabilities: Capabilities | None = None
     verdicts: list[Verdict] = field(default_factory=list)
+    also_used: list[tuple[str, Usage]] = field(default_factory=list)
     route: Route | None = None
     left: list[Route] = field(default_factory=list)
     tried: frozenset[str] = frozenset()

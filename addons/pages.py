@@ -37,7 +37,7 @@ class Pages:
             "policy": {
                 "file": str(chain.policies.path) if chain.policies.path else None,
                 "error": chain.policies.error,
-                "models": sorted(policy.models),
+                "models": sorted(catalog.models_of(policy)),
                 "default": chain.default_model or policy.default,
             },
             "recording": {"file": chain.flow_file, "error": chain.recording_error},
@@ -64,6 +64,7 @@ class Pages:
 
 def _openai_list(policy: Policy) -> dict[str, object]:
     """One list for both official SDKs: each reads its own fields."""
+    models = catalog.models_of(policy)
     data = [
         {
             "id": name,
@@ -74,9 +75,9 @@ def _openai_list(policy: Policy) -> dict[str, object]:
             "display_name": name,
             "created_at": "1970-01-01T00:00:00Z",
         }
-        for name, model in policy.models.items()
+        for name, model in models.items()
     ]
-    names: list[str | None] = [*policy.models] or [None]
+    names: list[str | None] = [*models] or [None]
     ends = {"has_more": False, "first_id": names[0], "last_id": names[-1]}
     return {"object": "list", "data": data, **ends}
 

@@ -19,9 +19,12 @@ from shim.policy.inforce import InForce
 from shim.policy.load import MissingVariable, PolicyError
 from shim.policy.schema import Health, Policy, Protocol, Provider
 from shim.policy.store import PolicyStore
+from shim.policy.units import seconds
 from shim.prompt.capabilities import together
 from shim.prompt.effort import with_effort
 from shim.route import choose
+from shim.route.ask import AskError, ask
+from shim.route.auto import Choices, Pick, question, read_scores, task_of
 from shim.route.choose import Route
 from shim.route.decide import Decider, routes
 from shim.route.failures import key
@@ -40,6 +43,7 @@ class Router:
     def __init__(self, chain: Chain) -> None:
         self._chain = chain
         self._decider = Decider()
+        self._choices = Choices()
         self._probe = Probe(_tls)
         self._engines: EngineServer | None = None
         self._upstream: Protocol = "responses"
@@ -99,7 +103,7 @@ class Router:
             return
         stands = self._chain.policies.in_force()
         try:
-            routes = self._routes(exchange, stands)
+            routes = await self._routes(exchange, stands)
         except choose.NoRoute as e:
             exchange.fail(flow, Failure(str(e), 404, "model_not_found", "invalid_request_error"))
             return
@@ -116,7 +120,7 @@ class Router:
         await self._take(flow, exchange, stands.policy, left or routes[:1])
         exchange.passed.add("route")
 
-    def _routes(self, exchange: Exchange, stands: InForce) -> list[Route]:
+    async def _routes(self, exchange: Exchange, stands: InForce) -> list[Route]:
         """The candidates for a turn, in order. NoRoute when its model's name means nothing."""
         policy, default, turn = stands.policy, self._chain.default_model, exchange.turn
         if policy.empty and not default:
@@ -128,6 +132,10 @@ class Router:
         if cheaper and cheaper.to and not choice.explicit:
             reason = f"the limit {cheaper.label}"
             choice = msgspec.structs.replace(choice, names=(cheaper.to,), reason=reason, auto=False)
+        if choice.auto:
+            picked = await self._auto(exchange, policy)
+            reason = f"auto, {picked.reason}"
+            choice = msgspec.structs.replace(choice, names=(picked.model,), reason=reason)
         if choice.effort:
             exchange.turn = with_effort(turn, choice.effort)
             exchange.decide("route", f"effort {choice.effort}, named behind the model")
@@ -135,6 +143,33 @@ class Router:
         if not found:
             raise choose.NoRoute(f"no model {choice.names[0]!r} in the policy")
         return found
+
+    async def _auto(self, exchange: Exchange, policy: Policy) -> Pick:
+        """Whom auto gives the turn to; the classifier is asked where nothing is known yet."""
+        auto, task = policy.auto, task_of(exchange.turn)
+        assert auto
+        thread = exchange.facts.thread if exchange.facts else ""
+        try:
+            if known := self._choices.known(policy, thread, task):
+                return known
+            try:
+                demo = await self._demo() if _is_demo(policy, auto.classifier) else None
+                said = await ask(
+                    policy,
+                    auto.classifier,
+                    question(auto, task),
+                    timeout=seconds(auto.timeout),
+                    demo=demo,
+                )
+                if said.usage:
+                    exchange.also_used.append((auto.classifier, said.usage))
+                scores = read_scores(auto, said.text)
+            except (AskError, ValueError) as e:
+                exchange.decide("route", f"auto got no scores: {e}")
+                return self._choices.failed(policy, thread, task, str(e))
+            return self._choices.scored(policy, thread, task, scores)
+        except ValueError as e:
+            raise choose.NoRoute(str(e)) from None
 
     async def _take(
         self, flow: http.HTTPFlow, exchange: Exchange, policy: Policy, routes: list[Route]
@@ -223,6 +258,11 @@ class Router:
         exchange = exchange_of(flow)
         if exchange and exchange.route and exchange.endpoint and not flow.response:
             self._probe.failed(exchange.endpoint)
+
+
+def _is_demo(policy: Policy, name: str) -> bool:
+    model = policy.models.get(name)
+    return model.provider == "demo" if model else name.startswith("demo:")
 
 
 def _key(exchange: Exchange) -> tuple[str, bytes]:

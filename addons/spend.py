@@ -59,12 +59,15 @@ class Spend:
     async def count(self, exchange: Exchange) -> None:
         """Add what the turn has used to the counters."""
         limits, translator = self._limits(), exchange.translator
-        usage = translator.usage if translator else None
-        if limits is None or usage is None or exchange.route is None:
+        if limits is None:
             return
-        model = self._chain.policies.current().models.get(exchange.route.name)
-        price = model.price if model else None
-        await asyncio.to_thread(limits.after, who(exchange.facts), usage, price, time.time())
+        used = list(exchange.also_used)
+        if translator and translator.usage and exchange.route:
+            used.append((exchange.route.name, translator.usage))
+        models = self._chain.policies.current().models
+        for name, usage in used:
+            price = models[name].price if name in models else None
+            await asyncio.to_thread(limits.after, who(exchange.facts), usage, price, time.time())
 
     def _limits(self) -> Limits | None:
         policy = self._chain.policies.current()

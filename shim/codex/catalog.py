@@ -39,7 +39,7 @@ def catalog(policy: Policy, also: Iterable[str] = ()) -> dict[str, Any]:
     get the entry of a model about which nothing was said. There is always at least one entry,
     since Codex refuses an empty catalog.
     """
-    models = dict(policy.models)
+    models = models_of(policy)
     for name in (*((policy.default,) if policy.default else ()), *also):
         if name not in models:
             models[name] = Model(provider=name.partition(":")[0])
@@ -47,6 +47,22 @@ def catalog(policy: Policy, also: Iterable[str] = ()) -> dict[str, Any]:
         models[UNNAMED] = Model(provider="reverse")
     names = sorted(models, key=lambda name: name != policy.default)
     return {"models": [_entry(name, models[name], n) for n, name in enumerate(names, 1)]}
+
+
+def models_of(policy: Policy) -> dict[str, Model]:
+    """Every name of ``policy`` that a client may ask for; the virtual one can what all its
+    candidates can, and sees images where one of them does."""
+    auto = policy.auto
+    if auto is None:
+        return dict(policy.models)
+    known = [policy.models[c.model] for c in auto.candidates if c.model in policy.models]
+    virtual = Model(
+        provider="auto",
+        context_window=min((m.context_window for m in known), default=128_000),
+        images=any(m.images for m in known),
+        description="Picks the cheapest model that is up to the task",
+    )
+    return {**policy.models, auto.name: virtual}
 
 
 def etag(catalog: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from . import demo_classifier
 from .demo_history import BadRequest, read
 from .demo_plan import Reply
 from .demo_talk import answer, fill
@@ -98,7 +99,11 @@ class Completion:
 
 def respond(request: Any) -> Completion:
     """The answer to a Chat Completions request (decoded JSON). Raises BadRequest."""
-    reply = answer(read(request))
+    if isinstance(request, dict) and request.get("model") == demo_classifier.NAME:
+        asked = (request.get("messages") or [{}])[-1]
+        reply = Reply(text=demo_classifier.score(str(asked.get("content"))))
+    else:
+        reply = answer(read(request))
     if not reply.calls:
         reply = _shaped(reply, request.get("response_format"))
     digest = hashlib.blake2b(json.dumps(request, sort_keys=True).encode(), digest_size=12)

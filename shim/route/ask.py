@@ -1,0 +1,82 @@
+"""One question to a model of the policy, whatever its upstream speaks: what auto's classifier is
+asked by."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..policy.load import MissingVariable
+from ..policy.schema import Policy, Provider
+from ..record.redact import Redactor
+from ..turn import Usage, WireError
+from ..wire.protocols import PATHS, codec
+from ..wire.translate import Translation
+from . import choose
+
+
+class AskError(Exception):
+    """Why there is no answer, in one sentence without keys."""
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """An answer's text, and what it used."""
+
+    text: str
+    usage: Usage | None
+
+
+async def ask(
+    policy: Policy,
+    name: str,
+    body: dict[str, object],
+    *,
+    timeout: float,
+    demo: Provider | None = None,
+) -> Asked:
+    """The answer of the model ``name`` to a Chat Completions ``body`` that is not streamed.
+
+    ``timeout`` in seconds; ``demo`` is where the demo model listens. AskError when none comes.
+    """
+    import httpx
+
+    turn = codec("chat").read_request(msgspec.json.encode({"model": name, **body}))
+    try:
+        route = choose.choose(policy, name)
+    except choose.NoRoute as e:
+        raise AskError(str(e)) from None
+    provider = demo if route.provider == "demo" else policy.providers.get(route.provider)
+    if provider is None:
+        raise AskError(f"{name}: the target of --mode reverse: cannot be asked by the chain itself")
+    try:
+        translation = Translation(turn, route, codex=False)
+        content = translation.request()
+        scheme, host, port, path = choose.address(provider, PATHS[route.protocol])
+        headers = choose.headers(provider)
+        secrets = Redactor(choose.secrets(provider))
+    except WireError as e:
+        raise AskError(f"{name}: {e}") from None
+    except MissingVariable as e:
+        raise AskError(f"{name}: the variable {e.name} is not set") from None
+    if route.protocol == "messages":
+        headers = {"anthropic-version": "2023-06-01", **headers}
+    at = f"[{host}]" if ":" in host else host
+    try:
+        async with httpx.AsyncClient(timeout=timeout) as client:
+            answer = await client.post(
+                f"{scheme}://{at}:{port}{path}",
+                content=content,
+                headers={"content-type": "application/json", **headers},
+            )
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as e:
+        raise AskError(secrets.text(f"{name}: {type(e).__name__}: {e}".rstrip(": "))) from None
+    translator = translation.translator()
+    made = translation.answer(translator, answer.status_code, dict(answer.headers), answer.content)
+    failure = made.failure if made else None
+    if failure:
+        raise AskError(secrets.text(f"{name}: {failure.message}"))
+    whole = made.body if made and made.body is not None else answer.content
+    try:
+        said = msgspec.json.decode(whole)["choices"][0]["message"].get("content")
+    except (msgspec.DecodeError, LookupError, TypeError, AttributeError):
+        raise AskError(f"{name}: the answer is no chat completion") from None
+    return Asked(said if isinstance(said, str) else "", translator.usage)
