@@ -11,6 +11,7 @@ from addons.exchange import Chain, Exchange, exchange_of
 from shim.client import facts_of
 from shim.policy.inforce import InForce
 from shim.prompt.edit import Editors
+from shim.prompt.mask import Sessions
 from shim.prompt.tools import Tools
 from shim.turn import Failure
 
@@ -22,6 +23,7 @@ class Catch:
     def __init__(self, chain: Chain) -> None:
         self._chain = chain
         self._editors = Editors()
+        self._sessions = Sessions()
 
     async def request(self, flow: http.HTTPFlow) -> None:
         exchange = exchange_of(flow)
@@ -43,11 +45,17 @@ class Catch:
 
     async def _edit(self, flow: http.HTTPFlow, exchange: Exchange, stands: InForce) -> None:
         assert exchange.facts
-        work = (exchange.turn, stands.catch, exchange.facts, None)
+        masks = None
+        if stands.finder:
+            masks = self._sessions.masks(exchange.facts.session, stands.finder)
+        work = (exchange.turn, stands.catch, exchange.facts, masks)
         if len(exchange.turn.body) > _BIG:
             outcome = await asyncio.to_thread(self._editors.edit, *work)
         else:
             outcome = self._editors.edit(*work)
+        if masks and masks.table:
+            exchange.masks = masks.table
+            exchange.decide("redact", f"{len(masks.table)} secrets masked in this session")
         exchange.turn, exchange.tags = outcome.turn, frozenset(outcome.tags)
         for note in outcome.notes:
             exchange.decide("catch", note)

@@ -34,7 +34,8 @@ class Exchange:
 
     ``client_request`` stays as the client sent it: what goes upstream is a request of its own.
     ``asked`` is the turn as the client sent it, ``turn`` what the stages have made of it; ``names``
-    maps what tools are called upstream to the client's own names. ``wants`` are the capabilities
+    maps what tools are called upstream to the client's own names, ``masks`` what stands for a
+    secret to the secret. ``wants`` are the capabilities
     the request itself names, ``capabilities`` those that count on its route. ``left`` are the
     candidates behind ``route``, ``tried`` those before it. ``also_used`` is what other models used
     for this turn. ``passed`` names the stages that are
@@ -51,6 +52,7 @@ class Exchange:
     facts: Facts | None = None
     tags: frozenset[str] = frozenset()
     names: dict[str, str] = field(default_factory=dict)
+    masks: dict[str, str] = field(default_factory=dict)
     wants: dict[str, Any] = field(default_factory=dict)
     capabilities: Capabilities | None = None
     verdicts: list[Verdict] = field(default_factory=list)

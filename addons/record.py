@@ -90,12 +90,19 @@ class Record:
         if exchange is None or self._writer is None:
             return
         ended = time.time()
-        row = _row(flow, exchange, recorder.redactor(frozenset(exchange.secrets)), ended)
+        secrets, session = frozenset(exchange.secrets), ""
+        stands = self._chain.policies.in_force()
+        if stands.policy.redact:
+            facts = exchange.facts
+            session = facts.session if facts else ""
+        logged = recorder.redactor(secrets, stands.masked("logged"), session)
+        row = _row(flow, exchange, logged, ended)
         kept = msgspec.to_builtins(row)
         self._chain.rows.append(kept)
         del self._chain.rows[:-_KEEP_ROWS]
         logger.log(logging.WARNING if row.error else logging.INFO, summary.line(row))
         job = _job(flow, exchange, kept, ended)
+        job.rules, job.session = stands.masked("recorded"), session
         self._writer.put(job)
         view = ctx.master.addons.get("view")
         if view or self._saved:

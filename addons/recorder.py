@@ -22,6 +22,10 @@ from mitmproxy import http
 from mitmproxy.connection import Client, Server
 from mitmproxy.io import FlowWriter
 
+from shim.policy.rules import RedactRule
+from shim.policy.units import size
+from shim.prompt.mask import Masks
+from shim.prompt.secrets import Finder
 from shim.record.redact import Redactor
 
 _SIZE = 8
@@ -34,6 +38,7 @@ class Job(msgspec.Struct):
     """One exchange: its row, the states of its two connections, its legs as the fields of request
     and response without their bodies, the error if it broke off, the bodies beside them.
 
+    ``rules`` is what the policy masks in recordings, ``session`` the key of its masks.
     ``bodies`` are the request's and the response's of each leg in turn. The second leg, if there
     is one, is the upstream's.
     """
@@ -44,6 +49,8 @@ class Job(msgspec.Struct):
     legs: list[Leg]
     error: dict[str, Any] | None
     bodies: list[bytes]
+    rules: bytes = b""
+    session: str = ""
 
     @property
     def size(self) -> int:
@@ -53,7 +60,7 @@ class Job(msgspec.Struct):
 
 def frame(job: Job) -> list[bytes]:
     """``job`` as it is sent: sizes, the small parts, then the bodies as they are."""
-    small = (job.row, job.secrets, job.connections, job.legs, job.error)
+    small = (job.row, job.secrets, job.connections, job.legs, job.error, job.rules, job.session)
     head = pickle.dumps((*small, [len(b) for b in job.bodies]), protocol=5)
     return [len(head).to_bytes(_SIZE) + head, *job.bodies]
 
@@ -63,20 +70,31 @@ def receive(source: IO[bytes]) -> Job | None:
     size = source.read(_SIZE)
     if len(size) < _SIZE:
         return None
-    row, secrets, connections, legs, error, sizes = pickle.loads(source.read(int.from_bytes(size)))
+    head = pickle.loads(source.read(int.from_bytes(size)))
+    row, secrets, connections, legs, error, rules, session, sizes = head
     bodies = [source.read(n) for n in sizes]
-    return Job(row, secrets, connections, legs, error, bodies)
+    return Job(row, secrets, connections, legs, error, bodies, rules, session)
 
 
 @lru_cache(maxsize=64)
-def redactor(secrets: frozenset[str]) -> Redactor:
-    """The Redactor for ``secrets``, made once."""
-    return Redactor(secrets)
+def redactor(secrets: frozenset[str], rules: bytes = b"", session: str = "") -> Redactor:
+    """The Redactor for ``secrets`` and a policy's ``rules`` (JSON), made once."""
+    if not rules:
+        return Redactor(secrets)
+    finder, blobs = _finder(rules)
+    return Redactor(secrets, Masks(finder, session.encode() or b"interpose"), blobs)
+
+
+@lru_cache(maxsize=16)
+def _finder(rules: bytes) -> tuple[Finder, int | None]:
+    made = msgspec.json.decode(rules, type=list[RedactRule])
+    blobs = [size(rule.blobs_over) for rule in made if rule.blobs_over is not None]
+    return Finder(made), min(blobs) if blobs else None
 
 
 def flows(job: Job) -> list[http.HTTPFlow]:
     """The legs of ``job`` as flows without keys, each with the row as its comment."""
-    redact = redactor(job.secrets)
+    redact = redactor(job.secrets, job.rules, job.session)
     client, server = job.connections
     made = []
     clean = False

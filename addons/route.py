@@ -212,7 +212,7 @@ class Router:
             # The client's own bytes, whatever the provider speaks.
             protocol = exchange.asked.protocol
             route = msgspec.structs.replace(route, protocol=protocol, third_party=False)
-            exchange.turn, exchange.names = exchange.asked, {}
+            exchange.turn, exchange.names, exchange.masks = exchange.asked, {}, {}
         exchange.route = route
         if route.provider == "demo" and provider is None:
             provider = await self._demo()

@@ -15,6 +15,7 @@ from shim.client import facts_of
 from shim.prompt import capabilities
 from shim.turn import Failure, WireError
 from shim.wire.translate import STREAM, Translation, count_answer
+from shim.wire.unmask import Unmask
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,11 @@ class Translate:
                 exchange.decide("capabilities", note)
         bypass = bool(wanted and wanted.bypass_tool_call_reactor)
         translation = Translation(
-            exchange.turn, exchange.route, codex=exchange.codex, all_calls=bypass
+            exchange.turn,
+            exchange.route,
+            codex=exchange.codex,
+            all_calls=bypass,
+            unmask=Unmask(exchange.masks, exchange.names),
         )
         exchange.translation = translation
         if exchange.counts and translation.translates:

@@ -7,6 +7,7 @@ from functools import cached_property
 import msgspec
 
 from ..prompt.catch import Catch
+from ..prompt.secrets import Finder
 from ..route import choose
 from ..route.rules import RouteRules
 from .schema import Policy
@@ -23,6 +24,18 @@ class InForce:
     def catch(self) -> Catch:
         """Its catch rules."""
         return Catch(self.policy.catch)
+
+    @cached_property
+    def finder(self) -> Finder:
+        """What it masks in what is sent."""
+        return Finder([rule for rule in self.policy.redact if "sent" in rule.places])
+
+    def masked(self, place: str) -> bytes:
+        """Its rules of what is masked in a place, as JSON; empty where there are none."""
+        if not self.policy.redact:
+            return b""
+        rules = [rule for rule in self.policy.redact if place in rule.places]
+        return msgspec.json.encode(rules) if rules else b""
 
     @cached_property
     def routes(self) -> RouteRules:

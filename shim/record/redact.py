@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote, quote_plus
@@ -10,6 +11,7 @@ from urllib.parse import quote, quote_plus
 import msgspec
 
 from ..client import is_credential
+from ..prompt.mask import Masks
 
 MARK = "[redacted]"
 #: Shorter values (``any``, ``none``) are no secrets, and would tear holes into ordinary text.
@@ -18,9 +20,19 @@ _SHORTEST = 6
 
 class Redactor:
     """Replaces credentials: headers and query parameters by name, everything else by the values in
-    ``secrets``, as they stand and as URLs, JSON and Base64 write them."""
+    ``secrets``, as they stand and as URLs, JSON and Base64 write them.
 
-    def __init__(self, secrets: Iterable[str]) -> None:
+    ``masks``: what a policy's rules find gets its mask besides; ``blobs_over`` bytes, Base64 data
+    becomes a hash.
+    """
+
+    def __init__(
+        self, secrets: Iterable[str], masks: Masks | None = None, blobs_over: int | None = None
+    ) -> None:
+        self._masks = masks if masks and masks.finder else None
+        self._blobs = None
+        if blobs_over is not None:
+            self._blobs = re.compile(rb"[A-Za-z0-9+/]{%d,}={0,2}" % max(64, blobs_over))
         found = sorted({s for s in secrets if len(s) >= _SHORTEST}, key=len, reverse=True)
         self._values = list(dict.fromkeys(form for s in found for form in _forms(s)))
 
@@ -42,11 +54,20 @@ class Redactor:
         for value in self._values:
             if value in data:
                 data = data.replace(value, MARK.encode())
-        return data
+        if self._masks:
+            text = data.decode("utf-8", "surrogateescape")
+            hidden = self._masks.hide(text)
+            data = data if hidden is text else hidden.encode("utf-8", "surrogateescape")
+        return self._blobs.sub(_blob, data) if self._blobs else data
 
     def text(self, text: str) -> str:
         """``text`` with every known secret replaced."""
         return self.data(text.encode()).decode()
+
+
+def _blob(match: re.Match[bytes]) -> bytes:
+    mark = hashlib.sha256(match[0]).hexdigest()[:16]
+    return f"[blob sha256:{mark} {len(match[0])} bytes]".encode()
 
 
 _PARAMETER = re.compile(r"([?&][^=&]*=)[^&]*")

@@ -125,6 +125,12 @@ class Bridge:
         known = self._flat.get((namespace, name))
         return known or _UNFIT.sub("_", f"{namespace}__{name}" if namespace else name)[:64]
 
+    def rename(self, names: dict[str, str]) -> None:
+        """From now on calls of the tools in ``names`` come back under the names they map to."""
+        for flat, tool in self.offered.items():
+            if tool.name in names:
+                self.offered[flat] = msgspec.structs.replace(tool, name=names[tool.name])
+
     def call_item(self, flat: str, call_id: str, arguments: str) -> OutputItem:
         """The finished item for a call of ``flat``; arguments as the model wrote them."""
         tool = self.offered.get(flat)

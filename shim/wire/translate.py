@@ -21,6 +21,7 @@ from .fields import pass_on
 from .protocols import Codec, Target, codec
 from .quirks import quirks
 from .responses.errors import CONTEXT, failed_stream
+from .unmask import Unmask, UnmaskEvents, UnmaskStream
 
 STREAM = "text/event-stream"
 
@@ -69,13 +70,21 @@ class Answer(msgspec.Struct, frozen=True):
 class Translation:
     """One turn and its route: the request for the upstream, and the way back for its answer.
 
-    ``all_calls``: calls of tools that nobody offered go back as calls too.
+    ``all_calls``: calls of tools that nobody offered go back as calls too. ``unmask``: secrets and
+    tools' names that the client's own stand for.
     """
 
     def __init__(
-        self, turn: Turn, route: Route, *, codex: bool, all_calls: bool = False
+        self,
+        turn: Turn,
+        route: Route,
+        *,
+        codex: bool,
+        all_calls: bool = False,
+        unmask: Unmask | None = None,
     ) -> None:
         self.all_calls = all_calls
+        self.unmask = unmask or Unmask({})
         self.turn = turn
         self.route = route
         self.codex = codex
@@ -156,7 +165,7 @@ class Translation:
             and self.turn.stream
             and headers.get("content-length") != "0"
             and (kind == STREAM or not ("json" in kind or "html" in kind))
-            and not (encoded and self.translates)
+            and not (encoded and (self.translates or self.unmask))
         )
 
     def answer(
@@ -170,7 +179,8 @@ class Translation:
             if not (self.codex or self.translates):
                 return Answer(status, {}, None, failure)
         elif not self.translates:
-            return None
+            kind = headers.get("content-type", "application/json")
+            return Answer(status, {"content-type": kind}, out) if self.unmask else None
         if failure and (out is None or not self.turn.stream):
             return self.error(failure)
         headers = {"content-type": STREAM if self.turn.stream else "application/json"}
@@ -215,7 +225,9 @@ class _Translated:
         self._decoder = translation.upstream.decoder(
             lambda: turn.seed, route.provider, turn.call_ids
         )
+        translation.bridge.rename(translation.unmask.names)
         self._offered = Offered(translation.bridge, strange=translation.all_calls)
+        self._unmask = UnmaskEvents(translation.unmask)
         self._encoder = translation.client.encoder(
             turn=turn,
             model=turn.model or route.model,
@@ -241,10 +253,10 @@ class _Translated:
         return self._encoder.response
 
     def feed(self, data: bytes) -> bytes:
-        return self._encoder.encode(self._offered.filter(self._decoder.feed(data)))
+        return self._encoder.encode(self._filter(self._decoder.feed(data)))
 
     def close(self) -> bytes:
-        return self._encoder.encode(self._offered.filter(self._decoder.close()))
+        return self._encoder.encode(self._filter(self._decoder.close()))
 
     def whole(self, body: bytes) -> bytes | None:
         if _is_stream(body):
@@ -258,8 +270,11 @@ class _Translated:
     def abort(self, failure: Failure) -> bytes:
         return self._encoder.encode([failure])
 
+    def _filter(self, events: list[Event]) -> list[Event]:
+        return self._unmask.filter(self._offered.filter(events))
+
     def _finish(self, events: list[Event]) -> bytes:
-        stream = self._encoder.encode(self._offered.filter(events))
+        stream = self._encoder.encode(self._filter(events))
         return stream if self._stream else msgspec.json.encode(self._encoder.response)
 
 
@@ -284,6 +299,8 @@ class Passthrough:
         self._read = translation.upstream.tail_usage
         self._head = b""
         self._tail = b""
+        unmask = translation.unmask
+        self._unmask = UnmaskStream(translation.turn.protocol, unmask) if unmask else None
 
     @property
     def failure(self) -> Failure | None:
@@ -296,17 +313,19 @@ class Passthrough:
     def feed(self, data: bytes) -> bytes:
         self._head = self._head or data
         self._tail = (self._tail + data)[-self._TAIL :]
-        return data
+        return self._unmask.feed(data) if self._unmask else data
 
     def close(self) -> bytes:
-        return b""
+        return self._unmask.close() if self._unmask else b""
 
     def abort(self, failure: Failure) -> bytes:
         return b""
 
     def whole(self, body: bytes) -> bytes | None:
         self._head, self._tail = body[: self._TAIL], body[-self._TAIL :]
-        return None if self._stream and not _is_stream(body) else body
+        if self._stream and not _is_stream(body):
+            return None
+        return self._unmask.whole(body) if self._unmask else body
 
     @property
     def usage(self) -> Usage | None:
