@@ -10,6 +10,7 @@ from addons.exchange import Chain, refuse, tail
 from shim import client
 from shim.codex import catalog
 from shim.policy.schema import Policy
+from shim.policy.warn import unset
 
 
 class Pages:
@@ -37,6 +38,7 @@ class Pages:
             "policy": {
                 "file": str(chain.policies.path) if chain.policies.path else None,
                 "error": chain.policies.error,
+                "warnings": [said for _, said in unset(policy)],
                 "models": sorted(catalog.models_of(policy)),
                 "default": chain.default_model or policy.default,
             },
