@@ -45,7 +45,7 @@ class Catch:
 
     async def _edit(self, flow: http.HTTPFlow, exchange: Exchange, stands: InForce) -> None:
         assert exchange.facts
-        masks = None
+        masks, before = None, exchange.turn
         if stands.finder:
             masks = self._sessions.masks(exchange.facts.session, stands.finder)
         work = (exchange.turn, stands.catch, exchange.facts, masks)
@@ -69,3 +69,4 @@ class Catch:
             exchange.turn, exchange.names = tools.turn, tools.names
             for note in tools.notes:
                 exchange.decide("catch", note)
+        exchange.edited = exchange.turn is not before

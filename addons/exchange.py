@@ -33,13 +33,13 @@ class Exchange:
     """One turn on its way through the chain. Times are seconds since 1970.
 
     ``client_request`` stays as the client sent it: what goes upstream is a request of its own.
-    ``asked`` is the turn as the client sent it, ``turn`` what the stages have made of it; ``names``
-    maps what tools are called upstream to the client's own names, ``masks`` what stands for a
-    secret to the secret. ``wants`` are the capabilities
-    the request itself names, ``capabilities`` those that count on its route. ``left`` are the
-    candidates behind ``route``, ``tried`` those before it. ``also_used`` is what other models used
-    for this turn. ``passed`` names the stages that are
-    through with the request: one that broke lets it go no further.
+    ``asked`` is the turn as the client sent it, ``turn`` what the stages have made of it;
+    ``edited``: the policy has changed the prompt. ``names`` maps what tools are called upstream to
+    the client's own names, ``masks`` what stands for a secret to the secret. ``wants`` are the
+    capabilities that the request itself names, ``capabilities`` those that count on its route.
+    ``left`` are the candidates behind ``route``, ``tried`` those before it. ``also_used`` is what
+    other models used for this turn. ``passed`` names the stages that are through with the request:
+    one that broke lets it go no further.
     """
 
     client_request: http.Request
@@ -53,6 +53,7 @@ class Exchange:
     tags: frozenset[str] = frozenset()
     names: dict[str, str] = field(default_factory=dict)
     masks: dict[str, str] = field(default_factory=dict)
+    edited: bool = False
     wants: dict[str, Any] = field(default_factory=dict)
     capabilities: Capabilities | None = None
     verdicts: list[Verdict] = field(default_factory=list)
@@ -140,7 +141,7 @@ def tail(path: str) -> str:
 
 
 #: The stages that must be through with a turn before it may leave.
-STAGES = frozenset({"state", "catch", "route", "compact", "translate"})
+STAGES = frozenset({"state", "catch", "spend", "route", "compact", "translate"})
 
 
 class Chain:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -18,19 +18,24 @@ class Unreadable(Exception):
 
 def read(path: Path) -> Iterator[Recorded]:
     """The exchanges recorded in the flow file at ``path``, in order."""
-    legs: dict[str, dict[str, http.HTTPFlow]] = {}
-    rows: dict[str, dict[str, object]] = {}
     try:
         with path.open("rb") as file:
-            for flow in FlowReader(file).stream():
-                row = _row(flow)
-                if row and isinstance(flow, http.HTTPFlow):
-                    legs.setdefault(str(row["exchange"]), {})[str(row["leg"])] = flow
-                    rows[str(row["exchange"])] = row
+            stream = FlowReader(file).stream()
+            yield from recorded_of(flow for flow in stream if isinstance(flow, http.HTTPFlow))
     except OSError as e:
         raise Unreadable(f"{path}: {e.strerror or e}") from None
     except exceptions.FlowReadException as e:
         raise Unreadable(f"{path}: not a flow file: {e}") from None
+
+
+def recorded_of(flows: Iterable[http.HTTPFlow]) -> Iterator[Recorded]:
+    """The exchanges among ``flows``: legs that the chain recorded, put together."""
+    legs: dict[str, dict[str, http.HTTPFlow]] = {}
+    rows: dict[str, dict[str, object]] = {}
+    for flow in flows:
+        if row := _row(flow):
+            legs.setdefault(str(row["exchange"]), {})[str(row["leg"])] = flow
+            rows[str(row["exchange"])] = row
     for exchange, pair in legs.items():
         if "client" in pair:
             yield _recorded(rows[exchange], pair["client"], pair.get("upstream"))

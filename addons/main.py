@@ -6,6 +6,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from addons.catch import Catch
+from addons.commands import Commands
 from addons.compact import Compact
 from addons.exchange import Chain
 from addons.failover import Failover
@@ -24,6 +25,7 @@ chain = Chain()
 state = State(chain)
 spend = Spend(chain)
 addons = [
+    Commands(chain),
     Gate(chain),
     Pages(chain),
     state,

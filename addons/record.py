@@ -141,6 +141,7 @@ def _row(flow: http.HTTPFlow, exchange: Exchange, redact: Redactor, ended: float
         },
         decisions=[redact.text(d) for d in exchange.decisions],
         seed=vars(exchange.turn).get("seed"),
+        edited=exchange.edited,
         error=redact.text(error) if error else None,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 import time
 
 from mitmproxy import http
@@ -16,6 +17,8 @@ from shim.turn import Failure
 
 logger = logging.getLogger(__name__)
 
+_STORE_ERRORS = (sqlite3.Error, OSError)
+
 
 class Spend:
     """Stands before the router, which asks ``exchange.verdicts``; counts when all is over."""
@@ -26,12 +29,17 @@ class Spend:
 
     async def request(self, flow: http.HTTPFlow) -> None:
         exchange = exchange_of(flow)
-        if flow.response or exchange is None or exchange.counts:
+        if flow.response or exchange is None:
             return
-        if limits := self._limits():
-            now = time.time()
-            found = await asyncio.to_thread(limits.before, who(exchange.facts), now)
-            self._judge(flow, exchange, found)
+        if not exchange.counts and (limits := self._limits()):
+            try:
+                asker, now = who(exchange.facts), time.time()
+                found = await asyncio.to_thread(limits.before, asker, now)
+            except _STORE_ERRORS as e:
+                exchange.decide("limits", f"not looked at: {_trouble(e)}")
+            else:
+                self._judge(flow, exchange, found)
+        exchange.passed.add("spend")
 
     def _judge(self, flow: http.HTTPFlow, exchange: Exchange, found: list[Verdict]) -> None:
         exchange.verdicts = found
@@ -67,7 +75,11 @@ class Spend:
         models = self._chain.policies.current().models
         for name, usage in used:
             price = models[name].price if name in models else None
-            await asyncio.to_thread(limits.after, who(exchange.facts), usage, price, time.time())
+            try:
+                asker = who(exchange.facts)
+                await asyncio.to_thread(limits.after, asker, usage, price, time.time())
+            except _STORE_ERRORS as e:
+                exchange.decide("limits", f"not counted: {_trouble(e)}")
 
     def _limits(self) -> Limits | None:
         policy = self._chain.policies.current()
@@ -91,6 +103,12 @@ class Count:
     async def error(self, flow: http.HTTPFlow) -> None:
         # A client may leave as soon as it has its answer.
         await self.response(flow)
+
+
+def _trouble(e: Exception) -> str:
+    # A full disk must not stop the work of everybody.
+    logger.warning("the limits' counters cannot be used: %s", e)
+    return str(e)
 
 
 def who(facts: Facts | None) -> Who:

@@ -38,6 +38,7 @@ class Translate:
             date = time.strftime("%Y-%m-%d", time.localtime(facts.started or exchange.started))
             exchange.turn, notes = capabilities.apply(exchange.turn, wanted, facts, date)
             for note in notes:
+                exchange.edited = True
                 exchange.decide("capabilities", note)
         bypass = bool(wanted and wanted.bypass_tool_call_reactor)
         translation = Translation(
@@ -46,6 +47,7 @@ class Translate:
             codex=exchange.codex,
             all_calls=bypass,
             unmask=Unmask(exchange.masks, exchange.names),
+            told=exchange.asked if exchange.edited else None,
         )
         exchange.translation = translation
         if exchange.counts and translation.translates:

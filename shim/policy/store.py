@@ -68,6 +68,11 @@ class PolicyStore:
             self._stamp = stamp
             self._take(stamp, await asyncio.to_thread(self._read))
 
+    def reload(self) -> None:
+        """Read the file now; ``error`` says what is wrong with it."""
+        if self.path:
+            self._take(self._look(), self._read())
+
     def put(self, policy: Policy | InForce) -> None:
         """Put ``policy`` in force from now on."""
         made = policy if isinstance(policy, InForce) else InForce(policy)

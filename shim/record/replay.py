@@ -81,7 +81,8 @@ def _replay(recorded: Recorded, policy: Policy | None, default: str | None) -> I
             route = msgspec.convert(row["route"], choose.Route)
         else:
             return
-        if recorded.upstream_request is None:
+        if recorded.upstream_request is None or row.get("edited"):
+            # What a policy made of a prompt is tried by `policy diff`.
             return
         translation = Translation(turn, route, codex=bool(row.get("codex")))
         body = translation.request()

@@ -14,7 +14,7 @@ class Row(msgspec.Struct, frozen=True):
     """What one exchange came to.
 
     ``ms`` in milliseconds: total, first_byte, added by the chain. ``seed`` made the ids:
-    it cannot be had again from a body that was redacted.
+    it cannot be had again from a body that was redacted. ``edited``: the policy changed the prompt.
     """
 
     exchange: str
@@ -29,6 +29,7 @@ class Row(msgspec.Struct, frozen=True):
     ms: dict[str, float | None]
     decisions: list[str]
     seed: str | None = None
+    edited: bool = False
     error: str | None = None
     interpose: int = 1
 

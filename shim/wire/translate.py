@@ -5,6 +5,7 @@ A translator is a transducer: ``feed(bytes) -> bytes``, ``close() -> bytes``; no
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from functools import cached_property
@@ -71,7 +72,8 @@ class Translation:
     """One turn and its route: the request for the upstream, and the way back for its answer.
 
     ``all_calls``: calls of tools that nobody offered go back as calls too. ``unmask``: secrets and
-    tools' names that the client's own stand for.
+    tools' names that the client's own stand for. ``told`` is the turn that the client hears of in
+    its answer, where a policy has changed it on its way.
     """
 
     def __init__(
@@ -82,7 +84,12 @@ class Translation:
         codex: bool,
         all_calls: bool = False,
         unmask: Unmask | None = None,
+        told: Turn | None = None,
     ) -> None:
+        self.told = turn
+        if told is not None:
+            self.told = copy.copy(told)
+            self.told.seed = turn.seed
         self.all_calls = all_calls
         self.unmask = unmask or Unmask({})
         self.turn = turn
@@ -229,7 +236,7 @@ class _Translated:
         self._offered = Offered(translation.bridge, strange=translation.all_calls)
         self._unmask = UnmaskEvents(translation.unmask)
         self._encoder = translation.client.encoder(
-            turn=turn,
+            turn=translation.told,
             model=turn.model or route.model,
             provider=route.provider,
             bridge=translation.bridge,

@@ -17,6 +17,8 @@ from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.test import taddons, tflow
 
 from addons.exchange import Chain, exchange_of
+from addons.gate import Gate
+from addons.record import Record
 from addons.replay import main as replay
 from addons.route import Router
 from addons.state import State
@@ -42,8 +44,12 @@ class Stages:
         self.chain: Chain = made["chain"]
         self.all: list[Any] = made["addons"]
         self.state: State = made["state"]
-        self.router: Router = next(s for s in self.all if isinstance(s, Router))
+        self.router: Router = self.one(Router)
         self.asked: list[tuple[str, str, int]] = []
+
+    def one(self, kind: type[Any]) -> Any:
+        """The stage of that kind."""
+        return next(stage for stage in self.all if isinstance(stage, kind))
 
     def flow(
         self, body: object = None, path: str = "/v1/responses", **headers: str
@@ -177,7 +183,7 @@ def test_a_get_on_a_post_path_is_refused(stages: Stages) -> None:
 
 
 def test_client_keys(stages: Stages) -> None:
-    stages.all[0]._keys = ["right-key"]
+    stages.one(Gate)._keys = ["right-key"]
     assert error(stages.send(stages.flow(TURN)))[0] == 401
     assert stages.send(stages.flow(TURN, x_api_key="right-key", authorization="")).response is None
     assert stages.send(stages.flow(TURN, authorization="Bearer right-key")).response is None
@@ -358,7 +364,7 @@ def test_replay_says_what_is_wrong_with_a_file(
 
 def test_a_recorder_that_dies_takes_nothing_along(stages: Stages, tmp_path: Path) -> None:
     ctx.options.update(upstream="chat")
-    writer = stages.all[-1]._writer
+    writer = stages.one(Record)._writer
     states = []
     for dies in (True, False, False):
         subject = stages.send(stages.flow(TURN, **CODEX))

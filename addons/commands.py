@@ -1,0 +1,91 @@
+"""Commands for mitmproxy's own prompt and mitmweb: look at the policy in force, try another."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from mitmproxy import command, exceptions, flow, http
+from mitmproxy import types as kinds
+
+from addons.exchange import Chain
+from addons.flowfile import recorded_of
+from shim.policy.load import PolicyError, examine, load_policy
+from shim.policy.read import NotReadable, read
+from shim.policy.trial import Trier, compare
+from shim.record.replay import Recorded
+
+logger = logging.getLogger(__name__)
+
+
+class Commands:
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+
+    @command.command("interpose.policy.check")
+    def check(self, path: kinds.Path) -> str:
+        """Say what is wrong with a policy file, and what costs."""
+        file = Path(path).expanduser()
+        try:
+            report = examine(read(file), str(path), file.parent)
+        except NotReadable as e:
+            raise exceptions.CommandError(str(e)) from None
+        told = [*report.problems, *report.warnings]
+        said = "\n".join(map(str, told)) or f"{path}: good"
+        _say(said)
+        return said
+
+    @command.command("interpose.policy.reload")
+    def reload(self) -> str:
+        """Read the policy file again, whether it looks edited or not."""
+        policies = self._chain.policies
+        if policies.path is None:
+            raise exceptions.CommandError("there is no policy file; give one by --set policy=FILE")
+        policies.reload()
+        if policies.error:
+            raise exceptions.CommandError(policies.error)
+        said = f"{policies.path} read again"
+        _say(said)
+        return said
+
+    @command.command("interpose.explain")
+    def explain(self, flows: Sequence[flow.Flow]) -> str:
+        """Say what was decided about exchanges, and why."""
+        lines: list[str] = []
+        for recorded in _recorded(flows):
+            row = recorded.row
+            route = row.get("route") or {}
+            target = f"{route['provider']}/{route['model']}" if route else "no route"
+            lines.append(f"{row.get('model') or '(no model)'} → {target} · {row.get('status')}")
+            lines += [f"  {said}" for said in row.get("decisions") or ()]
+        said = "\n".join(lines) or "none of these flows is an exchange of the chain"
+        _say(said)
+        return said
+
+    @command.command("interpose.policy.diff")
+    def diff(self, path: kinds.Path, flows: Sequence[flow.Flow]) -> str:
+        """Say what another policy would have changed about exchanges."""
+        try:
+            new = Trier(load_policy(path))
+        except PolicyError as e:
+            raise exceptions.CommandError(str(e)) from None
+        old = Trier(self._chain.policies.current(), self._chain.default_model)
+        lines: list[str] = []
+        for recorded in _recorded(flows):
+            before, after = old.run(recorded), new.run(recorded)
+            if before and after and (change := compare(before, after)):
+                lines += [change.exchange, *(f"  {said}" for said in change.said)]
+        said = "\n".join(lines) or "nothing would change"
+        _say(said)
+        return said
+
+
+def _recorded(flows: Sequence[flow.Flow]) -> Iterator[Recorded]:
+    return recorded_of(f for f in flows if isinstance(f, http.HTTPFlow))
+
+
+def _say(text: str) -> None:
+    # mitmweb shows no command's answer, but it shows the log.
+    for line in text.splitlines():
+        logger.log(25, "%s", line)
