@@ -38,7 +38,8 @@ class Catch:
     async def _catch(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         policies = self._chain.policies
         owner = self._chain.owners.get(flow, "")
-        exchange.facts = facts = facts_of(exchange.headers, exchange.turn, owner)
+        facts = facts_of(exchange.headers, exchange.turn, owner, project=policies.asks_project)
+        exchange.facts = facts
         stands = policies.for_thread(facts.thread, facts.started)
         if stands.edits:
             await self._edit(flow, exchange, stands)

@@ -34,7 +34,7 @@ class Translate:
         begun = time.perf_counter()
         wanted = exchange.capabilities
         if wanted and not wanted.codex_passthrough:
-            facts = exchange.facts or facts_of(exchange.headers, exchange.turn)
+            facts = facts_of(exchange.headers, exchange.asked)
             date = time.strftime("%Y-%m-%d", time.localtime(facts.started or exchange.started))
             exchange.turn, notes = capabilities.apply(exchange.turn, wanted, facts, date)
             for note in notes:

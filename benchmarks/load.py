@@ -28,13 +28,18 @@ class BadAnswer(Exception):
 
 
 async def one(
-    port: int, body: bytes, key: str, path: str = "/v1/responses", marks: tuple[bytes, ...] = ()
+    port: int,
+    body: bytes,
+    key: str,
+    path: str = "/v1/responses",
+    marks: tuple[bytes, ...] = (),
+    thread: str = "",
 ) -> Sample:
     """Send one request on a connection of its own, as a new Codex turn does.
 
     BadAnswer unless the whole stream came, status 200, with every one of ``marks`` in it.
     """
-    thread = uuid.uuid4()
+    thread = thread or str(uuid.uuid4())
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 25)
     head = (
         f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nuser-agent: codex_exec/0.169.0\r\n"

@@ -135,10 +135,13 @@ _FOLDERS = ((b"<cwd>", b"<"), (b"Working directory: ", b"\\n"), (b"working direc
 _LONGEST_FOLDER = 4096
 
 
-def facts_of(headers: Mapping[str, str], turn: Turn, key: str = "") -> Facts:
+def facts_of(
+    headers: Mapping[str, str], turn: Turn, key: str = "", *, project: bool = True
+) -> Facts:
     """Who sent ``turn``, as far as ``headers`` (lower-case names) and the prompt tell.
 
-    A client that names no thread gets one from how its conversation begins.
+    A client that names no thread gets one from how its conversation begins. Without ``project``
+    the prompt is not searched for the folder.
     """
     thread = _first(headers, _THREADS)
     session = _first(headers, _SESSIONS) or thread
@@ -146,7 +149,7 @@ def facts_of(headers: Mapping[str, str], turn: Turn, key: str = "") -> Facts:
         thread = f"{session or key}:{_beginning(turn)}"
     return Facts(
         client=client_name(headers),
-        project=_project(headers, turn.body),
+        project=_project(headers, turn.body) if project else "",
         thread=thread,
         session=session or thread,
         key=key,

@@ -66,6 +66,13 @@ class InForce:
         return wanted.protocol if wanted else None
 
     @cached_property
+    def asks_project(self) -> bool:
+        """Whether a rule is about the folder an agent works in."""
+        parts = [rule.when.project for rule in self.policy.catch]
+        turns = [rule.when.project for rule in self.policy.route]
+        return any(project is not None for project in parts + turns)
+
+    @cached_property
     def decides(self) -> bool:
         """Whether more than a model's name decides on a turn's way."""
         policy = self.policy

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from typing import Any
 
 import re2
+
+#: What only holds at the ends of a text. An escaped one is taken for one too: that is safe.
+_ANCHORS = re.compile(r"[\^$]|\\[AzZ]")
 
 
 def pattern_options() -> Any:
@@ -33,20 +37,30 @@ class Needles:
     def __init__(self) -> None:
         self._set = re2.Set.SearchSet(pattern_options())
         self._count = 0
+        self._anchored = False
 
     def text(self, text: str) -> int:
         """Look for ``text``; its number."""
-        return self.pattern(re2.escape(text))
+        self._count += 1
+        return int(self._set.Add(re2.escape(text)))
 
     def pattern(self, pattern: str) -> int:
         """Look for ``pattern``; its number."""
         self._count += 1
+        self._anchored = self._anchored or bool(_ANCHORS.search(pattern))
         return int(self._set.Add(pattern))
 
     def done(self) -> None:
         """All are there."""
         if self._count:
             self._set.Compile()
+
+    def anywhere(self, texts: list[str]) -> bool:
+        """Whether one of ``texts`` may hold one of them: much quicker than looking at each."""
+        if not self._count or self._anchored:
+            # The ends of a text are lost where several are joined.
+            return bool(self._count)
+        return self._set.Match("\n".join(texts)) is not None
 
     def found(self, text: str) -> set[int]:
         """The numbers of those that are in ``text``."""

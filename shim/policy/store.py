@@ -62,6 +62,11 @@ class PolicyStore:
         """Whether more than a model's name may decide on a turn's way."""
         return any(version.decides for version in self._versions)
 
+    @property
+    def asks_project(self) -> bool:
+        """Whether a rule of one of them is about the folder an agent works in."""
+        return any(version.asks_project for version in self._versions)
+
     async def refresh(self) -> None:
         """Read an edited file beside the event loop, so that streams flow on."""
         if self.path and (stamp := self._look()) != self._stamp:

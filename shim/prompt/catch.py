@@ -8,7 +8,7 @@ depends on what stands before it and on the policy only (DESIGN.md, rule 4); the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import re2
 
@@ -85,16 +85,33 @@ class Catch:
         """The rules that are about other clients or projects."""
         return {r.number for r in self._bound if not _meant(r.rule.when, facts)}
 
-    def found(self, piece: Piece, number: int, *, newest: bool = False) -> list[Rule]:
-        """The rules that hold for ``piece`` of the element ``number``, in the policy's order."""
+    def may_find(self, pieces: Iterable[Piece]) -> bool:
+        """Whether a text or pattern of a rule may stand in one of ``pieces``."""
+        return self._needles.anywhere([piece.first for piece in pieces])
+
+    def only_text(self, pieces: Iterable[Piece]) -> bool:
+        """Whether all rules about ``pieces`` look for a text or a pattern."""
+        return not any(self._kind(piece, False).plain for piece in pieces)
+
+    def _kind(self, piece: Piece, newest: bool) -> _Kind:
         key = (piece.role, piece.item, piece.tool, newest)
         kind = self._kinds.get(key)
         if kind is None:
             about = [r for r in self._rules if r.newest is newest and r.concerns(*key[:3])]
             kind = self._kinds[key] = _Kind(about)
+        return kind
+
+    def found(
+        self, piece: Piece, number: int, *, newest: bool = False, search: bool = True
+    ) -> list[Rule]:
+        """The rules that hold for ``piece`` of the element ``number``, in the policy's order.
+
+        Without ``search`` it is known that none of their texts and patterns is there.
+        """
+        kind = self._kind(piece, newest)
         if not kind.any:
             return []
-        hits = self._needles.found(piece.first) if kind.searches else _NOTHING
+        hits = self._needles.found(piece.first) if search and kind.searches else _NOTHING
         if not hits:
             return [r for r in kind.plain if r.holds(piece, number)]
         found = {r.number: r for n in hits for r in kind.by_needle.get(n, ())}

@@ -65,7 +65,9 @@ class Editor:
         """The instructions before the conversation; comes first."""
         self.head = sent = head
         if head is not None:
-            sent = self._edited(head, head=True)
+            looks = self.catch.looks
+            element = Element(self._protocol, head, self._tools, True) if looks else None
+            sent = self._edited(head, element, True, number=-1)
         if self._protocol == "messages" and self._injects:
             sent = inject.system(sent, self._injects)
         self.head_sent = sent
@@ -78,10 +80,15 @@ class Editor:
 
     def feed(self, elements: list[msgspec.Raw]) -> None:
         """The elements that come next."""
-        for raw in elements:
+        made: list[Element | None] = [None] * len(elements)
+        search = False
+        if self.catch.looks:
+            made = [Element(self._protocol, raw, self._tools, False) for raw in elements]
+            search = self.catch.may_find(p for e in made if e for p in e.pieces)
+        for raw, element in zip(elements, made, strict=True):
             if self._leading:
                 self._inject(raw)
-            kept = self._edited(raw, head=False)
+            kept = self._edited(raw, element, search)
             self.changed = self.changed or kept is not raw
             self.raws.append(raw)
             if kept is not None:
@@ -98,23 +105,27 @@ class Editor:
             for at in range(len(sent) - 1, -1, -1):
                 element = Element(self._protocol, sent[at], {}, head=False)
                 if any(p.role == "user" and p.item == "message" for p in element.pieces):
-                    self._apply(element, at, acts, newest=True)
+                    self._apply(element, at, acts, newest=True, search=True)
                     kept = element.settled()
                     sent[at : at + 1] = [] if kept is None else [kept]
                     break
         return sent + inject.elements(self._protocol, self._injects, "end")
 
-    def _edited(self, raw: msgspec.Raw, *, head: bool) -> msgspec.Raw | None:
+    def _edited(
+        self, raw: msgspec.Raw, element: Element | None, search: bool, number: int | None = None
+    ) -> msgspec.Raw | None:
         kept: msgspec.Raw | None = raw
-        if self.catch.looks:
-            element = Element(self._protocol, raw, self._tools, head)
-            self._apply(element, -1 if head else len(self.raws), self.acts, newest=False)
+        if element is not None and (search or not self.catch.only_text(element.pieces)):
+            at = len(self.raws) if number is None else number
+            self._apply(element, at, self.acts, search=search)
             kept = element.settled()
         return self.hide.hide_json(kept) if self.hide and kept is not None else kept
 
-    def _apply(self, element: Element, number: int, acts: Acts, *, newest: bool) -> None:
+    def _apply(
+        self, element: Element, number: int, acts: Acts, *, search: bool, newest: bool = False
+    ) -> None:
         for piece in element.pieces:
-            for rule in self.catch.found(piece, number, newest=newest):
+            for rule in self.catch.found(piece, number, newest=newest, search=search):
                 if rule.number not in self._off:
                     acts.act(rule, piece)
 

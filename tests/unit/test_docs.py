@@ -46,9 +46,22 @@ def command_lines() -> list[object]:
     return [pytest.param(line, id=f"{page}: {line}") for page, line in dict.fromkeys(lines)]
 
 
+#: What a page's fragment of a policy stands in.
+AROUND = """
+providers:
+  up: { base_url: "http://127.0.0.1:9/v1" }
+models:
+  small: { provider: up, price: { input: 0.1, output: 0.4 } }
+  big: { provider: up, price: { input: 1, output: 4 } }
+  vision: { provider: up, price: { input: 2, output: 8 } }
+  strong: { provider: up, price: { input: 5, output: 25 } }
+default: big
+"""
+
+
 @pytest.mark.parametrize("text", cases("yaml"))
 def test_a_policy_loads(text: str) -> None:
-    policy = parse_policy(text)
+    policy = parse_policy(text if "models:" in text else AROUND + text)
     assert policy.models and policy.default in policy.models
 
 

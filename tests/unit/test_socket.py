@@ -14,7 +14,7 @@ from shim.policy.load import PolicyError, parse_policy
 def test_the_policys_word() -> None:
     assert parse_policy("websocket: true").websocket
     assert not parse_policy("").websocket
-    with pytest.raises(PolicyError, match="p:2: websocket: must be true or false, is text"):
+    with pytest.raises(PolicyError, match="p:2:1: websocket: must be true or false, is text"):
         parse_policy("\nwebsocket: 'on'", "p")
     with pytest.raises(PolicyError, match="did you mean websocket"):
         parse_policy("websockets: true")
