@@ -19,7 +19,9 @@ from ..turn import Turn
 from . import inject
 from .act import Acts
 from .catch import Catch
-from .elements import Element, Prompt, read_prompt, write_prompt
+from .elements import FIELDS, Element, Prompt, head_of, read_prompt, write_prompt
+
+_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class Hide(Protocol):
@@ -40,7 +42,7 @@ class Outcome:
 
 
 class Editor:
-    """Edits one prompt. ``raws`` are the elements it was fed, ``sent`` what became of them."""
+    """Edits one prompt. ``sent`` is what became of the elements it was fed."""
 
     def __init__(self, protocol: str, catch: Catch, facts: Facts, hide: Hide | None) -> None:
         self.catch = catch
@@ -48,9 +50,10 @@ class Editor:
         self.acts = Acts()
         self.head: msgspec.Raw | None = None
         self.head_sent: msgspec.Raw | None = None
-        self.raws: list[msgspec.Raw] = []
         self.sent: list[msgspec.Raw] = []
         self.changed = False
+        self._seen = b""
+        self._count = 0
         self._protocol = protocol
         self._off = catch.off(facts)
         self._injects: list[Inject] = []
@@ -73,13 +76,18 @@ class Editor:
         self.head_sent = sent
         self.changed = sent is not head
 
-    def continues(self, prompt: Prompt) -> bool:
-        """Whether ``prompt`` begins with what was fed so far."""
-        known = len(self.raws)
-        return self.head == prompt.head and self.raws == prompt.elements[:known]
+    def more(self, head: msgspec.Raw | None, raw: bytes) -> list[msgspec.Raw] | None:
+        """The elements of the conversation ``raw`` (JSON) that were not fed yet; None when it does
+        not begin with those that were."""
+        if not self._seen or self.head != head or not raw.startswith(self._seen):
+            return None
+        rest = raw[len(self._seen) :].lstrip()
+        if rest[:1] == b"]":
+            return []
+        return _list(b"[" + rest[1:]) if rest[:1] == b"," else None
 
-    def feed(self, elements: list[msgspec.Raw]) -> None:
-        """The elements that come next."""
+    def feed(self, elements: list[msgspec.Raw], whole: bytes) -> None:
+        """The elements that come next; ``whole`` is the conversation with them."""
         made: list[Element | None] = [None] * len(elements)
         search = False
         if self.catch.looks:
@@ -90,13 +98,11 @@ class Editor:
                 self._inject(raw)
             kept = self._edited(raw, element, search)
             self.changed = self.changed or kept is not raw
-            self.raws.append(raw)
+            self._count += 1
             if kept is not None:
                 self.sent.append(kept)
-
-    def hold(self, prompt: Prompt) -> None:
-        """Keep the bytes of the newest request only: its elements say the same."""
-        self.raws = prompt.elements
+        # Without the bracket at its end.
+        self._seen = whole.rstrip()[:-1].rstrip() if whole[:1] == b"[" else b""
 
     def tail(self, acts: Acts) -> list[msgspec.Raw]:
         """What is sent in all, with what changes every turn: the newest message, the end."""
@@ -116,7 +122,7 @@ class Editor:
     ) -> msgspec.Raw | None:
         kept: msgspec.Raw | None = raw
         if element is not None and (search or not self.catch.only_text(element.pieces)):
-            at = len(self.raws) if number is None else number
+            at = self._count if number is None else number
             self._apply(element, at, self.acts, search=search)
             kept = element.settled()
         return self.hide.hide_json(kept) if self.hide and kept is not None else kept
@@ -131,7 +137,7 @@ class Editor:
 
     def _inject(self, raw: msgspec.Raw) -> None:
         before = len(self.sent)
-        if not self.raws:
+        if not self._count:
             self.sent += inject.elements(self._protocol, self._injects, "start")
         if not inject.instructs(raw):
             self._leading = False
@@ -149,19 +155,23 @@ class Editors:
 
     def edit(self, turn: Turn, catch: Catch, facts: Facts, hide: Hide | None = None) -> Outcome:
         """``turn`` as the policy wants it. May take some milliseconds per megabyte that is new."""
-        prompt = read_prompt(turn) if catch or hide else None
-        if prompt is None:
+        if not (catch or hide):
             return Outcome(turn)
+        raw, head = bytes(turn.own.get(FIELDS[turn.protocol][1], b"")), head_of(turn)
         key = (facts.thread, turn.protocol)
         # Taken out while it works: another turn of the same thread begins afresh.
         editor, size = self._kept.pop(key, (None, 0))
         self._bytes -= size
-        same = editor and editor.catch is catch and editor.hide is hide
-        if editor is None or not same or not editor.continues(prompt):
-            editor = Editor(turn.protocol, catch, facts, hide)
-            editor.begin(prompt.head)
-        editor.feed(prompt.elements[len(editor.raws) :])
-        editor.hold(prompt)
+        new: list[msgspec.Raw] | None = None
+        if editor and editor.catch is catch and editor.hide is hide:
+            new = editor.more(head, raw)
+        if editor is None or new is None:
+            prompt = read_prompt(turn)
+            if prompt is None:
+                return Outcome(turn)
+            editor, new = Editor(turn.protocol, catch, facts, hide), prompt.elements
+            editor.begin(head)
+        editor.feed(new, raw)
         if facts.thread:
             self._kept[key] = (editor, len(turn.body))
             self._bytes += len(turn.body)

@@ -37,8 +37,7 @@ class Prompt(msgspec.Struct):
 
 def read_prompt(turn: Turn) -> Prompt | None:
     """The prompt of ``turn``; None where its conversation is no list: the codec will say so."""
-    head, name = FIELDS[turn.protocol]
-    raw = turn.own.get(name, msgspec.Raw())
+    raw = turn.own.get(FIELDS[turn.protocol][1], msgspec.Raw())
     if turn.protocol == "responses" and is_text(raw):
         elements = [msgspec.Raw(b'{"type":"message","role":"user","content":%b}' % raw)]
     else:
@@ -46,9 +45,15 @@ def read_prompt(turn: Turn) -> Prompt | None:
             elements = _list(raw)
         except msgspec.DecodeError:
             return None
-    first = turn.own.get(head) if head else None
+    return Prompt(turn.protocol, head_of(turn), elements)
+
+
+def head_of(turn: Turn) -> msgspec.Raw | None:
+    """The instructions of ``turn`` before its conversation, where it has a field for them."""
+    name = FIELDS[turn.protocol][0]
+    first = turn.own.get(name) if name else None
     absent = first is None or bytes(memoryview(first)[:4]) == b"null"
-    return Prompt(turn.protocol, None if absent else first, elements)
+    return None if absent else first
 
 
 def write_prompt(turn: Turn, prompt: Prompt, **fields: Any) -> Turn:
