@@ -14,7 +14,7 @@ from ..policy.imports import ImportFailed, import_models
 from ..policy.load import Report, examine
 from ..policy.read import NotReadable, read
 from ..policy.reference import schema_text
-from . import UserError, policy_trial
+from . import UserError, policy_trial, policy_try
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check.add_argument("--json", action="store_true", help="print JSON")
     policy_trial.add_explain(commands)
     policy_trial.add_diff(commands)
+    policy_try.add_try(commands)
     commands.add_parser("schema", help="print the JSON Schema, for editors")
     imports = commands.add_parser("import", help="make a policy of a codex-shim models.json")
     imports.add_argument("models", type=Path, metavar="MODELS.JSON")
@@ -39,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
     """Exit code 0 when all is well, 1 when something is not, 2 when a file cannot be read."""
     if args.what in ("explain", "diff"):
         return policy_trial.run(args)
+    if args.what == "try":
+        return policy_try.run(args)
     if args.what == "schema":
         sys.stdout.write(schema_text())
         return 0
