@@ -12,13 +12,16 @@ import msgspec
 
 from ..client import facts_of
 from ..prompt.edit import Editors
+from ..prompt.mask import Sessions
 from ..prompt.tools import Tools
 from ..record.replay import Recorded
 from ..route.choose import NoRoute, Route
 from ..route.decide import Decider, routes
+from ..route.limits import Limits, Verdict, Who
 from ..route.price import cost
 from ..route.rules import Asked
 from ..state.expand import is_compact
+from ..state.store import Memory
 from ..turn import Turn, Usage, WireError
 from ..wire.messages.count import count_tokens
 from ..wire.protocols import codec, protocol_of
@@ -51,7 +54,9 @@ class Trier:
         self._stands = InForce(policy)
         self._default = default
         self._editors = Editors()
+        self._sessions = Sessions()
         self._decider = Decider()
+        self._limits = Limits(policy.limits, Memory())
 
     def run(self, recorded: Recorded) -> Trial | None:
         """The policy's way with ``recorded``; None for what is no turn."""
@@ -62,16 +67,25 @@ class Trier:
         try:
             turn = codec(protocol).read_request(recorded.request.body)
             facts = facts_of(headers, turn)
-            outcome = self._editors.edit(turn, self._stands.catch, facts)
+            finder = self._stands.finder
+            masks = self._sessions.masks(facts.session, finder) if finder else None
+            outcome = self._editors.edit(turn, self._stands.catch, facts, masks)
             tools = Tools(outcome.turn, self._stands.policy.tools)
             edited, notes = tools.turn, [*outcome.notes, *tools.notes]
+            if masks and masks.table:
+                notes.append(f"{len(masks.table)} secrets masked in this session")
             now = recorded.at
             asked = Asked(edited, headers, facts, frozenset(outcome.tags), now)
-            route, why = self._route(edited, asked)
+            who = Who(facts.session, facts.key)
+            verdicts = self._limits.before(who, recorded.at)
+            route, why = self._route(edited, asked, verdicts)
             tokens = count_tokens(edited)
         except WireError as e:
             return Trial(recorded.name, "", "", "", 0, None, str(e), [], "")
         refused = f"{outcome.refused[1]} (rule {outcome.refused[0]})" if outcome.refused else None
+        refused = refused or next((v.sentence for v in verdicts if v.state == "refuse"), None)
+        if refused is None:
+            self._count(who, recorded, route)
         return Trial(
             recorded.name,
             turn.model,
@@ -84,7 +98,9 @@ class Trier:
             _mark(edited),
         )
 
-    def _route(self, turn: Turn, asked: Asked) -> tuple[Route | None, str]:
+    def _route(
+        self, turn: Turn, asked: Asked, verdicts: list[Verdict]
+    ) -> tuple[Route | None, str]:
         policy = self._stands.policy
         if policy.empty and not self._default:
             return Route("reverse", "responses", turn.model, turn.model, "no policy"), "no policy"
@@ -92,6 +108,10 @@ class Trier:
             choice = self._decider.decide(policy, self._stands.routes, asked, self._default)
         except NoRoute as e:
             return None, str(e)
+        cheaper = next((v for v in verdicts if v.state == "cheaper" and v.to), None)
+        if cheaper and cheaper.to and not choice.explicit:
+            why = f"the limit {cheaper.label}"
+            choice = msgspec.structs.replace(choice, names=(cheaper.to,), reason=why, auto=False)
         if choice.auto:
             name = choice.names[0]
             return Route("auto", "chat", name, turn.model, "", name=name), "auto would pick"
@@ -100,16 +120,22 @@ class Trier:
 
     def _dollars(self, row: dict[str, Any], route: Route | None) -> float | None:
         model = self._stands.policy.models.get(route.name) if route else None
-        usage = row.get("usage")
-        if not (model and model.price and isinstance(usage, dict)):
-            return None
-        used = Usage(
-            usage.get("input_tokens", 0),
-            usage.get("cached_tokens", 0),
-            usage.get("cache_write_tokens", 0),
-            usage.get("output_tokens", 0),
-        )
-        return cost(used, model.price)
+        used = _used(row)
+        return cost(used, model.price) if used and model and model.price else None
+
+    def _count(self, who: Who, recorded: Recorded, route: Route | None) -> None:
+        model = self._stands.policy.models.get(route.name) if route else None
+        if used := _used(recorded.row):
+            self._limits.after(who, used, model.price if model else None, recorded.at)
+
+
+def _used(row: dict[str, Any]) -> Usage | None:
+    """What a recorded exchange used."""
+    usage = row.get("usage")
+    if not isinstance(usage, dict):
+        return None
+    names = ("input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens")
+    return Usage(*(usage.get(name, 0) for name in names))
 
 
 def _mark(turn: Turn) -> str:

@@ -46,6 +46,7 @@ def usage_fields(usage: Usage | None) -> dict[str, int] | None:
     return {
         "input_tokens": usage.input,
         "cached_tokens": usage.cached,
+        "cache_write_tokens": usage.cache_write,
         "output_tokens": usage.output,
         "reasoning_tokens": usage.reasoning,
     }

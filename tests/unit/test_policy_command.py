@@ -106,6 +106,12 @@ catch: [{name: pinned, inject: {text: Keep to the point.}}]
     new.write_text(GOOD + "catch: [{name: 'no', when: {role: user}, refuse: Not today.}]\n")
     assert main(["policy", "diff", str(old), str(new), FLOW]) == 1
     assert "refused: Not today. (rule no)" in capfd.readouterr().out
+    limits = "limits: [{name: l, tokens: 8, then: cheaper, to: small}, {name: m, tokens: 15}]\n"
+    new.write_text(GOOD + limits)
+    assert main(["policy", "diff", str(old), str(new), FLOW]) == 1
+    said = capfd.readouterr().out
+    assert "by the limit l" in said and "The limit m is used up" in said
+    new.write_text(GOOD + "catch: [{name: 'no', when: {role: user}, refuse: Not today.}]\n")
     assert main(["policy", "explain", FLOW, "--policy", str(new)]) == 0
     said = capfd.readouterr().out
     assert "route: upstream/vendor/model by the model's name" in said
