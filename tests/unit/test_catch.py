@@ -237,6 +237,18 @@ def test_a_prompt_that_was_rewritten_is_edited_afresh() -> None:
     assert len(sent(editors.edit(responses("a", "c", "a"), catch, NOBODY))) == 2
 
 
+def test_another_conversation_of_the_same_length_is_no_continuation() -> None:
+    catch = compiled("- {replace: {text: x, with: y}}")
+    editors = Editors()
+    for texts, said in ((("ax", "bx"), "ay"), (("cx", "bx", "dx"), "cy")):
+        out = sent(editors.edit(responses(*texts), catch, NOBODY))
+        assert out[0]["content"] == said and len(out) == len(texts)
+    head = {"instructions": "one x"}
+    assert b"one y" in editors.edit(responses("ax", **head), catch, NOBODY).turn.body
+    head = {"instructions": "two x"}
+    assert b"two y" in editors.edit(responses("ax", "bx", **head), catch, NOBODY).turn.body
+
+
 def test_what_is_kept_is_bounded() -> None:
     catch = compiled("- {replace: {text: a, with: b}}")
     editors = Editors(most=1000)
