@@ -11,7 +11,9 @@ import argparse
 import asyncio
 import gc
 import json
+import random
 import statistics
+import time
 from contextlib import ExitStack
 
 from rich.console import Console
@@ -98,8 +100,11 @@ def measure(systems: list[System], size: int, rounds: int, *, known: bool) -> li
     for number in range(rounds + 2):
         first = body(size, 7 if known else 5000 + number)
         made = grown(first, number) if known else first
-        order = [(number + n) % len(systems) for n in range(len(systems))]
+        order = list(range(len(systems)))
+        random.Random(number).shuffle(order)
         for at in order:
+            # The recorder of whoever was asked last is still at work.
+            time.sleep(0.04)
             system = systems[at]
             thread = "a-thread-of-one-session" if known else f"thread-{size}-{number}"
             asked = system.asked(made, "anything")
