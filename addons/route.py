@@ -212,7 +212,10 @@ class Router:
             # The client's own bytes, whatever the provider speaks.
             protocol = exchange.asked.protocol
             route = msgspec.structs.replace(route, protocol=protocol, third_party=False)
-            exchange.turn, exchange.names, exchange.masks = exchange.asked, {}, {}
+            by_policy = provider and provider.capabilities
+            if not exchange.edited or (by_policy and by_policy.codex_passthrough):
+                # What the policy made of the prompt is not for a request to undo.
+                exchange.turn, exchange.names, exchange.masks = exchange.asked, {}, {}
         exchange.route = route
         if route.provider == "demo" and provider is None:
             provider = await self._demo()

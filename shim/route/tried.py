@@ -18,7 +18,7 @@ def tried_in(path: str) -> frozenset[str]:
     if NAME not in path:
         return frozenset()
     query = parse_qsl(urlsplit(path).query)
-    return frozenset(name for key, value in query if key == NAME for name in value.split(","))
+    return frozenset(value for key, value in query if key == NAME)
 
 
 def without_tried(path: str) -> str:
@@ -32,6 +32,7 @@ def without_tried(path: str) -> str:
 
 def again(path: str, tried: frozenset[str]) -> str:
     """The path under which the same request passes over what was ``tried``."""
-    clean = without_tried(path)
-    names = ",".join(quote(name, safe="") for name in sorted(tried))
-    return f"{clean}{'&' if '?' in clean else '?'}{NAME}={names}"
+    # Two slashes at the beginning would name another host.
+    clean = "/" + without_tried(path).lstrip("/")
+    names = "&".join(f"{NAME}={quote(name, safe='')}" for name in sorted(tried))
+    return f"{clean}{'&' if '?' in clean else '?'}{names}"

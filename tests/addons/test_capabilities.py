@@ -119,6 +119,20 @@ def test_passthrough_sends_the_body_as_it_is_but_for_model_and_key(
     assert stages.answer(stages.last, stream, **SSE) == stream  # type: ignore[attr-defined]
 
 
+def test_a_request_cannot_pass_by_the_policys_own_rules(stages: Stages) -> None:
+    text = """
+providers: {up: {base_url: "http://127.0.0.1:9/v1"}}
+models: {m: {provider: up}}
+redact: [{name: customer, pattern: 'CUST-[0-9]+'}]
+"""
+    stages.chain.policies.put(parse_policy(text))
+    said = [{"role": "user", "content": "CUST-1234"}]
+    body = {**CHAT, "messages": said, "codex_capabilities": {"codex_passthrough": True}}
+    flow = stages.send(stages.flow(body, path="/v1/chat/completions"))
+    assert b"CUST-" not in (flow.request.content or b"")
+    assert b"MASKED_CUSTOMER_" in (flow.request.content or b"")
+
+
 @pytest.mark.parametrize(
     ("name", "path", "body"),
     [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from mitmproxy import exceptions, http
+from mitmproxy import ctx, exceptions, http
 from mitmproxy.io import FlowReader
 
 from addons.commands import Commands
@@ -40,6 +40,16 @@ def test_check(commands: Commands, tmp_path: Path) -> None:
     assert "rout: unknown field; did you mean route?" in commands.check(str(file))  # type: ignore[arg-type]
     with pytest.raises(exceptions.CommandError, match="cannot be read"):
         commands.check(str(tmp_path / "none"))  # type: ignore[arg-type]
+
+
+def test_they_are_known_to_mitmproxy(commands: Commands, tmp_path: Path) -> None:
+    file = tmp_path / "p.yaml"
+    file.write_text(GOOD)
+    said = ctx.master.commands.execute(f"interpose.policy.check {file}")
+    assert said == f"{file}: good"
+    known = {name for name in ctx.master.commands.commands if name.startswith("interpose.")}
+    names = {"policy.check", "policy.reload", "policy.diff", "explain"}
+    assert known == {f"interpose.{name}" for name in names}
 
 
 def test_reload(commands: Commands, stages: Stages, tmp_path: Path) -> None:

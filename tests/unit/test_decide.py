@@ -17,6 +17,7 @@ from shim.prompt.effort import with_effort
 from shim.route.choose import NoRoute
 from shim.route.decide import Choice, Decider, routes
 from shim.route.rules import Asked, RouteRules
+from shim.route.tried import again, tried_in, without_tried
 from shim.turn import Turn
 from shim.wire.protocols import codec
 
@@ -220,6 +221,15 @@ def test_an_effort_in_each_protocols_words() -> None:
         one = codec(protocol).read_request(json.dumps(body).encode())
         assert with_effort(one, "high").setting("reasoning") == {"effort": "high"}
         assert with_effort(one, "none").setting("reasoning")["effort"] == "none"
+
+
+def test_what_was_tried_is_in_the_query_and_comes_off_again() -> None:
+    path = "/v1/responses?a=1"
+    sent_on = again(path, frozenset({"m,1", "up:x"}))
+    assert without_tried(sent_on) == path and tried_in(sent_on) == {"m,1", "up:x"}
+    assert without_tried(again("/v1/x", frozenset({"m"}))) == "/v1/x"
+    assert tried_in(path) == frozenset()
+    assert again("//other.host/v1/responses", frozenset({"m"})).startswith("/other.host/")
 
 
 def test_who_asks() -> None:
