@@ -48,6 +48,7 @@ class Translate:
             all_calls=bypass,
             unmask=Unmask(exchange.masks, exchange.names),
             told=exchange.asked if exchange.edited else None,
+            text_calls=wanted.tool_text_format if wanted else "none",
         )
         exchange.translation = translation
         if exchange.counts and translation.translates:

@@ -251,7 +251,8 @@ class Capabilities(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         Meta(description="merge: Codex's own tools are offered beside the client's."),
     ] = "custom_only"
     tool_text_format: Annotated[
-        Literal["none"], Meta(description="Whether tools are described as text too.")
+        Literal["none", "hermes"],
+        Meta(description="The form in which tools are described and called as text too."),
     ] = "none"
     bypass_tool_call_reactor: Annotated[
         bool, Meta(description="Calls go back untouched, also of tools nobody offered.")

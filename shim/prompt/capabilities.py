@@ -15,6 +15,8 @@ from ..client import Facts
 from ..codex.catalog import base_instructions
 from ..codex.tools import tools_for
 from ..policy.rules import Capabilities, Inject
+from ..repair.stream import DIALECTS
+from ..tools.bridge import Bridge
 from ..turn import Turn, WireError
 from . import inject
 from .elements import Prompt, read_prompt, with_own, write_prompt
@@ -69,6 +71,11 @@ def apply(turn: Turn, wanted: Capabilities, facts: Facts, date: str) -> tuple[Tu
         text = environment(facts, date)
         injects.append(Inject(text=text, role="user", at="after_instructions"))
         notes.append("folder, shell and date told to the model")
+    form = wanted.tool_text_format
+    if form != "none" and (offered := Bridge(turn.tools).offered):
+        text = DIALECTS[form].describe(offered.values())
+        injects.append(Inject(text=text, at="after_instructions"))
+        notes.append(f"tools described as text too: {form}")
     if injects:
         turn = write_prompt(turn, inject.put(prompt, injects))
     if wanted.tool_schema_mode == "merge":

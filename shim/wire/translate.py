@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from ..repair.stream import TextCalls
 from ..route.choose import Route
 from ..tools.bridge import Bridge
 from ..tools.offered import Offered
@@ -73,7 +74,8 @@ class Translation:
 
     ``all_calls``: calls of tools that nobody offered go back as calls too. ``unmask``: secrets and
     tools' names that the client's own stand for. ``told`` is the turn that the client hears of in
-    its answer, where a policy has changed it on its way.
+    its answer, where a policy has changed it on its way; ``text_calls`` is the form in which calls
+    may stand in the answer's text.
     """
 
     def __init__(
@@ -85,7 +87,9 @@ class Translation:
         all_calls: bool = False,
         unmask: Unmask | None = None,
         told: Turn | None = None,
+        text_calls: str = "none",
     ) -> None:
+        self.text_calls = text_calls
         self.told = turn
         if told is not None:
             self.told = copy.copy(told)
@@ -104,8 +108,8 @@ class Translation:
 
     @property
     def translates(self) -> bool:
-        """Whether client and upstream speak different protocols."""
-        return self.route.protocol != self.turn.protocol
+        """Whether the answer is made anew: other protocols, or calls to be found in its text."""
+        return self.route.protocol != self.turn.protocol or self.text_calls != "none"
 
     @property
     def warning(self) -> str | None:
@@ -235,6 +239,10 @@ class _Translated:
         translation.bridge.rename(translation.unmask.names)
         self._offered = Offered(translation.bridge, strange=translation.all_calls)
         self._unmask = UnmaskEvents(translation.unmask)
+        self._calls = None
+        if translation.text_calls != "none":
+            offered = translation.bridge.offered
+            self._calls = TextCalls(translation.text_calls, offered, lambda: turn.seed)
         self._encoder = translation.client.encoder(
             turn=translation.told,
             model=turn.model or route.model,
@@ -278,6 +286,8 @@ class _Translated:
         return self._encoder.encode([failure])
 
     def _filter(self, events: list[Event]) -> list[Event]:
+        if self._calls:
+            events = self._calls.filter(events)
         return self._unmask.filter(self._offered.filter(events))
 
     def _finish(self, events: list[Event]) -> bytes:

@@ -95,6 +95,26 @@ def test_merge_offers_codexs_tools_too(stages: Stages, how: dict[str, Any]) -> N
     assert [t["name"] for t in made["tools"]] == ["apply_patch", "exec_command", "write_stdin"]
 
 
+@pytest.mark.parametrize("how", both("tool_text_format", "hermes"))
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
+def test_tools_as_text_are_described_and_their_calls_come_back_as_calls(
+    stages: Stages, how: dict[str, Any], path: str
+) -> None:
+    body = CHAT
+    if path.endswith("responses"):
+        tool = {"type": "function", "name": "mine", "parameters": {}}
+        body = {"model": "m", "stream": True, "input": "hi", "tools": [tool]}
+    made = sent(stages, **how, body=body, path=path)
+    first = made["messages"][0]
+    assert first["role"] == "system" and "mine" in first["content"]
+    assert "<tool_call>" in first["content"] and len(made["tools"]) == 1
+    said = 'On it. <tool_call>{"name": "mine", "arguments": {"a": 1}}</tool_call>'
+    answer = b"".join(chunk({"content": letter}) for letter in said) + chunk({}, "stop") + DONE
+    got = stages.answer(stages.last, answer, **SSE)  # type: ignore[attr-defined]
+    assert b"<tool_call" not in got and b"mine" in got
+    assert (b'"type":"function_call"' if path.endswith("responses") else b'"tool_calls"') in got
+
+
 @pytest.mark.parametrize("how", both("include_environment_context", True))
 def test_the_environment_is_told_behind_the_instructions(
     stages: Stages, how: dict[str, Any]
