@@ -17,6 +17,7 @@ from ..policy.match import Needles, fits, pattern_options
 from ..policy.rules import CatchRule, Part
 from ..policy.units import size
 from .elements import Piece
+from .light import Glance
 
 
 class Rule:
@@ -46,7 +47,7 @@ class Rule:
             return False
         return fits(when.item, item) and fits(when.tool, tool)
 
-    def holds(self, piece: Piece, number: int) -> bool:
+    def holds(self, piece: Piece | Glance, number: int) -> bool:
         """Whether the rest of its condition holds, but for texts and patterns."""
         if self._cheap:
             return True
@@ -85,6 +86,16 @@ class Catch:
         """The rules that are about other clients or projects."""
         return {r.number for r in self._bound if not _meant(r.rule.when, facts)}
 
+    def holds_nowhere(self, texts: list[Glance]) -> bool:
+        """Whether no rule but one about the newest message can hold for any of ``texts``."""
+        if self._needles.anywhere([text.first for text in texts]):
+            return False
+        for text in texts:
+            for rule in self._kind(text, False).plain:
+                if rule.holds(text, text.number):
+                    return False
+        return True
+
     def may_find(self, pieces: Iterable[Piece]) -> bool:
         """Whether a text or pattern of a rule may stand in one of ``pieces``."""
         return self._needles.anywhere([piece.first for piece in pieces])
@@ -93,7 +104,7 @@ class Catch:
         """Whether all rules about ``pieces`` look for a text or a pattern."""
         return not any(self._kind(piece, False).plain for piece in pieces)
 
-    def _kind(self, piece: Piece, newest: bool) -> _Kind:
+    def _kind(self, piece: Piece | Glance, newest: bool) -> _Kind:
         key = (piece.role, piece.item, piece.tool, newest)
         kind = self._kinds.get(key)
         if kind is None:

@@ -20,6 +20,7 @@ from . import inject
 from .act import Acts
 from .catch import Catch
 from .elements import FIELDS, Element, Prompt, head_of, read_prompt, write_prompt
+from .light import glance
 
 _list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
@@ -54,6 +55,8 @@ class Editor:
         self.changed = False
         self._seen = b""
         self._count = 0
+        #: So many elements at the beginning are sent as they came, and not in ``sent``.
+        self.untouched = 0
         self._protocol = protocol
         self._off = catch.off(facts)
         self._injects: list[Inject] = []
@@ -75,6 +78,23 @@ class Editor:
             sent = inject.system(sent, self._injects)
         self.head_sent = sent
         self.changed = sent is not head
+
+    def skip(self, turn: Turn, whole: bytes) -> bool:
+        """Take all of the conversation ``whole`` as fed where no rule holds in it; whether that is
+        so."""
+        if self.hide or self._injects or self._count:
+            return False
+        found = glance(turn, self._tools)
+        if found is None or not self.catch.holds_nowhere(found[1]):
+            self._tools.clear()
+            return False
+        self._count = self.untouched = found[0]
+        self._see(whole)
+        return True
+
+    def _see(self, whole: bytes) -> None:
+        # Without the bracket at its end.
+        self._seen = whole.rstrip()[:-1].rstrip() if whole[:1] == b"[" else b""
 
     def more(self, head: msgspec.Raw | None, raw: bytes) -> list[msgspec.Raw] | None:
         """The elements of the conversation ``raw`` (JSON) that were not fed yet; None when it does
@@ -101,12 +121,10 @@ class Editor:
             self._count += 1
             if kept is not None:
                 self.sent.append(kept)
-        # Without the bracket at its end.
-        self._seen = whole.rstrip()[:-1].rstrip() if whole[:1] == b"[" else b""
+        self._see(whole)
 
-    def tail(self, acts: Acts) -> list[msgspec.Raw]:
+    def tail(self, sent: list[msgspec.Raw], acts: Acts) -> list[msgspec.Raw]:
         """What is sent in all, with what changes every turn: the newest message, the end."""
-        sent = list(self.sent)
         if self.catch.looks_at_newest:
             for at in range(len(sent) - 1, -1, -1):
                 element = Element(self._protocol, sent[at], {}, head=False)
@@ -166,21 +184,27 @@ class Editors:
         if editor and editor.catch is catch and editor.hide is hide:
             new = editor.more(head, raw)
         if editor is None or new is None:
-            prompt = read_prompt(turn)
-            if prompt is None:
-                return Outcome(turn)
-            editor, new = Editor(turn.protocol, catch, facts, hide), prompt.elements
+            editor = Editor(turn.protocol, catch, facts, hide)
             editor.begin(head)
-        editor.feed(new, raw)
+            if not editor.skip(turn, raw):
+                prompt = read_prompt(turn)
+                if prompt is None:
+                    return Outcome(turn)
+                editor.feed(prompt.elements, raw)
+        else:
+            editor.feed(new, raw)
         if facts.thread:
             self._kept[key] = (editor, len(turn.body))
             self._bytes += len(turn.body)
             while self._bytes > self._most:
                 self._bytes -= self._kept.popitem(last=False)[1][1]
         acts = Acts()
-        sent = editor.tail(acts) if catch.moves else editor.sent
-        if editor.changed or sent != editor.sent:
-            turn = write_prompt(turn, Prompt(turn.protocol, editor.head_sent, sent))
+        if editor.changed or catch.moves:
+            whole = read_prompt(turn) if editor.untouched else None
+            sent = [*(whole.elements if whole else ())[: editor.untouched], *editor.sent]
+            told = editor.tail(sent.copy(), acts) if catch.moves else sent
+            if editor.changed or told != sent:
+                turn = write_prompt(turn, Prompt(turn.protocol, editor.head_sent, told))
         return Outcome(
             turn,
             editor.acts.tags | acts.tags,

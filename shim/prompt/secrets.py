@@ -1,13 +1,16 @@
 """Finding what must not be seen: the patterns that come with Interpose, and the policy's own.
 
-All are looked for in one pass of RE2, whose time grows with the text only.
+One pass of RE2 over the text asks for all of them at once, and its time grows with the text only;
+where it stops, each pattern says how far it reaches there, and the longest has it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import re2
 
@@ -16,84 +19,93 @@ from ..policy.rules import RedactRule
 from ..policy.warn import VARIABLE
 
 _SHORTEST = 4
-#: Sources: the providers' own pages on the form of their keys.
+#: What may stand before a secret: no letter, unless it is the end of an escape such as ``\n``.
+_LEAD = r"(?:\b|\\(?:[bfnrt\\/]|u[0-9a-fA-F]{4}))"
+_KEYS = (
+    r"sk-(?:ant-|proj-|or-|svcacct-)?[A-Za-z0-9_-]{20,}",
+    r"gh[pousr]_[A-Za-z0-9]{36,}",
+    r"github_pat_[A-Za-z0-9_]{22,}",
+    r"glpat-[A-Za-z0-9_-]{20,}",
+    r"(?:AKIA|ASIA)[A-Z0-9]{16}\b",
+    r"xox[abposr]-[A-Za-z0-9-]{10,}",
+    r"AIza[A-Za-z0-9_-]{35}",
+    r"hf_[A-Za-z0-9]{30,}",
+    r"npm_[A-Za-z0-9]{36}",
+    r"gsk_[A-Za-z0-9]{40,}",
+    r"(?:sk|rk|pk)_live_[A-Za-z0-9]{20,}",
+    r"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
+)
+#: By the issuers' first digits, so that timestamps and columns of numbers are none.
+_CARDS = (
+    r"(?:4\d{3}|5[0-8]\d{2}|2[2-7]\d{2}|35\d{2}|6\d{3})(?:[ -]?\d{4}){3}(?:[ -]?\d{3})?",
+    r"3[47]\d{2}[ -]?\d{6}[ -]?\d{5}",
+    r"3(?:0[0-5]|[68]\d)\d[ -]?\d{6}[ -]?\d{4}",
+)
+#: The secret is the first group. Sources: the providers' own pages on the form of their keys.
 SETS: dict[str, str] = {
-    "api-keys": "|".join(
-        (
-            r"\bsk-(?:ant-|proj-|or-|svcacct-)?[A-Za-z0-9_-]{20,}",
-            r"\bgh[pousr]_[A-Za-z0-9]{36,}",
-            r"\bgithub_pat_[A-Za-z0-9_]{22,}",
-            r"\bglpat-[A-Za-z0-9_-]{20,}",
-            r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b",
-            r"\bxox[abposr]-[A-Za-z0-9-]{10,}",
-            r"\bAIza[A-Za-z0-9_-]{35}",
-            r"\bhf_[A-Za-z0-9]{30,}",
-            r"\bnpm_[A-Za-z0-9]{36}",
-            r"\bgsk_[A-Za-z0-9]{40,}",
-            r"\b(?:sk|rk|pk)_live_[A-Za-z0-9]{20,}",
-            r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
-        )
-    ),
+    "api-keys": f"{_LEAD}({'|'.join(_KEYS)})",
     "private-keys": (
-        r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?:[^-]|-[^-])*-----END [A-Z ]*PRIVATE KEY-----"
+        r"(-----BEGIN [A-Z ]*PRIVATE KEY-----(?:[^-]|-[^-])*-----END [A-Z ]*PRIVATE KEY-----)"
     ),
-    "emails": r"\b[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}\b",
-    "cards": r"\b(?:\d[ -]?){12,18}\d\b",
+    "emails": _LEAD + r"([A-Za-z0-9._%+-]+@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}\b)",
+    "cards": f"{_LEAD}((?:{'|'.join(_CARDS)})\\b)",
 }
+_SAID = re.compile(r"(?<!\\)\(\?P?<[A-Za-z_]\w*>")
 
 
 class Finder:
-    """Looks for what ``rules`` name; ``environ`` is where ``${NAME}`` values come from."""
+    """Looks for what ``rules`` name; ``environ`` is where ``${NAME}`` values come from.
+
+    False where there is nothing to look for. re2.error for a pattern that is none.
+    """
 
     def __init__(
         self, rules: Sequence[RedactRule], environ: Mapping[str, str] | None = None
     ) -> None:
         env = os.environ if environ is None else environ
-        self._rules: list[RedactRule] = []
+        self._each: list[tuple[Any, RedactRule]] = []
         sources: list[str] = []
         for rule in rules:
             source = _source(rule, env)
             if source:
-                self._rules.append(rule)
-                sources.append(f"(?P<r{len(sources)}>{source})")
-        options = pattern_options()
-        options.longest_match = True
-        self._pattern = re2.compile("|".join(sources), options) if sources else None
-        self._names = {f"r{n}": rule.name for n, rule in enumerate(self._rules)}
-        self._cards = {f"r{n}" for n, rule in enumerate(self._rules) if rule.use == "cards"}
+                sources.append(f"(?:{source})")
+                self._each.append((_compile(source), rule))
+        self._any = _compile("|".join(sources)) if sources else None
 
     def __bool__(self) -> bool:
-        return self._pattern is not None
+        return self._any is not None
 
     def find(self, text: str) -> list[tuple[int, int, str]]:
         """(start, end, rule's name) of each secret in ``text``, from left to right."""
-        if self._pattern is None or self._pattern.search(text) is None:
-            return []
-        found = []
-        for match in self._pattern.finditer(text):
-            for group, name in self._names.items():
-                if match.group(group) is not None:
-                    said = match.group()
-                    if len(said) >= _SHORTEST and (group not in self._cards or luhn(said)):
-                        found.append((*match.span(), name))
-                    break
+        data = text.encode("utf-8", "surrogatepass")
+        found = self.find_bytes(data)
+        if len(data) == len(text):
+            return found
+        return [(_count(data[:a]), _count(data[:b]), name) for a, b, name in found]
+
+    def find_bytes(self, data: bytes) -> list[tuple[int, int, str]]:
+        """The same in UTF-8, or what comes near it, with the places in bytes."""
+        found: list[tuple[int, int, str]] = []
+        if self._any is None:
+            return found
+        at = 0
+        while (match := self._any.search(data, at)) is not None:
+            start, longest = match.start(), (-1, -1, "")
+            for pattern, rule in self._each:
+                here = pattern.match(data, start)
+                if here is None:
+                    continue
+                a, b = here.span(1 if rule.use else 0)
+                if b > longest[1] and b - a >= _SHORTEST and _is_one(data, a, b, rule):
+                    longest = (a, b, rule.name)
+            if longest[1] < 0:
+                at = start + 1
+            else:
+                found.append(longest)
+                at = longest[1]
+            if at >= len(data):
+                break
         return found
-
-
-def _source(rule: RedactRule, env: Mapping[str, str]) -> str:
-    if rule.use:
-        return SETS[rule.use]
-    if rule.pattern:
-        return rule.pattern
-    if rule.value:
-        if any(not env.get(name) for name in VARIABLE.findall(rule.value)):
-            return ""
-        value = VARIABLE.sub(lambda m: env[m[1]], rule.value)
-        # In what is recorded it stands as JSON writes it.
-        written = (json.dumps(value, ensure_ascii=ascii)[1:-1] for ascii in (True, False))
-        forms = dict.fromkeys((value, *written))
-        return "|".join(map(re2.escape, forms)) if len(value) >= _SHORTEST else ""
-    return ""
 
 
 def luhn(text: str) -> bool:
@@ -101,3 +113,35 @@ def luhn(text: str) -> bool:
     digits = [int(c) for c in text if c.isdigit()]
     doubled = [2 * d - 9 if d > 4 else 2 * d for d in digits[-2::-2]]
     return len(digits) > 11 and (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
+
+
+def _is_one(data: bytes, start: int, end: int, rule: RedactRule) -> bool:
+    if rule.use != "cards":
+        return True
+    # The digits behind a point are a fraction's.
+    return data[start - 1 : start] != b"." and luhn(data[start:end].decode("ascii"))
+
+
+def _count(data: bytes) -> int:
+    return len(data.decode("utf-8", "surrogatepass"))
+
+
+def _compile(source: str) -> Any:
+    return re2.compile(source.encode(), pattern_options())
+
+
+def _source(rule: RedactRule, env: Mapping[str, str]) -> str:
+    if rule.use:
+        return SETS[rule.use]
+    if rule.pattern:
+        # Two rules may have given their groups the same name.
+        return _SAID.sub("(", rule.pattern)
+    if rule.value:
+        if any(not env.get(name) for name in VARIABLE.findall(rule.value)):
+            return ""
+        value = VARIABLE.sub(lambda m: env[m[1]], rule.value)
+        # In what is recorded it stands as JSON writes it.
+        written = (json.dumps(value, ensure_ascii=ascii)[1:-1] for ascii in (True, False))
+        forms = sorted({value, *written}, key=len, reverse=True)
+        return "|".join(map(re2.escape, forms)) if len(value) >= _SHORTEST else ""
+    return ""

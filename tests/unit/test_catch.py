@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from shim.client import Facts
 from shim.policy.rules import CatchRule
 from shim.prompt.catch import Catch
-from shim.prompt.edit import Editors, Outcome
+from shim.prompt.edit import Editor, Editors, Outcome
 from shim.turn import Turn
 from shim.wire.protocols import codec
 
@@ -227,6 +227,33 @@ def test_edits_are_causal_and_a_kept_editor_makes_what_a_fresh_one_makes(
     assert late.turn.body == fresh.turn.body
     assert (late.tags, late.notes, late.refused) == (fresh.tags, fresh.notes, fresh.refused)
     assert sent(late)[: len(sent(early))] == sent(early)
+
+
+FEW = """
+- {when: {role: user, pattern: '<e>[^<]*</e>'}, strip: repeated}
+- {replace: {text: foo, with: barbar}}
+- {when: {role: tool, tool: exec_command, larger_than: 20}, cap: 12}
+- {when: {position: 2}, replace: {text: a, with: A}}
+- {when: {text: tagged}, tag: one}
+- {when: {position: newest, text: tagged}, tag: two}
+"""
+
+
+@given(st.lists(ITEMS, min_size=1, max_size=6), st.lists(ITEMS, max_size=3))
+def test_a_first_glance_changes_nothing_about_what_is_made(
+    early: list[list[dict[str, Any]]], late: list[list[dict[str, Any]]]
+) -> None:
+    catch = compiled(FEW)
+    first = responses(*(item for group in early for item in group))
+    both = responses(*(item for group in early + late for item in group))
+    kept, slow = Editors(), Editors()
+    quick = [kept.edit(first, catch, NOBODY), kept.edit(both, catch, NOBODY)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Editor, "skip", lambda *_: False)
+        looked = [slow.edit(first, catch, NOBODY), slow.edit(both, catch, NOBODY)]
+    for one, other in zip(quick, looked, strict=True):
+        assert sent(one) == sent(other)
+        assert (one.tags, one.notes, one.refused) == (other.tags, other.notes, other.refused)
 
 
 def test_a_prompt_that_was_rewritten_is_edited_afresh() -> None:

@@ -1,0 +1,1 @@
+"""What becomes of a prompt before it is sent: elements and edits, catch rules, tools, masks."""
