@@ -8,78 +8,109 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 from collections import OrderedDict
 from typing import Any
 
 import msgspec
-import re2
 
-from ..policy.match import pattern_options
-from ..wire.unmask import Table
 from .secrets import Finder
-from .strings import is_kept, settled, strings
 
+_encode = msgspec.json.encode
+_decode = msgspec.json.decode
+#: Fields that hold ids, names or machine data: a mask there would break the request.
+_KEPT = frozenset(
+    {
+        "type",
+        "id",
+        "call_id",
+        "tool_call_id",
+        "tool_use_id",
+        "name",
+        "namespace",
+        "role",
+        "status",
+        "phase",
+        "encrypted_content",
+        "signature",
+        "data",
+        "file_data",
+        "image_url",
+        "url",
+        "media_type",
+    }
+)
+_BEGIN = "MASKED_"
 _MOST_SESSIONS = 1000
-#: A shorter secret that came back may stand in any other word.
-_TELLING = 8
 
 
 class Masks:
-    """One session's masks; ``table`` maps each to its secret.
+    """One session's masks; ``table`` maps each to its secret."""
 
-    ``written``: texts are JSON as it stands, so a secret's escapes are read before its mask is
-    made, and it is the same as in the text itself.
-    """
-
-    def __init__(self, finder: Finder, key: bytes, *, written: bool = False) -> None:
+    def __init__(self, finder: Finder, key: bytes) -> None:
         self.finder = finder
-        self.table = Table(self.hide)
+        self.table: dict[str, str] = {}
         self._key = key
-        self._written = written
-        self._used = 0
-        self._known: Any = None
 
     def hide(self, text: str) -> str:
         """``text`` with a mask for each secret; the same object when it holds none."""
-        data = text.encode("utf-8", "surrogatepass")
-        hidden = self.hide_bytes(data)
-        return text if hidden is data else hidden.decode("utf-8", "surrogatepass")
-
-    def hide_bytes(self, data: bytes, *, anew: bool = True) -> bytes:
-        """The same of UTF-8, or what comes near it. Without ``anew``: only what has a mask."""
+        found = self.finder.find(text)
+        if not found:
+            return text
         out, at = [], 0
-        for start, end, name in self._found(data):
-            secret = data[start:end].decode("utf-8", "surrogateescape")
-            mask = self._mask(name, secret) if name else self.table.used[secret]
-            if anew:
-                self.table[mask] = secret
-            elif mask not in self.table:
-                continue
-            out += [data[at:start], mask.encode()]
+        for start, end, name in found:
+            out += [text[at:start], self._mask(name, text[start:end])]
             at = end
-        return b"".join([*out, data[at:]]) if at else data
+        return "".join([*out, text[at:]])
 
     def hide_json(self, raw: msgspec.Raw) -> msgspec.Raw:
-        """One element of a request without secrets; the same object when it held none.
+        """One element of a request without secrets; the same object when it held none."""
+        value = _decode(raw)
+        hidden = self._walk(value, "")
+        return raw if hidden is value else msgspec.Raw(_encode(hidden))
 
-        Only the strings that held one differ, byte for byte. Ids, types and data stay.
-        """
-        value = settled(raw)
-        if not self._holds(value):
-            return raw
-        made = self._spliced(bytes(raw), thinks=_thoughts(value))
-        return raw if made is None else msgspec.Raw(made)
-
-    def _holds(self, value: Any, key: str = "", free: bool = False) -> bool:
-        """Whether a secret may be in decoded JSON, quickly."""
+    def _walk(self, value: Any, key: str) -> Any:
         if isinstance(value, str):
-            return bool(self._found(value.encode("utf-8", "surrogatepass")))
+            return self._arguments(value) if key == "arguments" else self.hide(value)
         if isinstance(value, dict):
-            for k, v in value.items():
-                if free or not is_kept(k):
-                    inside = free or (k in _FREE and isinstance(v, dict))
-                    if self._holds(v, k, inside):
-                        return True
-            return False
-        return isinstance(value, list) and any(self._holds(v, key, free) for v in value)
+            made = {k: v if k in _KEPT else self._walk(v, k) for k, v in value.items()}
+            return made if any(made[k] is not value[k] for k in value) else value
+        if isinstance(value, list):
+            entries = [self._walk(entry, key) for entry in value]
+            same = all(a is b for a, b in zip(entries, value, strict=True))
+            return value if same else entries
+        return value
+
+    def _arguments(self, text: str) -> str:
+        """Arguments are JSON in a text: the secret is what stands there once they are read."""
+        try:
+            value = _decode(text)
+        except (msgspec.DecodeError, UnicodeError):
+            return self.hide(text)
+        hidden = self._walk(value, "")
+        return text if hidden is value else _encode(hidden).decode()
+
+    def _mask(self, name: str, secret: str) -> str:
+        mark = hmac.new(self._key, secret.encode(), hashlib.sha256).hexdigest()[:12]
+        mask = f"{_BEGIN}{name.upper().replace('-', '_')}_{mark}"
+        self.table[mask] = secret
+        return mask
+
+
+class Sessions:
+    """The masks of the sessions under way, in memory only."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, Masks] = OrderedDict()
+
+    def masks(self, session: str, finder: Finder) -> Masks:
+        """The session's masks, by ``finder``; fresh ones where the policy has changed."""
+        masks = self._kept.get(session)
+        if masks is None or masks.finder is not finder:
+            known = masks.table if masks else {}
+            masks = self._kept[session] = Masks(finder, session.encode() or b"interpose")
+            # What was sent under the former policy may still come back.
+            masks.table.update(known)
+        self._kept.move_to_end(session)
+        if len(self._kept) > _MOST_SESSIONS:
+            self._kept.popitem(last=False)
+        return masks
