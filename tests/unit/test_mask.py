@@ -250,5 +250,19 @@ def test_recordings_are_masked_alike_and_blobs_are_hashed() -> None:
     assert Redactor({"sk-client"}).data(b"\xff plain") == b"\xff plain"
 
 
+@pytest.mark.parametrize("before", ["\n", "\t", '"', "\\", "\u2028", "x ", ""])
+def test_what_follows_an_escape_in_a_recording_is_found(before: str) -> None:
+    body = json.dumps({"a": f"{before}{KEY}", "b": f"{before}kim@mail.example"}).encode()
+    out = Redactor((), masks()).data(body)
+    assert KEY.encode() not in out and b"kim@" not in out
+    assert json.loads(out)["a"].startswith(before)
+
+
+def test_two_rules_may_name_their_groups_alike() -> None:
+    made = finder("[{name: a, pattern: '(?P<x>AA[0-9]+)'}, {name: b, pattern: '(?P<x>BB[0-9]+)'}]")
+    assert made.find("AA1 BB22") == [(4, 8, "b")]
+    assert made.find("AA123 BB22") == [(0, 5, "a"), (6, 10, "b")]
+
+
 def test_luhn() -> None:
     assert luhn("4111111111111111") and not luhn("4111111111111112") and not luhn("0")
