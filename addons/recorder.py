@@ -82,7 +82,8 @@ def redactor(secrets: frozenset[str], rules: bytes = b"", session: str = "") -> 
     if not rules:
         return Redactor(secrets)
     finder, blobs = _finder(rules)
-    return Redactor(secrets, Masks(finder, session.encode() or b"interpose"), blobs)
+    key = session.encode() or b"interpose"
+    return Redactor(secrets, Masks(finder, key, as_json=True), blobs)
 
 
 @lru_cache(maxsize=16)

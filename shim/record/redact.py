@@ -55,9 +55,7 @@ class Redactor:
             if value in data:
                 data = data.replace(value, MARK.encode())
         if self._masks:
-            text = data.decode("utf-8", "surrogateescape")
-            hidden = self._masks.hide(text)
-            data = data if hidden is text else hidden.encode("utf-8", "surrogateescape")
+            data = self._masks.hide_bytes(data)
         return self._blobs.sub(_blob, data) if self._blobs else data
 
     def text(self, text: str) -> str:

@@ -1,82 +1,28 @@
 """The way back of what was masked: secrets in the place of masks, across any cut of a stream.
 
-At most the beginning of a mask is held back, and only where the text so far could become one.
+At most the beginning of a mask is held back, and only where the text so far could become one. An
+answer that passes in its own protocol is split at blank lines; an event is looked into only where
+it could matter, all others pass as they came.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import msgspec
 
 from ..turn import CallDelta, Event, Failure, Finish, KeepAlive, Reasoning, Refusal, Text, Usage
+from .masks import Unmask
+
+__all__ = ["Unmask", "UnmaskEvents", "UnmaskStream"]
 
 _TEXTS = (Text, Refusal, Reasoning)
-
-
-class Unmask:
-    """What leads back: ``table`` maps masks to secrets, ``names`` the tools' names upstream to the
-    client's own."""
-
-    def __init__(self, table: dict[str, str], names: dict[str, str] | None = None) -> None:
-        self.table = table
-        self.names = names or {}
-        ordered = sorted(table, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, ordered))) if ordered else None
-        self._longest = max(map(len, table), default=0)
-        self._starts = frozenset(mask[:n] for mask in table for n in range(1, len(mask)))
-
-    def __bool__(self) -> bool:
-        return bool(self.table or self.names)
-
-    def whole(self, text: str, *, inside_json: bool = False) -> str:
-        """``text`` with every mask's secret; ``inside_json``: as JSON writes it in a string."""
-        if self._pattern is None:
-            return text
-        return self._pattern.sub(lambda m: self._secret(m[0], inside_json), text)
-
-    def split(self, text: str, *, inside_json: bool) -> tuple[str, str]:
-        """(what may leave, what may be the beginning of a mask)."""
-        if self._pattern is None:
-            return text, ""
-        end = 0
-        out: list[str] = []
-        for match in self._pattern.finditer(text):
-            out += [text[end : match.start()], self._secret(match[0], inside_json)]
-            end = match.end()
-        for at in range(max(end, len(text) - self._longest + 1), len(text)):
-            if text[at:] in self._starts:
-                return "".join([*out, text[end:at]]), text[at:]
-        return "".join([*out, text[end:]]), ""
-
-    def value(self, value: Any, key: str = "") -> Any:
-        """Decoded JSON with secrets and names put back; the same object when nothing changed."""
-        if isinstance(value, str):
-            return self.whole(value, inside_json=key == "arguments")
-        if isinstance(value, dict):
-            made = {k: self.value(v, k) for k, v in value.items()}
-            called = made.get("name")
-            if isinstance(called, str) and called in self.names and _is_call(made):
-                made["name"] = self.names[called]
-            return made if made != value else value
-        if isinstance(value, list):
-            entries = [self.value(entry, key) for entry in value]
-            return entries if entries != value else value
-        return value
-
-    def _secret(self, mask: str, inside_json: bool) -> str:
-        secret = self.table[mask]
-        return json.dumps(secret, ensure_ascii=False)[1:-1] if inside_json else secret
-
-
-def _is_call(value: dict[str, Any]) -> bool:
-    """Whether an object with a name is a tool call of any protocol."""
-    kind = value.get("type")
-    return kind in ("function_call", "custom_tool_call", "tool_use") or (
-        kind is None and "arguments" in value
-    )
+_BLANK = re.compile(rb"\n\r?\n|\r\r")
+#: A mask, or its beginning at the end of a string.
+_NEAR = re.compile(rb'MASKED_|M(?:A(?:S(?:K(?:ED?)?)?)?)?"')
 
 
 class UnmaskEvents:
@@ -93,10 +39,12 @@ class UnmaskEvents:
         out: list[Event] = []
         for event in events:
             if isinstance(event, _TEXTS):
-                self._flush(out, but=type(event))
+                if self._held and event.text:
+                    self._flush(out, but=type(event))
                 if text := self._take((type(event), 0), event.text):
                     out.append(type(event)(text))
             elif isinstance(event, CallDelta):
+                self._flush(out)
                 if text := self._take((CallDelta, event.key), event.arguments):
                     out.append(CallDelta(event.key, text))
             else:
@@ -112,9 +60,7 @@ class UnmaskEvents:
             self._held[channel] = held
         return leaves
 
-    def _flush(
-        self, out: list[Event], but: type | None = None, calls: bool = False
-    ) -> None:
+    def _flush(self, out: list[Event], but: type | None = None, calls: bool = False) -> None:
         """Let go of what is held: other texts, since theirs has ended; calls at the very end."""
         for channel in list(self._held):
             kind, key = channel
@@ -124,6 +70,17 @@ class UnmaskEvents:
             out.append(CallDelta(key, text) if kind is CallDelta else kind(text))
 
 
+class _Place(NamedTuple):
+    """A piece of text in an event: its channel, the object and field it is in, whether it is JSON
+    in a string, and how to make the event that says another text there and nothing else."""
+
+    channel: tuple[Any, ...]
+    box: dict[str, Any]
+    key: str
+    inside_json: bool
+    saying: Callable[[str], dict[str, Any]]
+
+
 class UnmaskStream:
     """An answer that passes in its own protocol, with secrets and names put back."""
 
@@ -131,19 +88,28 @@ class UnmaskStream:
         self._unmask = unmask
         self._deltas = _DELTAS[protocol]
         self._rest = b""
-        #: Per channel what is held, and the event it came in.
-        self._held: dict[Any, tuple[str, dict[str, Any], bytes]] = {}
+        #: Per channel what is held, the event's other lines, and how to say it.
+        self._held: dict[tuple[Any, ...], tuple[str, bytes, Callable[[str], dict[str, Any]]]] = {}
+        self._thoughts: dict[Any, list[str]] = {}
 
     def feed(self, data: bytes) -> bytes:
         """What the client gets for a piece of the stream."""
-        *events, self._rest = re.split(rb"(?<=\n\n)|(?<=\r\n\r\n)", self._rest + data)
-        return b"".join(self._event(event) for event in events if event)
+        near = max(0, len(self._rest) - 2)
+        whole = self._rest + data
+        out, at = [], 0
+        for match in _BLANK.finditer(whole, near):
+            out.append(self._event(whole[at : match.end()]))
+            at = match.end()
+        self._rest = whole[at:]
+        return b"".join(out)
 
     def close(self) -> bytes:
         """What the client gets at its end."""
         rest, self._rest = self._rest, b""
-        last = self._event(rest) if rest else b""
-        return last + self._flush(lambda channel: True)
+        last = self._event(rest, cut=True) if rest else b""
+        if self._held and last and not _BLANK.search(last[-4:]):
+            last += b"\n\n"
+        return last + self._flush(_always)
 
     def whole(self, body: bytes) -> bytes:
         """An answer that is no stream."""
@@ -151,117 +117,190 @@ class UnmaskStream:
             return self.feed(body) + self.close()
         try:
             value = msgspec.json.decode(body)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeError):
             return body
+        if self._deltas is _MESSAGES:
+            content = value.get("content")
+            for block in content if isinstance(content, list) else ():
+                if isinstance(block, dict) and block.get("type") == "thinking":
+                    self._unmask.think(block.get("signature"), block.get("thinking"))
         made = self._unmask.value(value)
         return body if made is value else msgspec.json.encode(made)
 
-    def _event(self, raw: bytes) -> bytes:
+    def _event(self, raw: bytes, *, cut: bool = False) -> bytes:
+        if not (self._held or _NEAR.search(raw) or self._matters(raw)):
+            return raw
         lines = raw.splitlines()
         text = b"\n".join(line[5:].strip() for line in lines if line.startswith(b"data:"))
-        name = next((line for line in lines if line.startswith(b"event:")), b"")
         try:
             value = msgspec.json.decode(text) if text[:1] == b"{" else None
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeError):
             value = None
         if not isinstance(value, dict):
-            done = text == b"[DONE]"
-            return (self._flush(lambda channel: True) if done else b"") + raw
-        before = b""
+            ends = cut or text == b"[DONE]"
+            return (self._flush(_always) if ends else b"") + raw
+        other = b"".join(line + b"\n" for line in lines if line and line[:5] != b"data:")
+        return self._of(value, raw, other)
+
+    def _matters(self, raw: bytes) -> bool:
+        if self._unmask.names and b'"name"' in raw:
+            return True
+        return self._deltas is _MESSAGES and (bool(self._thoughts) or b'"thinking"' in raw)
+
+    def _of(self, value: dict[str, Any], raw: bytes, other: bytes) -> bytes:
+        """What becomes of an event."""
+        if self._deltas is _MESSAGES:
+            self._thinking(value)
+        places = self._deltas.places(value)
+        ends = self._deltas.ends(value)
+        said = {place.channel for place in places if place.box[place.key]}
+        before = self._flush(lambda c: c not in said and (ends(c) or self._deltas.is_over(c, said)))
         changed = False
-        for channel, box, key, inside_json in self._deltas.places(value):
-            held = self._held.pop(channel, ("", {}, b""))[0]
+        for channel, box, key, inside_json, saying in places:
+            held = self._held.pop(channel, ("", b"", saying))[0]
             leaves, holds = self._unmask.split(held + box[key], inside_json=inside_json)
+            if holds and ends(channel):
+                leaves, holds = leaves + holds, ""
+            if holds:
+                self._held[channel] = (holds, other, saying)
             changed = changed or leaves != box[key]
             box[key] = leaves
-            if holds:
-                self._held[channel] = (holds, value, name)
-        ends = self._deltas.ends(value)
-        if ends is not None:
-            before = self._flush(ends)
-        if not self._deltas.is_delta(value):
+        if not places:
             made = self._unmask.value(value)
             changed, value = changed or made is not value, made
-        elif self._unmask.names:
-            made = _named(value, self._unmask)
-            changed, value = changed or made is not value, made
-        return before + (_line(name, value) if changed else raw)
+        elif self._unmask.names and self._deltas is _CHAT:
+            changed = _renamed(value, self._unmask.names) or changed
+        return before + (_lines(other, value) if changed else raw)
 
-    def _flush(self, wanted: Any) -> bytes:
+    def _flush(self, wanted: Callable[[tuple[Any, ...]], bool]) -> bytes:
         """Held texts whose channel is ``wanted``, each as one more delta."""
         out = b""
         for channel in [c for c in self._held if wanted(c)]:
-            text, value, name = self._held.pop(channel)
-            copy = json.loads(json.dumps(value))
-            for other, box, key, _ in self._deltas.places(copy):
-                box[key] = text if other == channel else ""
-            out += _line(name, copy)
+            text, other, saying = self._held.pop(channel)
+            out += _lines(other, saying(text))
         return out
 
+    def _thinking(self, value: dict[str, Any]) -> None:
+        """Collect a signed thought as the upstream writes it."""
+        at, kind, delta = value.get("index"), value.get("type"), value.get("delta")
+        if kind == "content_block_start":
+            block = value.get("content_block")
+            if isinstance(block, dict) and block.get("type") == "thinking":
+                self._thoughts[at] = [str(block.get("thinking", ""))]
+        elif kind == "content_block_stop":
+            self._thoughts.pop(at, None)
+        elif at in self._thoughts and isinstance(delta, dict):
+            if isinstance(delta.get("thinking"), str):
+                self._thoughts[at].append(delta["thinking"])
+            if "signature" in delta:
+                self._unmask.think(delta["signature"], "".join(self._thoughts[at]))
 
-def _line(name: bytes, value: Any) -> bytes:
-    head = name + b"\n" if name else b""
-    return head + b"data: " + msgspec.json.encode(value) + b"\n\n"
+
+def _lines(other: bytes, value: Any) -> bytes:
+    return other + b"data: " + msgspec.json.encode(value) + b"\n\n"
 
 
-def _named(value: dict[str, Any], unmask: Unmask) -> dict[str, Any]:
-    """A chat chunk with the client's own names in the calls that begin in it."""
-    made = unmask.value(value) if b'"name"' in msgspec.json.encode(value) else value
-    return dict(made) if made is not value else value
+def _never(channel: tuple[Any, ...]) -> bool:
+    return False
+
+
+def _always(channel: tuple[Any, ...]) -> bool:
+    return True
 
 
 class _Responses:
-    """Deltas by item and content part; a ``.done`` ends them."""
+    """Deltas by item and part; a ``.done`` ends them."""
 
-    def places(self, value: dict[str, Any]) -> list[tuple[Any, dict[str, Any], str, bool]]:
+    def places(self, value: dict[str, Any]) -> list[_Place]:
         kind = str(value.get("type"))
         if not kind.endswith(".delta") or not isinstance(value.get("delta"), str):
             return []
-        channel = (value.get("output_index"), kind, value.get("content_index"))
-        return [(channel, value, "delta", "function_call_arguments" in kind)]
+        part = value.get("content_index", value.get("summary_index"))
+        channel = (value.get("output_index"), kind, part)
 
-    def is_delta(self, value: dict[str, Any]) -> bool:
-        return str(value.get("type")).endswith(".delta")
+        def saying(text: str) -> dict[str, Any]:
+            said = {k: v for k, v in value.items() if k != "obfuscation"}
+            return {**said, "delta": text, **({"logprobs": []} if "logprobs" in said else {})}
 
-    def ends(self, value: dict[str, Any]) -> Any:
-        kind = str(value.get("type"))
-        if kind in ("response.completed", "response.incomplete", "response.failed"):
-            return lambda channel: True
-        if kind.endswith(".done"):
-            at = value.get("output_index")
-            return lambda channel: channel[0] == at
-        return None
+        return [_Place(channel, value, "delta", "arguments" in kind, saying)]
+
+    def ends(self, value: dict[str, Any]) -> Callable[[tuple[Any, ...]], bool]:
+        kind, at = str(value.get("type")), value.get("output_index")
+        if kind in ("response.completed", "response.incomplete", "response.failed", "error"):
+            return _always
+        return (lambda channel: channel[0] == at) if kind.endswith(".done") else _never
+
+    def is_over(self, channel: tuple[Any, ...], said: set[tuple[Any, ...]]) -> bool:
+        return False
 
 
 class _Chat:
     """Deltas by choice and field; the finish reason ends them."""
 
-    def places(self, value: dict[str, Any]) -> list[tuple[Any, dict[str, Any], str, bool]]:
-        found: list[tuple[Any, dict[str, Any], str, bool]] = []
-        for choice in value.get("choices") or ():
-            delta = choice.get("delta") if isinstance(choice, dict) else None
-            if not isinstance(delta, dict):
-                continue
+    def places(self, value: dict[str, Any]) -> list[_Place]:
+        found: list[_Place] = []
+        for choice, delta in _choices(value):
             at = choice.get("index")
             for key in ("content", "reasoning_content", "reasoning", "refusal"):
                 if isinstance(delta.get(key), str):
-                    found.append(((at, key), delta, key, False))
-            for call in delta.get("tool_calls") or ():
-                inner = call.get("function") if isinstance(call, dict) else None
-                if isinstance(inner, dict) and isinstance(inner.get("arguments"), str):
-                    found.append(((at, "call", call.get("index")), inner, "arguments", True))
+                    say = partial(_chunk, value, at, partial(_field, key))
+                    found.append(_Place((at, key), delta, key, False, say))
+            for call, inner in _called(delta):
+                if isinstance(inner.get("arguments"), str):
+                    number = call.get("index")
+                    say = partial(_chunk, value, at, partial(_piece, number))
+                    channel = (at, "call", number)
+                    found.append(_Place(channel, inner, "arguments", True, say))
         return found
 
-    def is_delta(self, value: dict[str, Any]) -> bool:
-        return True
+    def ends(self, value: dict[str, Any]) -> Callable[[tuple[Any, ...]], bool]:
+        if value.get("error"):
+            return _always
+        done = [c.get("index") for c, _ in _choices(value) if c.get("finish_reason")]
+        return (lambda channel: channel[0] in done) if done else _never
 
-    def ends(self, value: dict[str, Any]) -> Any:
-        done = {
-            c.get("index")
-            for c in value.get("choices") or ()
-            if isinstance(c, dict) and c.get("finish_reason")
-        }
-        return (lambda channel: channel[0] in done) if done else None
+    def is_over(self, channel: tuple[Any, ...], said: set[tuple[Any, ...]]) -> bool:
+        """A text is over where its choice goes on with something else; calls may alternate."""
+        return channel[1] != "call" and any(other[0] == channel[0] for other in said)
+
+
+def _chunk(
+    value: dict[str, Any], at: Any, made: Callable[[str], dict[str, Any]], text: str
+) -> dict[str, Any]:
+    """A chunk like ``value`` in which choice ``at`` says ``text``."""
+    said = {"index": at, "delta": made(text), "finish_reason": None}
+    return {**{k: v for k, v in value.items() if k != "usage"}, "choices": [said]}
+
+
+def _field(key: str, text: str) -> dict[str, Any]:
+    return {key: text}
+
+
+def _piece(number: Any, text: str) -> dict[str, Any]:
+    return {"tool_calls": [{"index": number, "function": {"arguments": text}}]}
+
+
+def _renamed(value: dict[str, Any], names: dict[str, str]) -> bool:
+    """Give the calls that begin in a chunk the client's own names; whether there were any."""
+    changed = False
+    for _, delta in _choices(value):
+        for _, inner in _called(delta):
+            called = inner.get("name")
+            if isinstance(called, str) and called in names:
+                inner["name"], changed = names[called], True
+    return changed
+
+
+def _choices(value: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    choices = value.get("choices")
+    found = [c for c in choices if isinstance(c, dict)] if isinstance(choices, list) else []
+    return [(c, d if isinstance(d := c.get("delta"), dict) else {}) for c in found]
+
+
+def _called(delta: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    calls = delta.get("tool_calls")
+    found = [c for c in calls if isinstance(c, dict)] if isinstance(calls, list) else []
+    return [(c, f) for c in found if isinstance(f := c.get("function"), dict)]
 
 
 class _Messages:
@@ -269,29 +308,38 @@ class _Messages:
 
     _KEYS = (("text", False), ("thinking", False), ("partial_json", True))
 
-    def places(self, value: dict[str, Any]) -> list[tuple[Any, dict[str, Any], str, bool]]:
+    def places(self, value: dict[str, Any]) -> list[_Place]:
         delta = value.get("delta")
         if value.get("type") != "content_block_delta" or not isinstance(delta, dict):
             return []
-        at = value.get("index")
+        at, kind = value.get("index"), delta.get("type")
+
+        def saying(key: str, text: str) -> dict[str, Any]:
+            return {**value, "delta": {"type": kind, key: text}}
+
         return [
-            ((at, key), delta, key, inside)
+            _Place((at, key), delta, key, inside, partial(saying, key))
             for key, inside in self._KEYS
             if isinstance(delta.get(key), str)
         ]
 
-    def is_delta(self, value: dict[str, Any]) -> bool:
-        return value.get("type") == "content_block_delta"
-
-    def ends(self, value: dict[str, Any]) -> Any:
-        if value.get("type") == "content_block_stop":
-            at = value.get("index")
+    def ends(self, value: dict[str, Any]) -> Callable[[tuple[Any, ...]], bool]:
+        kind, at = value.get("type"), value.get("index")
+        if kind in ("message_stop", "error"):
+            return _always
+        if kind == "content_block_stop":
             return lambda channel: channel[0] == at
-        return (lambda channel: True) if value.get("type") == "message_stop" else None
+        # A signature closes the thought before it.
+        signed = "signature" in (value.get("delta") or ())
+        return (lambda channel: channel == (at, "thinking")) if signed else _never
+
+    def is_over(self, channel: tuple[Any, ...], said: set[tuple[Any, ...]]) -> bool:
+        return False
 
 
+_CHAT, _MESSAGES = _Chat(), _Messages()
 _DELTAS: dict[str, _Responses | _Chat | _Messages] = {
     "responses": _Responses(),
-    "chat": _Chat(),
-    "messages": _Messages(),
+    "chat": _CHAT,
+    "messages": _MESSAGES,
 }
