@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from benchmarks.bodies import asked_of, messages_of
 from benchmarks.load import MESSAGES, RESPONSES
@@ -253,16 +253,19 @@ class LiteLLM(System):
             if done.returncode:
                 raise Unavailable(f"pip could not install litellm: {done.stderr.strip()[-300:]}")
         config = self.folder / "config.yaml"
-        params = {
+        settings = {"model_list": [{"model_name": "m", "litellm_params": self.params()}]}
+        config.write_text(json.dumps(settings))
+        words = [str(venv / "bin" / "litellm"), "--config", str(config), "--host", "127.0.0.1"]
+        return [*words, "--port", str(self.port), "--num_workers", "1", "--telemetry", "False"]
+
+    def params(self) -> dict[str, Any]:
+        """Where the model is, in LiteLLM's words."""
+        return {
             "model": "hosted_vllm/m",
             "use_chat_completions_api": True,
             "api_base": self.base_url,
             "api_key": KEY,
         }
-        settings = {"model_list": [{"model_name": "m", "litellm_params": params}]}
-        config.write_text(json.dumps(settings))
-        words = [str(venv / "bin" / "litellm"), "--config", str(config), "--host", "127.0.0.1"]
-        return [*words, "--port", str(self.port), "--num_workers", "1", "--telemetry", "False"]
 
     def env(self) -> Mapping[str, str]:
         return {
@@ -277,6 +280,7 @@ class OpenCodex(System):
 
     name = "opencodex"
     model = "up/m"
+    adapter = "openai-chat"
 
     def command(self) -> list[str]:
         folder = PEERS / "opencodex"
@@ -286,7 +290,7 @@ class OpenCodex(System):
         home = self.folder / ".opencodex"
         home.mkdir(exist_ok=True)
         provider = {
-            "adapter": "openai-chat",
+            "adapter": self.adapter,
             "baseUrl": self.base_url,
             "apiKey": KEY,
             "models": ["m"],

@@ -38,7 +38,7 @@ EOF
 git add -A; git commit -qm log"""
 
 HISTORY = """for n in 1 2 3 4 5 6 7 8 9; do
-f=$(ls starlette/*.py | sed -n "$((n * 3))p"); python3 - "$f" $n <<'EOF'
+f=$(grep -lE '^(class|def) ' starlette/*.py | sed -n "$((n * 2))p"); python3 - "$f" $n <<'EOF'
 import re, sys
 path, n = sys.argv[1], sys.argv[2]
 lines = open(path).read().split('\\n')

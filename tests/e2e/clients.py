@@ -144,15 +144,17 @@ def run_codex(
     key: str = KEY,
     timeout: float = 60,
     config: Mapping[str, str] | None = None,
+    policy: Policy | None = None,
 ) -> CodexRun:
     """Run `codex exec` in `workdir` against `base_url` (ending in /v1).
 
-    `config` holds extra `-c key=value` pairs. After `timeout` seconds the whole process group is
-    killed and the exit code is that of the signal (negative).
+    `config` holds extra `-c key=value` pairs, `policy` the models of its catalog.
+    After `timeout` seconds the whole process group is killed and the exit code is that of the
+    signal (negative).
     """
     workdir.mkdir(parents=True, exist_ok=True)
     home = Path(tempfile.mkdtemp(prefix="interpose-home-"))
-    write_home(home / "codex-home", base_url, Policy(), model, env_key=KEY_NAME)
+    write_home(home / "codex-home", base_url, policy or Policy(), model, env_key=KEY_NAME)
     command = [str(codex_binary(version)), "exec", "--json", "--skip-git-repo-check"]
     command += ["--dangerously-bypass-approvals-and-sandbox", "-C", str(workdir)]
     for name, value in (config or {}).items():
