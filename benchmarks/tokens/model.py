@@ -179,8 +179,13 @@ def _stream(handler: BaseHTTPRequestHandler, events: Iterator[Any], stream: bool
 
 def _function(call: Call, tools: dict[str, Any]) -> tuple[str, str]:
     """Name and arguments of a call where only functions are known."""
-    if call.name in tools or call.name != "apply_patch":
+    if call.name != "apply_patch":
         return call.name, call.arguments
+    if tool := tools.get(call.name):
+        inner = tool.get("function") or tool
+        schema = inner.get("parameters") or inner.get("input_schema") or {}
+        field = next(iter(schema.get("properties") or {}), "input")
+        return call.name, json.dumps({field: call.given})
     # Codex takes a patch out of a command as well.
     return "exec_command", json.dumps({"cmd": f"apply_patch <<'EOF'\n{call.given}EOF\n"})
 
