@@ -49,7 +49,7 @@ class Catch:
         masks, before = None, exchange.turn
         if stands.finder:
             masks = self._sessions.masks(exchange.facts.session, stands.finder)
-        work = (exchange.turn, stands.catch, exchange.facts, masks)
+        work = (exchange.turn, stands.catch, exchange.facts, masks, stands.policy.dedup)
         if len(exchange.turn.body) > _BIG:
             outcome = await asyncio.to_thread(self._editors.edit, *work)
         else:
@@ -60,6 +60,9 @@ class Catch:
         exchange.turn, exchange.tags = outcome.turn, frozenset(outcome.tags)
         for note in outcome.notes:
             exchange.decide("catch", note)
+        if outcome.dedup:
+            exchange.decide("dedup", outcome.dedup)
+        exchange.saved = outcome.saved
         if outcome.refused:
             rule, message = outcome.refused
             said = f"{message} (refused by the policy's rule {rule}; nothing was sent)"

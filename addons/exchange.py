@@ -34,7 +34,8 @@ class Exchange:
 
     ``client_request`` stays as the client sent it: what goes upstream is a request of its own.
     ``asked`` is the turn as the client sent it, ``turn`` what the stages have made of it;
-    ``edited``: the policy has changed the prompt. ``names`` maps what tools are called upstream to
+    ``edited``: the policy has changed the prompt; ``saved``: so many characters of it are sent as
+    references. ``names`` maps what tools are called upstream to
     the client's own names, ``masks`` what stands for a secret to the secret. ``wants`` are the
     capabilities that the request itself names, ``capabilities`` those that count on its route.
     ``left`` are the candidates behind ``route``, ``tried`` those before it. ``also_used`` is what
@@ -54,6 +55,7 @@ class Exchange:
     names: dict[str, str] = field(default_factory=dict)
     masks: dict[str, str] = field(default_factory=dict)
     edited: bool = False
+    saved: int = 0
     wants: dict[str, Any] = field(default_factory=dict)
     capabilities: Capabilities | None = None
     verdicts: list[Verdict] = field(default_factory=list)

@@ -46,7 +46,8 @@ class InForce:
     def edits(self) -> bool:
         """Whether it may change a prompt."""
         sent = any("sent" in rule.places for rule in self.policy.redact)
-        return bool(self.policy.catch or self.policy.tools or sent)
+        policy = self.policy
+        return bool(policy.catch or policy.tools or policy.dedup or sent)
 
     @cached_property
     def reads_otherwise(self) -> bool:

@@ -93,6 +93,26 @@ class CatchRule(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     refuse: Annotated[str | None, Meta(description="Send nothing; the client is told this.")] = None
 
 
+class Dedup(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """When a run of lines that stands earlier in the prompt is replaced by a line saying where."""
+
+    min_lines: Annotated[Some, Meta(description="Shorter runs stay.")] = 3
+    min_bytes: Annotated[int | str, Meta(description="Smaller runs stay.")] = 120
+    roles: Annotated[
+        list[Literal["tool", "user", "developer"]],
+        Meta(description="Whose texts are shortened; what a model said never is."),
+    ] = msgspec.field(default_factory=lambda: ["tool", "user", "developer"])
+    tools: Annotated[
+        Names | None, Meta(description="Only outputs of these tools; * stands for any end.")
+    ] = None
+    within: Annotated[
+        int | str | None, Meta(description="How far back it may refer, in bytes of text.")
+    ] = None
+    keep_verbatim_below: Annotated[
+        int | str, Meta(description="Texts smaller than this stay as they are.")
+    ] = 0
+
+
 class ToolRule(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """What becomes of a tool that a client offers."""
 

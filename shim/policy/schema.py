@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from .rules import Auto, Capabilities, CatchRule, Limit, RedactRule, RouteRule, ToolRule
+from .rules import Auto, Capabilities, CatchRule, Dedup, Limit, RedactRule, RouteRule, ToolRule
 
 Protocol = Literal["chat", "responses", "messages"]
 Auth = Literal["bearer", "x-api-key", "api-key", "none"]
@@ -93,6 +93,9 @@ class Policy(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     tools: Annotated[
         dict[str, ToolRule], Meta(description="Tools taken away, renamed or described anew.")
     ] = {}
+    dedup: Annotated[
+        Dedup | None, Meta(description="Send what stands in the prompt already only once.")
+    ] = None
     route: Annotated[list[RouteRule], Meta(description="Which model answers; first match.")] = []
     auto: Annotated[
         Auto | None, Meta(description="A virtual model that picks a real one for each thread.")

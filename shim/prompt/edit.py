@@ -14,11 +14,13 @@ from typing import Protocol
 import msgspec
 
 from ..client import Facts
+from ..policy.rules import Dedup as DedupRules
 from ..policy.rules import Inject
 from ..turn import Turn
 from . import inject
 from .act import Acts
 from .catch import Catch
+from .dedup import Dedup
 from .elements import FIELDS, Element, Prompt, head_of, read_prompt, write_prompt
 from .light import glance
 
@@ -34,20 +36,33 @@ class Hide(Protocol):
 
 @dataclass
 class Outcome:
-    """What a policy made of one turn; ``notes`` say which rule did what."""
+    """What a policy made of one turn; ``notes`` say which rule did what, ``dedup`` what was left
+    out because it stands there already, and ``saved`` how many characters these were."""
 
     turn: Turn
     tags: set[str] = field(default_factory=set)
     refused: tuple[str, str] | None = None
     notes: list[str] = field(default_factory=list)
+    dedup: str = ""
+    saved: int = 0
 
 
 class Editor:
     """Edits one prompt. ``sent`` is what became of the elements it was fed."""
 
-    def __init__(self, protocol: str, catch: Catch, facts: Facts, hide: Hide | None) -> None:
+    def __init__(
+        self,
+        protocol: str,
+        catch: Catch,
+        facts: Facts,
+        hide: Hide | None,
+        rules: DedupRules | None = None,
+    ) -> None:
         self.catch = catch
         self.hide = hide
+        self.rules = rules
+        #: What is changed for one turn only cannot be referred to.
+        self.dedup = Dedup(rules, still=not catch.looks_at_newest) if rules else None
         self.acts = Acts()
         self.head: msgspec.Raw | None = None
         self.head_sent: msgspec.Raw | None = None
@@ -76,13 +91,15 @@ class Editor:
             sent = self._edited(head, element, True, number=-1)
         if self._protocol == "messages" and self._injects:
             sent = inject.system(sent, self._injects)
+        if sent is not None:
+            sent = self._deduped(sent, None, head=True)
         self.head_sent = sent
         self.changed = sent is not head
 
     def skip(self, turn: Turn, whole: bytes) -> bool:
         """Take all of the conversation ``whole`` as fed where no rule holds in it; whether that is
         so."""
-        if self.hide or self._injects or self._count:
+        if self.hide or self.dedup or self._injects or self._count:
             return False
         found = glance(turn, self._tools)
         if found is None or not self.catch.holds_nowhere(found[1]):
@@ -143,7 +160,23 @@ class Editor:
             at = self._count if number is None else number
             self._apply(element, at, self.acts, search=search)
             kept = element.settled()
-        return self.hide.hide_json(kept) if self.hide and kept is not None else kept
+        if kept is None:
+            return None
+        if self.hide:
+            kept = self.hide.hide_json(kept)
+        # The head is done when all is in it.
+        return kept if number == -1 else self._deduped(kept, element if kept is raw else None)
+
+    def _deduped(
+        self, raw: msgspec.Raw, element: Element | None, *, head: bool = False
+    ) -> msgspec.Raw:
+        """``raw`` without what stands before it; what was masked or dropped is gone by now."""
+        if self.dedup is None:
+            return raw
+        if element is None:
+            element = Element(self._protocol, raw, self._tools, head)
+        self.dedup.feed(element.pieces)
+        return element.settled() or raw
 
     def _apply(
         self, element: Element, number: int, acts: Acts, *, search: bool, newest: bool = False
@@ -155,11 +188,11 @@ class Editor:
 
     def _inject(self, raw: msgspec.Raw) -> None:
         before = len(self.sent)
-        if not self._count:
-            self.sent += inject.elements(self._protocol, self._injects, "start")
+        put = inject.elements(self._protocol, self._injects, "start") if not self._count else []
         if not inject.instructs(raw):
             self._leading = False
-            self.sent += inject.elements(self._protocol, self._injects, "after_instructions")
+            put += inject.elements(self._protocol, self._injects, "after_instructions")
+        self.sent += [self._deduped(element, None) for element in put]
         self.changed = self.changed or len(self.sent) != before
 
 
@@ -171,9 +204,16 @@ class Editors:
         self._kept: OrderedDict[tuple[str, str], tuple[Editor, int]] = OrderedDict()
         self._bytes = 0
 
-    def edit(self, turn: Turn, catch: Catch, facts: Facts, hide: Hide | None = None) -> Outcome:
+    def edit(
+        self,
+        turn: Turn,
+        catch: Catch,
+        facts: Facts,
+        hide: Hide | None = None,
+        rules: DedupRules | None = None,
+    ) -> Outcome:
         """``turn`` as the policy wants it. May take some milliseconds per megabyte that is new."""
-        if not (catch or hide):
+        if not (catch or hide or rules):
             return Outcome(turn)
         raw, head = bytes(turn.own.get(FIELDS[turn.protocol][1], b"")), head_of(turn)
         key = (facts.thread, turn.protocol)
@@ -181,10 +221,10 @@ class Editors:
         editor, size = self._kept.pop(key, (None, 0))
         self._bytes -= size
         new: list[msgspec.Raw] | None = None
-        if editor and editor.catch is catch and editor.hide is hide:
+        if editor and editor.catch is catch and editor.hide is hide and editor.rules is rules:
             new = editor.more(head, raw)
         if editor is None or new is None:
-            editor = Editor(turn.protocol, catch, facts, hide)
+            editor = Editor(turn.protocol, catch, facts, hide, rules)
             editor.begin(head)
             if not editor.skip(turn, raw):
                 prompt = read_prompt(turn)
@@ -194,8 +234,10 @@ class Editors:
         else:
             editor.feed(new, raw)
         if facts.thread:
-            self._kept[key] = (editor, len(turn.body))
-            self._bytes += len(turn.body)
+            # Lines that can be referred to are kept beside the elements.
+            size = len(turn.body) * (4 if rules else 1)
+            self._kept[key] = (editor, size)
+            self._bytes += size
             while self._bytes > self._most:
                 self._bytes -= self._kept.popitem(last=False)[1][1]
         acts = Acts()
@@ -210,4 +252,6 @@ class Editors:
             editor.acts.tags | acts.tags,
             editor.acts.refused or acts.refused,
             editor.acts.notes() + acts.notes(),
+            editor.dedup.note() if editor.dedup and editor.dedup.runs else "",
+            editor.dedup.saved if editor.dedup else 0,
         )

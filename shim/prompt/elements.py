@@ -85,19 +85,21 @@ class Piece:
     """One text of an element.
 
     ``role`` is developer, user, assistant or tool; ``item`` the kind of item it would be in
-    Responses; ``tool`` the tool of a call or an output. ``first`` is the text as it came.
+    Responses; ``tool`` the tool of a call or an output. ``first`` is the text as it came, ``part``
+    the how-maniest of a message or an output, from 1, or 0 for all of it.
     """
 
-    __slots__ = ("_box", "_key", "first", "gone", "item", "role", "text", "tool")
+    __slots__ = ("_box", "_key", "first", "gone", "item", "part", "role", "text", "tool")
 
     def __init__(
-        self, role: str, item: str, tool: str | None, text: str, box: Any, key: str
+        self, role: str, item: str, tool: str | None, text: str, box: Any, key: str, part: int = 0
     ) -> None:
         self.role = role
         self.item = item
         self.tool = tool
         self.first = self.text = text
         self.gone = False
+        self.part = part
         self._box = box
         self._key = key
 
@@ -154,9 +156,14 @@ class Element:
 
 
 def _parts(parts: Any, role: str, item: str, tool: str | None) -> Iterator[Piece]:
+    number = 0
     for part in parts if isinstance(parts, list) else ():
         if isinstance(part, dict) and isinstance(part.get("text"), str):
-            yield Piece(role, item, tool, part["text"], part, "text")
+            number += 1
+            yield Piece(role, item, tool, part["text"], part, "text", number)
+    if not number and item in _OUTPUTS:
+        # It counts, though there is nothing to be read.
+        yield Piece(role, item, tool, "", {}, "text", 1)
 
 
 def _texts(box: Any, key: str, role: str, item: str, tool: str | None) -> Iterator[Piece]:
@@ -205,6 +212,7 @@ def _messages(message: dict[str, Any], tools: dict[str, str]) -> Iterator[Piece]
     if isinstance(content, str):
         yield Piece(role, "message", None, content, message, "content")
         return
+    number = 0
     for block in content if isinstance(content, list) else ():
         kind = block.get("type") if isinstance(block, dict) else None
         if kind == "tool_result":
@@ -216,8 +224,9 @@ def _messages(message: dict[str, Any], tools: dict[str, str]) -> Iterator[Piece]
             said = _encode(block.get("input")).decode()
             # Only to be looked at: what is written to this box goes nowhere.
             yield Piece("assistant", "function_call", name, said, {}, "input")
-        elif kind == "text":
-            yield from _parts([block], role, "message", None)
+        elif kind == "text" and isinstance(block.get("text"), str):
+            number += 1
+            yield Piece(role, "message", None, block["text"], block, "text", number)
 
 
 _PIECES = {"responses": _responses, "chat": _chat, "messages": _messages}

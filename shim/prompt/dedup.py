@@ -1,0 +1,365 @@
+"""Dedup: a run of lines that stands verbatim earlier in the prompt becomes a line that says where.
+
+Lossless, causal, linear. A reference points to lines that are there as they were sent, never to
+another reference, and only back; so `expand` gets the prompt back exactly. A line of a text that
+looks like a reference is sent with a backslash before it.
+
+Strategy: every line sent is in one list, and a table leads from its text to where it stands (the
+latest text that has it, the first place in that text). A line that is in the table is a seed: the
+run around it is found by comparing slices of the two lists.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from ..policy.match import fits
+from ..policy.rules import Dedup as Rules
+from ..policy.units import size
+from .elements import Piece
+
+BEGIN = "[same as lines "
+_REFERENCE = re.compile(
+    r"\[same as lines (\d+)-(\d+) of ((?:output|call|message) [\d.]+(?: [\w-]+)?)"
+    r"(, without the \+)?: .*\]"
+)
+#: What is sent with one backslash more than it has.
+_LIKE_ONE = re.compile(r"\\*\[same as lines ")
+_ESCAPED = re.compile(r"\\+\[same as lines ")
+#: Older Codex wraps what a command wrote in JSON.
+_WRAPPED = '{"output":"'
+_PATCH = "*** Begin Patch"
+#: Shorter lines stand everywhere: no run begins to be looked for at one.
+_SEED = 6
+_ANCHOR = 32
+_FIELD = re.compile(r"[\w-]+")
+#: The first line of a run, the one behind it, and the line that stands for it.
+Run = tuple[int, int, str]
+_raw_string = json.JSONDecoder().raw_decode
+
+
+class Names:
+    """What the texts of a prompt are called in references: by kind, in the order they come."""
+
+    def __init__(self) -> None:
+        self._count = {"output": 0, "call": 0, "message": 0}
+
+    def name(self, piece: Piece) -> str:
+        """The name of the next text."""
+        kind = "message" if piece.item == "message" else "call" if _calls(piece) else "output"
+        if piece.part <= 1:
+            self._count[kind] += 1
+        number = f"{kind} {self._count[kind]}"
+        return f"{number}.{piece.part}" if piece.part > 1 else number
+
+
+class Lines:
+    """The lines of one prompt as they were sent; None where one cannot be referred to."""
+
+    def __init__(self) -> None:
+        self.all: list[str | None] = []
+        self.at: dict[str | None, int] = {}
+        self.long = 0
+        self._starts: list[int] = []
+        self._before: list[int] = []
+        self._names: list[tuple[str, str]] = []
+        #: Per text with references: where a stretch of lines begins, and its number as sent.
+        self._shifts: dict[int, list[tuple[int, int]]] = {}
+
+    def begin(self, name: str, end: str = "") -> None:
+        """A text called ``name`` begins here; ``end`` is what is said of its lines."""
+        self._starts.append(len(self.all))
+        self._before.append(self.long)
+        self._names.append((name, end))
+
+    def add(self, lines: Sequence[str | None]) -> None:
+        """All of a text that is sent as it is."""
+        base = len(self.all)
+        # Backwards: of equal lines the first counts.
+        self.at.update(zip(lines[::-1], range(base + len(lines) - 1, base - 1, -1), strict=True))
+        self.at.pop(None, None)
+        self.all += lines
+        self.all.append(None)
+
+    def oldest(self, within: int) -> int:
+        """The first line of the texts that begin within so many characters back."""
+        first = bisect_left(self._before, self.long - within)
+        return self._starts[first] if first < len(self._starts) else len(self.all)
+
+    def shift(self, shifts: list[tuple[int, int]]) -> None:
+        """How the lines of the text begun last are numbered as sent."""
+        self._shifts[len(self._starts) - 1] = shifts
+
+    def where(self, at: int, count: int) -> str:
+        """How ``count`` lines from ``at`` on are referred to."""
+        text = bisect_right(self._starts, at) - 1
+        line = at - self._starts[text] + 1
+        if shifts := self._shifts.get(text):
+            start, number = shifts[bisect_right(shifts, (at, 1 << 62)) - 1]
+            line = number + at - start
+        name, end = self._names[text]
+        return f"{line}-{line + count - 1} of {name}{end}"
+
+
+class Dedup:
+    """One prompt's texts, fed in order. ``runs``, ``lines`` and ``saved`` (characters) count what
+    was left out. Unless ``still``, what users say may be sent otherwise the next time."""
+
+    def __init__(self, rules: Rules, *, still: bool = True) -> None:
+        self.runs = self.lines = self.saved = 0
+        self._least_lines = rules.min_lines
+        self._least = size(rules.min_bytes)
+        self._verbatim = size(rules.keep_verbatim_below)
+        self._within = None if rules.within is None else size(rules.within)
+        self._roles = frozenset(rules.roles)
+        self._tools = rules.tools
+        self._still = still
+        self._names = Names()
+        self._sent = Lines()
+
+    def feed(self, pieces: Iterable[Piece]) -> None:
+        """The texts of the next element; those with repetitions are changed."""
+        for piece in pieces:
+            name = self._names.name(piece)
+            if _calls(piece):
+                self._called(name, piece.text)
+            elif not self._still and piece.role == "user" and piece.item == "message":
+                continue
+            elif piece.role in self._roles and fits_tool(self._tools, piece):
+                before = piece.text
+                piece.text = self._reduced(name, before)
+                self.saved += len(before) - len(piece.text)
+            else:
+                self._sent.begin(name)
+                self._sent.add(piece.text.split("\n"))
+
+    def note(self) -> str:
+        """What was done so far."""
+        times = "run" if self.runs == 1 else "runs"
+        return (
+            f"{self.runs} {times} of {self.lines:,} lines in all stand earlier in the prompt: "
+            f"{self.saved:,} characters less"
+        )
+
+    def _called(self, name: str, given: str) -> None:
+        if len(given) < self._least:
+            return
+        for field, text in _fields(given):
+            where = f"{name} {field}" if field else name
+            lines: list[str | None] = list(text.split("\n"))
+            if _PATCH in text:
+                self._sent.begin(where, ", without the +")
+                lines = [line[1:] if line and line[0] == "+" else None for line in lines]
+            else:
+                self._sent.begin(where)
+            self._sent.add(lines)
+
+    def _reduced(self, name: str, text: str) -> str:
+        whole = unwrapped(text)
+        if whole:
+            head, inner, end = whole
+            return f"{head}{_quoted(self._reduced_plain(name, inner))}{end}"
+        return self._reduced_plain(name, text)
+
+    def _reduced_plain(self, name: str, text: str) -> str:
+        lines: list[str] = text.split("\n")
+        sent = self._sent
+        sent.begin(name)
+        sent.long += len(text)
+        if BEGIN in text:
+            return self._with_escapes(lines)
+        base = len(sent.all)
+        hits = list(map(sent.at.setdefault, lines, range(base, base + len(lines))))
+        known = [n for n, at in enumerate(hits) if at < base]
+        if not known or len(text) < max(self._least, self._verbatim):
+            made, runs = lines, []
+        else:
+            runs = list(self._runs(lines, hits, known))
+            made = self._replaced(lines, runs, base) if runs else lines
+        self._keep(lines, known, runs, base)
+        return "\n".join(made) if runs else text
+
+    def _with_escapes(self, lines: list[str]) -> str:
+        """A text that speaks of references is sent whole."""
+        made: list[str] = []
+        kept: list[str | None] = []
+        for line in lines:
+            like = _LIKE_ONE.match(line) is not None
+            made.append("\\" + line if like else line)
+            kept.append(None if like else line)
+        self._sent.add(kept)
+        return "\n".join(made)
+
+    def _runs(
+        self, lines: list[str], hits: list[int], known: list[int]
+    ) -> Iterator[Run]:
+        """The runs that stand earlier, in order."""
+        sent = self._sent
+        source = sent.all
+        done, failed, failed_on = 0, 0, 0
+        oldest = 0 if self._within is None else sent.oldest(self._within)
+        for seed in known:
+            at = hits[seed]
+            if seed < done or len(lines[seed]) < _SEED or at < oldest:
+                continue
+            if seed < failed and at - seed == failed_on:
+                continue
+            first = seed
+            while first > done and source[hits[seed] - (seed - first) - 1] == lines[first - 1]:
+                first -= 1
+            behind = seed + same(lines, seed, source, at)
+            offset = at - seed
+            failed, failed_on = behind, offset
+            # A run neither begins nor ends with blank lines.
+            while first < behind and not lines[first].strip():
+                first += 1
+            while behind > first and not lines[behind - 1].strip():
+                behind -= 1
+            if reference := self._reference(lines, first, behind, first + offset):
+                yield first, behind, reference
+                done = behind
+
+    def _reference(self, lines: list[str], first: int, behind: int, at: int) -> str | None:
+        """What stands for a run; None where that does not pay."""
+        if behind - first < self._least_lines:
+            return None
+        long = sum(map(len, lines[first:behind])) + behind - first
+        if long <= self._least:
+            return None
+        anchor = lines[first].strip()
+        anchor = anchor if len(anchor) <= _ANCHOR else f"{anchor[: _ANCHOR - 1]}…"
+        made = f"{BEGIN}{self._sent.where(at, behind - first)}: {anchor}]"
+        return made if len(made) < long else None
+
+    def _replaced(
+        self, lines: list[str], runs: list[Run], base: int
+    ) -> list[str]:
+        made: list[str] = []
+        shifts: list[tuple[int, int]] = []
+        done = 0
+        for first, behind, reference in runs:
+            shifts.append((base + done, len(made) + 1))
+            made += lines[done:first]
+            made.append(reference)
+            self.runs += 1
+            self.lines += behind - first
+            done = behind
+        shifts.append((base + done, len(made) + 1))
+        made += lines[done:]
+        self._sent.shift(shifts)
+        return made
+
+    def _keep(
+        self, lines: list[str], known: list[int], runs: list[Run], base: int
+    ) -> None:
+        """Note where the lines stand that were sent."""
+        sent = self._sent
+        kept: list[str | None] = list(lines)
+        for first, behind, _ in runs:
+            kept[first:behind] = [None] * (behind - first)
+        for n in known:
+            # What stood elsewhere too is looked for here from now on.
+            line = kept[n]
+            if line is not None and sent.at[line] < base:
+                sent.at[line] = base + n
+        sent.all += kept
+        sent.all.append(None)
+
+
+def expand(prompt: Iterable[tuple[Piece, bool]]) -> list[str]:
+    """The texts as they were before `Dedup`, of those it made; with each, whether it was one that
+    Dedup may change (its role and tool)."""
+    names = Names()
+    texts: dict[str, list[str]] = {}
+    made = []
+    for piece, changed in prompt:
+        name = names.name(piece)
+        if _calls(piece):
+            for field, given in _fields(piece.text):
+                texts[f"{name} {field}" if field else name] = given.split("\n")
+            made.append(piece.text)
+            continue
+        whole = unwrapped(piece.text) if changed else None
+        head, inner, end = whole or ("", piece.text, "")
+        texts[name] = lines = inner.split("\n")
+        if not changed:
+            made.append(piece.text)
+            continue
+        text = "\n".join(_expanded(lines, texts))
+        made.append(f"{head}{_quoted(text)}{end}" if whole else text)
+    return made
+
+
+def _expanded(lines: list[str], texts: dict[str, list[str]]) -> Iterator[str]:
+    for line in lines:
+        if match := _REFERENCE.fullmatch(line):
+            found = texts[match[3]][int(match[1]) - 1 : int(match[2])]
+            yield from (x[1:] for x in found) if match[4] else found
+        else:
+            yield line[1:] if _ESCAPED.match(line) else line
+
+
+def same(lines: list[str], first: int, source: list[str | None], at: int) -> int:
+    """How many lines are the same in both from there on."""
+    count, step, most = 0, 8, len(lines) - first
+    while count < most:
+        take = min(step, most - count)
+        ours = lines[first + count : first + count + take]
+        if ours != source[at + count : at + count + take]:
+            break
+        count += take
+        step *= 2
+    # The list's text ends with None, so this stops in time.
+    while count < most and lines[first + count] == source[at + count]:
+        count += 1
+    return count
+
+
+def fits_tool(tools: str | list[str] | None, piece: Piece) -> bool:
+    """Whether a text is one of those tools' output, or none's."""
+    return tools is None or piece.item == "message" or fits(tools, piece.tool)
+
+
+def unwrapped(text: str) -> tuple[str, str, str] | None:
+    """What stands before, in and behind the string in which older Codex wraps an output; None
+    where there is none, or where it would not come out again as it was."""
+    if not text.startswith(_WRAPPED):
+        return None
+    begin = len(_WRAPPED) - 1
+    try:
+        inner, end = _raw_string(text, begin)
+    except ValueError:
+        return None
+    if _quoted(inner) != text[begin:end]:
+        return None
+    return text[:begin], inner, text[end:]
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _calls(piece: Piece) -> bool:
+    return piece.item in ("function_call", "custom_tool_call")
+
+
+def _fields(given: str) -> Iterator[tuple[str, str]]:
+    """The texts in a call's arguments, by field; under no name where they are none."""
+    value: Any = None
+    if given[:1] == "{":
+        try:
+            value = msgspec.json.decode(given.encode("utf-8", "surrogatepass"))
+        except (msgspec.DecodeError, UnicodeError):
+            pass
+    if not isinstance(value, dict):
+        yield "", given
+        return
+    for field, text in value.items():
+        if isinstance(text, str) and "\n" in text and _FIELD.fullmatch(field):
+            yield field, text
