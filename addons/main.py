@@ -33,7 +33,7 @@ addons = [
     spend,
     Router(chain),
     Compact(state),
-    Translate(),
+    Translate(chain),
     Failover(chain),
     Count(spend),
     Keep(chain, state),

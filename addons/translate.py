@@ -9,11 +9,13 @@ from collections.abc import Callable
 
 from mitmproxy import http
 
-from addons.exchange import Exchange, exchange_of, fields, plain
+from addons.exchange import Chain, Exchange, exchange_of, fields, plain
 from addons.gather import gather
 from shim.client import facts_of
 from shim.prompt import capabilities
+from shim.prompt.cache import Caches
 from shim.turn import Failure, WireError
+from shim.wire.protocols import Caching
 from shim.wire.translate import STREAM, Translation, count_answer
 from shim.wire.unmask import Unmask
 
@@ -27,6 +29,10 @@ _JSON = {"content-type": "application/json"}
 
 
 class Translate:
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+        self._caches = Caches()
+
     async def request(self, flow: http.HTTPFlow) -> None:
         exchange = exchange_of(flow)
         if flow.response or exchange is None or exchange.route is None:
@@ -49,6 +55,7 @@ class Translate:
             unmask=Unmask(exchange.masks, exchange.names),
             told=exchange.asked if exchange.edited else None,
             text_calls=wanted.tool_text_format if wanted else "none",
+            caching=self._caching(exchange),
         )
         exchange.translation = translation
         if exchange.counts and translation.translates:
@@ -73,6 +80,12 @@ class Translate:
         exchange.upstream_request = flow.request
         exchange.passed.add("translate")
         exchange.added += time.perf_counter() - begun
+
+    def _caching(self, exchange: Exchange) -> Caching | None:
+        rules = self._chain.policies.current().cache
+        if rules is None or exchange.facts is None or exchange.counts:
+            return None
+        return self._caches.caching(rules, exchange.facts, exchange.turn, exchange.started)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         exchange = exchange_of(flow)

@@ -77,4 +77,4 @@ class InForce:
     def decides(self) -> bool:
         """Whether more than a model's name decides on a turn's way."""
         policy = self.policy
-        return bool(policy.route or policy.auto or policy.limits or self.edits)
+        return bool(policy.route or policy.auto or policy.limits or policy.cache or self.edits)

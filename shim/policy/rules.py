@@ -113,6 +113,22 @@ class Dedup(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     ] = 0
 
 
+class Cache(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """How the provider's prompt cache is used."""
+
+    breakpoints: Annotated[
+        bool, Meta(description="Mark what Messages upstreams shall cache; a client's marks stay.")
+    ] = True
+    ttl: Annotated[
+        Literal["5m", "1h", "auto"],
+        Meta(description="How long it lives; auto learns from the pauses in a thread."),
+    ] = "auto"
+    key: Annotated[
+        Literal["auto", "always", "never"],
+        Meta(description="prompt_cache_key of each thread; auto: to providers that know it."),
+    ] = "auto"
+
+
 class ToolRule(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """What becomes of a tool that a client offers."""
 

@@ -11,7 +11,17 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from .rules import Auto, Capabilities, CatchRule, Dedup, Limit, RedactRule, RouteRule, ToolRule
+from .rules import (
+    Auto,
+    Cache,
+    Capabilities,
+    CatchRule,
+    Dedup,
+    Limit,
+    RedactRule,
+    RouteRule,
+    ToolRule,
+)
 
 Protocol = Literal["chat", "responses", "messages"]
 Auth = Literal["bearer", "x-api-key", "api-key", "none"]
@@ -95,6 +105,9 @@ class Policy(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     ] = {}
     dedup: Annotated[
         Dedup | None, Meta(description="Send what stands in the prompt already only once.")
+    ] = None
+    cache: Annotated[
+        Cache | None, Meta(description="Use the provider's prompt cache as well as can be.")
     ] = None
     route: Annotated[list[RouteRule], Meta(description="Which model answers; first match.")] = []
     auto: Annotated[

@@ -196,9 +196,7 @@ class Dedup:
         self._sent.add(kept)
         return "\n".join(made)
 
-    def _runs(
-        self, lines: list[str], hits: list[int], known: list[int]
-    ) -> Iterator[Run]:
+    def _runs(self, lines: list[str], hits: list[int], known: list[int]) -> Iterator[Run]:
         """The runs that stand earlier, in order."""
         sent = self._sent
         source = sent.all
@@ -237,9 +235,7 @@ class Dedup:
         made = f"{BEGIN}{self._sent.where(at, behind - first)}: {anchor}]"
         return made if len(made) < long else None
 
-    def _replaced(
-        self, lines: list[str], runs: list[Run], base: int
-    ) -> list[str]:
+    def _replaced(self, lines: list[str], runs: list[Run], base: int) -> list[str]:
         made: list[str] = []
         shifts: list[tuple[int, int]] = []
         done = 0
@@ -255,9 +251,7 @@ class Dedup:
         self._sent.shift(shifts)
         return made
 
-    def _keep(
-        self, lines: list[str], known: list[int], runs: list[Run], base: int
-    ) -> None:
+    def _keep(self, lines: list[str], known: list[int], runs: list[Run], base: int) -> None:
         """Note where the lines stand that were sent."""
         sent = self._sent
         kept: list[str | None] = list(lines)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import msgspec
 
 from ..turn import Turn, WireError
+from .messages.marks import mark
 from .moved import leave_out
+from .protocols import Caching
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 #: What only concerns the client's own provider and machine (codex-wire.md, section 2).
+_MARK = b'"cache_control"'
 _PRIVATE = ("client_metadata", "prompt_cache_key", "safety_identifier", "user", "metadata")
 
 
@@ -32,9 +35,11 @@ def check_model(turn: Turn) -> None:
         raise WireError("model must be a string", param="model")
 
 
-def pass_on(turn: Turn, *, model: str, third_party: bool) -> bytes:
-    """The client's own bytes, but for the model's name, what third parties must not see, and the
-    reasoning of other upstreams."""
+def pass_on(
+    turn: Turn, *, model: str, third_party: bool, caching: Caching | None = None
+) -> bytes:
+    """The client's own bytes, but for the model's name, what third parties must not see, the
+    reasoning of other upstreams, and what ``caching`` wants."""
     fields = dict(turn.own)
     leave_out(fields, turn.protocol, turn.body)
     if model != turn.model:
@@ -42,6 +47,10 @@ def pass_on(turn: Turn, *, model: str, third_party: bool) -> bytes:
     if third_party:
         for name in _PRIVATE:
             fields.pop(name, None)
+    if caching and caching.key:
+        fields["prompt_cache_key"] = msgspec.Raw(msgspec.json.encode(caching.key))
+    if caching and caching.life and _MARK not in turn.body:
+        mark(fields, caching.life)
     return turn.body if fields == turn.own else msgspec.json.encode(fields)
 
 

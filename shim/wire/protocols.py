@@ -45,8 +45,20 @@ def split_path(path: str) -> tuple[str, str]:
     return bare, ""
 
 
+class Caching(msgspec.Struct, frozen=True):
+    """How a request uses the provider's prompt cache: how long its breakpoints live, None for no
+    breakpoints; its key, which goes to all upstreams or to those that are known to take one."""
+
+    life: str | None = None
+    key: str | None = None
+    always: bool = False
+
+
 class Target(msgspec.Struct, frozen=True):
-    """What a request is written for. ``context`` is the model's window in tokens, if known."""
+    """What a request is written for. ``context`` is the model's window in tokens, if known.
+
+    With ``caching`` tools go by their names, so that the prompt begins alike whatever their order.
+    """
 
     model: str
     provider: str
@@ -54,6 +66,7 @@ class Target(msgspec.Struct, frozen=True):
     third_party: bool = True
     quirks: Quirks = PLAIN
     context: int | None = None
+    caching: Caching | None = None
 
 
 class Decoder(Protocol):

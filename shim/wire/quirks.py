@@ -17,20 +17,22 @@ class Quirks(msgspec.Struct, frozen=True):
     ``renames`` maps a setting's name in the plain protocol to the family's; ``refuses`` names the
     settings it answers with an error: they are left out and noted. ``reasoning`` is how effort is
     asked for: ``reasoning_effort``, ``reasoning: {effort}``, ``thinking: {type}``, or not at all.
-    ``schema`` tells whether an answer may be tied to a JSON schema; else a forced tool stands in.
+    ``schema`` tells whether an answer may be tied to a JSON schema; else a forced tool stands in;
+    ``cache_key`` whether ``prompt_cache_key`` is known.
     """
 
     renames: dict[str, str] = {}
     refuses: frozenset[str] = frozenset()
     reasoning: Literal["effort", "object", "thinking", "none"] = "effort"
     schema: bool = True
+    cache_key: bool = False
 
 
 PLAIN = Quirks()
 #: Per family; the sources are the providers' own API references.
 FAMILIES: dict[str, Quirks] = {
     # Reasoning models refuse the old name.
-    "openai": Quirks(renames={"max_tokens": "max_completion_tokens"}),
+    "openai": Quirks(renames={"max_tokens": "max_completion_tokens"}, cache_key=True),
     # "The following fields are currently not supported and will result in a 400 error".
     "groq": Quirks(
         renames={"max_tokens": "max_completion_tokens"},
@@ -52,7 +54,7 @@ FAMILIES: dict[str, Quirks] = {
     # Reasoning models refuse these, and the newest think as they like.
     "xai": Quirks(refuses=frozenset({"presence_penalty", "frequency_penalty", "stop"})),
     "zhipu": Quirks(reasoning="thinking", schema=False),
-    "moonshot": Quirks(reasoning="none"),
+    "moonshot": Quirks(reasoning="none", cache_key=True),
     "dashscope": Quirks(reasoning="none"),
 }
 #: Hosts, and all below them, by the family that answers there.

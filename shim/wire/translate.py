@@ -20,7 +20,7 @@ from ..tools.offered import Offered
 from ..turn import Event, Failure, Turn, Usage, WireError
 from .errors import http_failure
 from .fields import pass_on
-from .protocols import Codec, Target, codec
+from .protocols import Caching, Codec, Target, codec
 from .quirks import quirks
 from .responses.errors import CONTEXT, failed_stream
 from .unmask import Unmask, UnmaskEvents, UnmaskStream
@@ -75,7 +75,7 @@ class Translation:
     ``all_calls``: calls of tools that nobody offered go back as calls too. ``unmask``: secrets and
     tools' names that the client's own stand for. ``told`` is the turn that the client hears of in
     its answer, where a policy has changed it on its way; ``text_calls`` is the form in which calls
-    may stand in the answer's text.
+    may stand in the answer's text; ``caching`` is how the prompt is to be cached.
     """
 
     def __init__(
@@ -88,8 +88,10 @@ class Translation:
         unmask: Unmask | None = None,
         told: Turn | None = None,
         text_calls: str = "none",
+        caching: Caching | None = None,
     ) -> None:
         self.text_calls = text_calls
+        self.caching = _fitting(caching, route)
         self.told = turn
         if told is not None:
             self.told = copy.copy(told)
@@ -139,13 +141,16 @@ class Translation:
             route.images,
             route.third_party,
             quirks(route.base_url),
+            caching=self.caching,
         )
 
     def request(self) -> bytes:
         """The body for the upstream. WireError when an item cannot be understood."""
         if not self.translates:
             route = self.route
-            return pass_on(self.turn, model=route.model, third_party=route.third_party)
+            return pass_on(
+                self.turn, model=route.model, third_party=route.third_party, caching=self.caching
+            )
         if self.turn.setting("background"):
             raise WireError(
                 "background: this model answers while you wait; leave it out", param="background"
@@ -202,6 +207,18 @@ class Translation:
     def error(self, failure: Failure) -> Answer:
         """How the client is told of ``failure`` when nothing was sent yet."""
         return error_answer(failure, self.turn, codex=self.codex)
+
+
+def _fitting(caching: Caching | None, route: Route) -> Caching | None:
+    """``caching`` without what the upstream does not know."""
+    if caching is None:
+        return None
+    known = route.protocol == "responses" or caching.always or quirks(route.base_url).cache_key
+    if route.protocol == "messages" or not known:
+        caching = msgspec.structs.replace(caching, key=None)
+    if route.protocol != "messages":
+        caching = msgspec.structs.replace(caching, life=None)
+    return caching
 
 
 def count_answer(turn: Turn) -> bytes:

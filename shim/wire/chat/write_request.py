@@ -64,6 +64,11 @@ def write_request(turn: Turn, bridge: Bridge, target: Target, notes: list[str]) 
     if turn.stream:
         body["stream_options"] = {"include_usage": True}
     tools = [_function(t) for t in bridge.allowed(turn.setting("tool_choice"))]
+    caching = target.caching
+    if caching:
+        tools.sort(key=lambda tool: str(tool["function"]["name"]))
+        if caching.key:
+            body["prompt_cache_key"] = caching.key
     if tools:
         body["tools"] = tools
         if (choice := _choice(turn.setting("tool_choice"), bridge)) is not None:

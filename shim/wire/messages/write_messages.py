@@ -18,6 +18,7 @@ from ...tools.bridge import Bridge
 from ...tools.hosted import CALLS, NAMES, OUTPUTS, SERVED, arguments_of, output_of
 from ...turn import Item, Part, is_text, text_of, value_of
 from ..reasoning import unpack
+from .marks import tails
 
 Fragment = bytes | memoryview
 Block = tuple[Fragment, ...]
@@ -108,6 +109,14 @@ class Messages:
     def called(self) -> list[str]:
         """The names of the tools that the conversation calls."""
         return list(dict.fromkeys(msgspec.json.decode(name) for name in self._names.values()))
+
+    def mark(self, made: dict[str, str]) -> None:
+        """Put cache breakpoints where this turn and the last one end."""
+        more = b',"cache_control":%b}' % _encode(made)
+        for at in tails([role.decode() for role, _ in self._done]):
+            blocks = self._done[at][1]
+            *block, end = blocks[-1]
+            blocks[-1] = (*block, bytes(end)[:-1] + more)
 
     def encoded(self) -> list[Fragment]:
         """The list as JSON in pieces: a long history is copied once, when they are joined."""

@@ -10,6 +10,7 @@ from ...tools.bridge import Bridge
 from ...turn import Turn, WireError, value_of
 from ..fields import refuse_more
 from ..protocols import Target
+from .marks import control
 from .write_messages import Messages
 
 #: Tokens of an answer where the client names no limit: the API insists on one.
@@ -60,6 +61,14 @@ def write_request(turn: Turn, bridge: Bridge, target: Target, notes: list[str]) 
     thinks = _think(turn, body, messages, notes)
     _tools(turn, bridge, messages, body, notes, thinks)
     _settings(turn, target, body, notes, thinks)
+    if target.caching:
+        body.get("tools", []).sort(key=lambda tool: tool["name"])
+        if life := target.caching.life:
+            made = control(life)
+            for marked in (body.get("tools"), body.get("system")):
+                if marked:
+                    marked[-1]["cache_control"] = made
+            messages.mark(made)
     head, rest = msgspec.json.encode({"model": target.model}), msgspec.json.encode(body)
     return b"".join([head[:-1], b',"messages":', *messages.encoded(), b",", rest[1:]])
 

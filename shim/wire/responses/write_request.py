@@ -55,6 +55,10 @@ def write_request(turn: Turn, bridge: Bridge, target: Target, notes: list[str]) 
             body[name] = value
     if not target.third_party:
         body |= {n: v for n in _OWN if (v := turn.setting(n)) is not None}
+    if target.caching:
+        body.get("tools", []).sort(key=lambda tool: str(tool.get("name")))
+        if target.caching.key:
+            body["prompt_cache_key"] = target.caching.key
     if (limit := turn.setting("max_output_tokens")) is not None:
         body["max_output_tokens"] = max(limit, _LEAST_TOKENS)
     if effort := (turn.setting("reasoning") or {}).get("effort"):
