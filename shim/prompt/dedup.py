@@ -187,13 +187,8 @@ class Dedup:
 
     def _with_escapes(self, lines: list[str]) -> str:
         """A text that speaks of references is sent whole."""
-        made: list[str] = []
-        kept: list[str | None] = []
-        for line in lines:
-            like = _LIKE_ONE.match(line) is not None
-            made.append("\\" + line if like else line)
-            kept.append(None if like else line)
-        self._sent.add(kept)
+        self._sent.add(lines)
+        made = ["\\" + line if _LIKE_ONE.match(line) else line for line in lines]
         return "\n".join(made)
 
     def _runs(self, lines: list[str], hits: list[int], known: list[int]) -> Iterator[Run]:
