@@ -62,7 +62,7 @@ class Catch:
             exchange.decide("catch", note)
         if outcome.dedup:
             exchange.decide("dedup", outcome.dedup)
-        exchange.saved = outcome.saved
+        exchange.saved, exchange.saved_anew = outcome.saved, outcome.saved_anew
         if outcome.refused:
             rule, message = outcome.refused
             said = f"{message} (refused by the policy's rule {rule}; nothing was sent)"

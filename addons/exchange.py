@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 import msgspec
 from mitmproxy import http
 
+from shim.account.bill import Account
 from shim.client import Facts
 from shim.policy.rules import Capabilities
 from shim.policy.store import PolicyStore
@@ -35,12 +36,12 @@ class Exchange:
     ``client_request`` stays as the client sent it: what goes upstream is a request of its own.
     ``asked`` is the turn as the client sent it, ``turn`` what the stages have made of it;
     ``edited``: the policy has changed the prompt; ``saved``: so many characters of it are sent as
-    references. ``names`` maps what tools are called upstream to
-    the client's own names, ``masks`` what stands for a secret to the secret. ``wants`` are the
-    capabilities that the request itself names, ``capabilities`` those that count on its route.
-    ``left`` are the candidates behind ``route``, ``tried`` those before it. ``also_used`` is what
-    other models used for this turn. ``passed`` names the stages that are through with the request:
-    one that broke lets it go no further.
+    references, ``saved_anew`` of them for the first time. ``names`` maps what tools are called
+    upstream to the client's own names, ``masks`` what stands for a secret to the secret. ``wants``
+    are the capabilities that the request itself names, ``capabilities`` those that count on its
+    route. ``left`` are the candidates behind ``route``, ``tried`` those before it. ``also_used`` is
+    what other models used for this turn, ``account`` what it cost. ``passed`` names the stages that
+    are through with the request: one that broke lets it go no further.
     """
 
     client_request: http.Request
@@ -56,6 +57,8 @@ class Exchange:
     masks: dict[str, str] = field(default_factory=dict)
     edited: bool = False
     saved: int = 0
+    saved_anew: int = 0
+    account: Account | None = None
     wants: dict[str, Any] = field(default_factory=dict)
     capabilities: Capabilities | None = None
     verdicts: list[Verdict] = field(default_factory=list)
@@ -165,5 +168,7 @@ class Chain:
         self.rows: list[dict[str, object]] = []
         self.flow_file: str | None = None
         self.recording_error: str | None = None
+        #: How many requests came while the same one was under way.
+        self.duplicates = 0
         #: Whose the stored responses of a flow are: a digest of the client key it came with.
         self.owners: WeakKeyDictionary[http.HTTPFlow, str] = WeakKeyDictionary()

@@ -5,9 +5,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from addons.account import Account
 from addons.catch import Catch
 from addons.commands import Commands
 from addons.compact import Compact
+from addons.duplicates import Duplicates
 from addons.exchange import Chain
 from addons.failover import Failover
 from addons.gate import Gate
@@ -29,12 +31,14 @@ addons = [
     Gate(chain),
     Pages(chain),
     state,
+    Duplicates(chain),
     Catch(chain),
     spend,
     Router(chain),
     Compact(state),
     Translate(chain),
     Failover(chain),
+    Account(chain),
     Count(spend),
     Keep(chain, state),
     Record(chain),

@@ -44,6 +44,8 @@ class Pages:
             },
             "recording": {"file": chain.flow_file, "error": chain.recording_error},
         }
+        if chain.duplicates:
+            page["duplicates"] = chain.duplicates
         if unwell := chain.breakers.page():
             page["providers"] = unwell
         if exchanges:

@@ -142,6 +142,8 @@ def _row(flow: http.HTTPFlow, exchange: Exchange, redact: Redactor, ended: float
         decisions=[redact.text(d) for d in exchange.decisions],
         seed=vars(exchange.turn).get("seed"),
         edited=exchange.edited,
+        session=exchange.facts.session if exchange.facts else None,
+        account=msgspec.to_builtins(exchange.account) if exchange.account else None,
         error=redact.text(error) if error else None,
     )
 

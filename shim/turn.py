@@ -220,13 +220,15 @@ class CallDelta(msgspec.Struct, frozen=True):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Tokens of one answer. ``input`` includes ``cached``; ``output`` includes ``reasoning``."""
+    """Tokens of one answer. ``input`` includes ``cached`` and ``cache_write``, which includes
+    ``cache_write_long`` (for an hour); ``output`` includes ``reasoning``."""
 
     input: int = 0
     cached: int = 0
     cache_write: int = 0
     output: int = 0
     reasoning: int = 0
+    cache_write_long: int = 0
 
 
 class Finish(msgspec.Struct, frozen=True):

@@ -21,6 +21,7 @@ COMMANDS = {
     "run": "run one Codex session through a chain of its own; nothing stays behind",
     "replay": "run recorded exchanges through today's code and compare byte for byte",
     "policy": "check policies, explain and compare what they do on recordings, import them",
+    "stats": "what recorded sessions cost: tokens sent, cached, saved and billed, and money",
     "tour": "watch a real Codex session fix a bug through the chain (`make run`)",
 }
 

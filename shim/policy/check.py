@@ -35,6 +35,7 @@ def check(policy: Policy, tell: Tell) -> None:
     _providers(policy, tell)
     _models(policy, tell)
     _catch(policy, tell)
+    _dedup(policy, tell)
     _tools(policy, tell)
     _routes(policy, tell)
     _auto(policy, tell)
@@ -131,6 +132,14 @@ def _catch(policy: Policy, tell: Tell) -> None:
         for name in ("tag", "refuse"):
             if getattr(rule, name) == "":
                 tell((*at, name), "must not be empty")
+
+
+def _dedup(policy: Policy, tell: Tell) -> None:
+    if rules := policy.dedup:
+        for name in ("min_bytes", "within", "keep_verbatim_below", "blobs_over"):
+            _unit(tell, ("dedup", name), size, getattr(rules, name))
+        if not rules.roles:
+            tell(("dedup", "roles"), "names nobody: leave dedup out instead")
 
 
 def _part(tell: Tell, at: Where, when: Part) -> None:

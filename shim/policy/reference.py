@@ -30,6 +30,8 @@ _ORDER = (
     "Inject",
     "Replace",
     "ToolRule",
+    "Dedup",
+    "Cache",
     "RouteRule",
     "When",
     "Spread",

@@ -111,6 +111,10 @@ class Dedup(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     keep_verbatim_below: Annotated[
         int | str, Meta(description="Texts smaller than this stay as they are.")
     ] = 0
+    blobs_over: Annotated[
+        int | str | None,
+        Meta(description="Lossy: Base64 data in outputs longer than this is sent as its hash."),
+    ] = None
 
 
 class Cache(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

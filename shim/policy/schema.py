@@ -119,6 +119,10 @@ class Policy(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         Literal["new_threads", "now"],
         Meta(description="Whether edits of catch, tools and redact reach threads under way."),
     ] = "new_threads"
+    duplicates: Annotated[
+        Literal["pass", "refuse"],
+        Meta(description="What becomes of a request that comes while the same is under way."),
+    ] = "pass"
     websocket: Annotated[bool, Meta(description="Serve /v1/responses over WebSocket too.")] = False
 
     @property

@@ -1,8 +1,8 @@
 """Dedup: a run of lines that stands verbatim earlier in the prompt becomes a line that says where.
 
-Lossless, causal, linear. A reference points to lines that are there as they were sent, never to
-another reference, and only back; so `expand` gets the prompt back exactly. A line of a text that
-looks like a reference is sent with a backslash before it.
+Lossless (but for ``blobs_over``), causal, linear. A reference points to lines that are there as
+they were sent, never to another reference, and only back; so `references.expand` gets the prompt
+back exactly. A line of a text that looks like a reference is sent with a backslash before it.
 
 Strategy: every line sent is in one list, and a table leads from its text to where it stands (the
 latest text that has it, the first place in that text). A line that is in the table is a seed: the
@@ -11,52 +11,23 @@ run around it is found by comparing slices of the two lists.
 
 from __future__ import annotations
 
-import json
+import hashlib
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
-
-import msgspec
 
 from ..policy.match import fits
 from ..policy.rules import Dedup as Rules
 from ..policy.units import size
 from .elements import Piece
+from .references import BEGIN, LIKE_ONE, Names, fields, is_call, quoted, unwrapped
 
-BEGIN = "[same as lines "
-_REFERENCE = re.compile(
-    r"\[same as lines (\d+)-(\d+) of ((?:output|call|message) [\d.]+(?: [\w-]+)?)"
-    r"(, without the \+)?: .*\]"
-)
-#: What is sent with one backslash more than it has.
-_LIKE_ONE = re.compile(r"\\*\[same as lines ")
-_ESCAPED = re.compile(r"\\+\[same as lines ")
-#: Older Codex wraps what a command wrote in JSON.
-_WRAPPED = '{"output":"'
 _PATCH = "*** Begin Patch"
 #: Shorter lines stand everywhere: no run begins to be looked for at one.
 _SEED = 6
 _ANCHOR = 32
-_FIELD = re.compile(r"[\w-]+")
 #: The first line of a run, the one behind it, and the line that stands for it.
 Run = tuple[int, int, str]
-_raw_string = json.JSONDecoder().raw_decode
-
-
-class Names:
-    """What the texts of a prompt are called in references: by kind, in the order they come."""
-
-    def __init__(self) -> None:
-        self._count = {"output": 0, "call": 0, "message": 0}
-
-    def name(self, piece: Piece) -> str:
-        """The name of the next text."""
-        kind = "message" if piece.item == "message" else "call" if _calls(piece) else "output"
-        if piece.part <= 1:
-            self._count[kind] += 1
-        number = f"{kind} {self._count[kind]}"
-        return f"{number}.{piece.part}" if piece.part > 1 else number
 
 
 class Lines:
@@ -120,6 +91,9 @@ class Dedup:
         self._roles = frozenset(rules.roles)
         self._tools = rules.tools
         self._still = still
+        self._blobs = None
+        if rules.blobs_over is not None:
+            self._blobs = blob_pattern(size(rules.blobs_over))
         self._names = Names()
         self._sent = Lines()
 
@@ -127,13 +101,15 @@ class Dedup:
         """The texts of the next element; those with repetitions are changed."""
         for piece in pieces:
             name = self._names.name(piece)
-            if _calls(piece):
+            if is_call(piece):
                 self._called(name, piece.text)
             elif not self._still and piece.role == "user" and piece.item == "message":
                 continue
             elif piece.role in self._roles and fits_tool(self._tools, piece):
                 before = piece.text
-                piece.text = self._reduced(name, before)
+                if self._blobs and piece.role == "tool":
+                    piece.text = self._blobs.sub(_blob, before)
+                piece.text = self._reduced(name, piece.text)
                 self.saved += len(before) - len(piece.text)
             else:
                 self._sent.begin(name)
@@ -150,7 +126,7 @@ class Dedup:
     def _called(self, name: str, given: str) -> None:
         if len(given) < self._least:
             return
-        for field, text in _fields(given):
+        for field, text in fields(given):
             where = f"{name} {field}" if field else name
             lines: list[str | None] = list(text.split("\n"))
             if _PATCH in text:
@@ -164,7 +140,7 @@ class Dedup:
         whole = unwrapped(text)
         if whole:
             head, inner, end = whole
-            return f"{head}{_quoted(self._reduced_plain(name, inner))}{end}"
+            return f"{head}{quoted(self._reduced_plain(name, inner))}{end}"
         return self._reduced_plain(name, text)
 
     def _reduced_plain(self, name: str, text: str) -> str:
@@ -188,7 +164,7 @@ class Dedup:
     def _with_escapes(self, lines: list[str]) -> str:
         """A text that speaks of references is sent whole."""
         self._sent.add(lines)
-        made = ["\\" + line if _LIKE_ONE.match(line) else line for line in lines]
+        made = ["\\" + line if LIKE_ONE.match(line) else line for line in lines]
         return "\n".join(made)
 
     def _runs(self, lines: list[str], hits: list[int], known: list[int]) -> Iterator[Run]:
@@ -261,39 +237,6 @@ class Dedup:
         sent.all.append(None)
 
 
-def expand(prompt: Iterable[tuple[Piece, bool]]) -> list[str]:
-    """The texts as they were before `Dedup`, of those it made; with each, whether it was one that
-    Dedup may change (its role and tool)."""
-    names = Names()
-    texts: dict[str, list[str]] = {}
-    made = []
-    for piece, changed in prompt:
-        name = names.name(piece)
-        if _calls(piece):
-            for field, given in _fields(piece.text):
-                texts[f"{name} {field}" if field else name] = given.split("\n")
-            made.append(piece.text)
-            continue
-        whole = unwrapped(piece.text) if changed else None
-        head, inner, end = whole or ("", piece.text, "")
-        texts[name] = lines = inner.split("\n")
-        if not changed:
-            made.append(piece.text)
-            continue
-        text = "\n".join(_expanded(lines, texts))
-        made.append(f"{head}{_quoted(text)}{end}" if whole else text)
-    return made
-
-
-def _expanded(lines: list[str], texts: dict[str, list[str]]) -> Iterator[str]:
-    for line in lines:
-        if match := _REFERENCE.fullmatch(line):
-            found = texts[match[3]][int(match[1]) - 1 : int(match[2])]
-            yield from (x[1:] for x in found) if match[4] else found
-        else:
-            yield line[1:] if _ESCAPED.match(line) else line
-
-
 def same(lines: list[str], first: int, source: list[str | None], at: int) -> int:
     """How many lines are the same in both from there on."""
     count, step, most = 0, 8, len(lines) - first
@@ -315,40 +258,11 @@ def fits_tool(tools: str | list[str] | None, piece: Piece) -> bool:
     return tools is None or piece.item == "message" or fits(tools, piece.tool)
 
 
-def unwrapped(text: str) -> tuple[str, str, str] | None:
-    """What stands before, in and behind the string in which older Codex wraps an output; None
-    where there is none, or where it would not come out again as it was."""
-    if not text.startswith(_WRAPPED):
-        return None
-    begin = len(_WRAPPED) - 1
-    try:
-        inner, end = _raw_string(text, begin)
-    except ValueError:
-        return None
-    if _quoted(inner) != text[begin:end]:
-        return None
-    return text[:begin], inner, text[end:]
+def blob_pattern(least: int) -> re.Pattern[str]:
+    """Base64 data of at least so many characters."""
+    return re.compile(rf"[A-Za-z0-9+/]{{{max(64, least)},}}={{0,2}}")
 
 
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
-
-
-def _calls(piece: Piece) -> bool:
-    return piece.item in ("function_call", "custom_tool_call")
-
-
-def _fields(given: str) -> Iterator[tuple[str, str]]:
-    """The texts in a call's arguments, by field; under no name where they are none."""
-    value: Any = None
-    if given[:1] == "{":
-        try:
-            value = msgspec.json.decode(given.encode("utf-8", "surrogatepass"))
-        except (msgspec.DecodeError, UnicodeError):
-            pass
-    if not isinstance(value, dict):
-        yield "", given
-        return
-    for field, text in value.items():
-        if isinstance(text, str) and "\n" in text and _FIELD.fullmatch(field):
-            yield field, text
+def _blob(match: re.Match[str]) -> str:
+    mark = hashlib.sha256(match[0].encode()).hexdigest()[:16]
+    return f"[blob sha256:{mark} {len(match[0])} bytes]"

@@ -37,7 +37,8 @@ class Hide(Protocol):
 @dataclass
 class Outcome:
     """What a policy made of one turn; ``notes`` say which rule did what, ``dedup`` what was left
-    out because it stands there already, and ``saved`` how many characters these were."""
+    out because it stands there already, and ``saved`` how many characters these were, of
+    which ``saved_anew`` for the first time."""
 
     turn: Turn
     tags: set[str] = field(default_factory=set)
@@ -45,6 +46,7 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
     dedup: str = ""
     saved: int = 0
+    saved_anew: int = 0
 
 
 class Editor:
@@ -221,6 +223,7 @@ class Editors:
         editor, size = self._kept.pop(key, (None, 0))
         self._bytes -= size
         new: list[msgspec.Raw] | None = None
+        before = 0
         if editor and editor.catch is catch and editor.hide is hide and editor.rules is rules:
             new = editor.more(head, raw)
         if editor is None or new is None:
@@ -232,6 +235,7 @@ class Editors:
                     return Outcome(turn)
                 editor.feed(prompt.elements, raw)
         else:
+            before = editor.dedup.saved if editor.dedup else 0
             editor.feed(new, raw)
         if facts.thread:
             # Lines that can be referred to are kept beside the elements.
@@ -254,4 +258,5 @@ class Editors:
             editor.acts.notes() + acts.notes(),
             editor.dedup.note() if editor.dedup and editor.dedup.runs else "",
             editor.dedup.saved if editor.dedup else 0,
+            editor.dedup.saved - before if editor.dedup else 0,
         )

@@ -15,6 +15,8 @@ class Row(msgspec.Struct, frozen=True):
 
     ``ms`` in milliseconds: total, first_byte, added by the chain. ``seed`` made the ids:
     it cannot be had again from a body that was redacted. ``edited``: the policy changed the prompt.
+    ``session``: what the thread belongs to, where that is told; ``account``: what the turn cost
+    (`shim.account.bill.Account`), where it was answered.
     """
 
     exchange: str
@@ -30,6 +32,8 @@ class Row(msgspec.Struct, frozen=True):
     decisions: list[str]
     seed: str | None = None
     edited: bool = False
+    session: str | None = None
+    account: dict[str, Any] | None = None
     error: str | None = None
     interpose: int = 1
 
@@ -63,6 +67,8 @@ def line(row: Row) -> str:
     if row.usage:
         cached = f" ({row.usage['cached_tokens']:,} cached)" if row.usage["cached_tokens"] else ""
         parts.append(f"in {row.usage['input_tokens']:,}{cached} out {row.usage['output_tokens']:,}")
+    if row.account and row.account["saved"]:
+        parts.append(f"saved {row.account['saved']:,}")
     if row.calls:
         parts.append(f"{row.calls} tool call{'s' if row.calls > 1 else ''}")
     if row.error:

@@ -18,7 +18,8 @@ class Quirks(msgspec.Struct, frozen=True):
     settings it answers with an error: they are left out and noted. ``reasoning`` is how effort is
     asked for: ``reasoning_effort``, ``reasoning: {effort}``, ``thinking: {type}``, or not at all.
     ``schema`` tells whether an answer may be tied to a JSON schema; else a forced tool stands in;
-    ``cache_key`` whether ``prompt_cache_key`` is known.
+    ``cache_key`` whether ``prompt_cache_key`` is known; ``cached`` what a token read
+    from its prompt cache costs, as a share of the full price, where that differs from the usual.
     """
 
     renames: dict[str, str] = {}
@@ -26,6 +27,7 @@ class Quirks(msgspec.Struct, frozen=True):
     reasoning: Literal["effort", "object", "thinking", "none"] = "effort"
     schema: bool = True
     cache_key: bool = False
+    cached: float | None = None
 
 
 PLAIN = Quirks()
@@ -45,7 +47,9 @@ FAMILIES: dict[str, Quirks] = {
         reasoning="none",
     ),
     # JSON mode without a schema; thinking models think without being asked.
-    "deepseek": Quirks(refuses=frozenset({"logit_bias", "seed"}), reasoning="none", schema=False),
+    "deepseek": Quirks(
+        refuses=frozenset({"logit_bias", "seed"}), reasoning="none", schema=False, cached=0.1
+    ),
     "openrouter": Quirks(reasoning="object"),
     "cerebras": Quirks(
         renames={"max_tokens": "max_completion_tokens"},

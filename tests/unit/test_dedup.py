@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from shim.client import Facts
 from shim.policy.rules import CatchRule, Dedup
 from shim.prompt.catch import Catch
-from shim.prompt.dedup import expand, fits_tool
+from shim.prompt.dedup import fits_tool
 from shim.prompt.edit import Editors
 from shim.prompt.elements import Element, Piece, read_prompt
+from shim.prompt.references import expand
 from shim.turn import Turn
 from shim.wire.protocols import codec
 
@@ -176,6 +177,13 @@ def test_what_moves_or_was_dropped_is_not_referred_to() -> None:
     dropping = [{"when": {"role": "user"}, "drop": True}]
     gone = sent([said, *output(1, numbered(1, 30))], catch=Catch(msgspec.convert(dropping, list[CatchRule])))
     assert gone[1]["output"] == numbered(1, 30)
+
+
+def test_blobs_are_sent_as_their_hash_where_that_is_wanted() -> None:
+    blob = "QUJD" * 500
+    made = sent(output(1, f"x {blob} y"), Dedup(blobs_over="1kb"))[1]["output"]
+    assert made.startswith("x [blob sha256:") and made.endswith(" 2000 bytes] y")
+    assert sent(output(1, f"x {blob} y"))[1]["output"] == f"x {blob} y"
 
 
 def test_nothing_is_done_where_nothing_repeats() -> None:

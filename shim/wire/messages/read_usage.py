@@ -19,12 +19,16 @@ def read_usage(usage: dict[str, Any]) -> Usage:
         _int(usage, "cache_creation_input_tokens"),
     )
     details = usage.get("output_tokens_details")
+    lives = usage.get("cache_creation")
     return Usage(
         input=_int(usage, "input_tokens") + cached + written,
         cached=cached,
         cache_write=written,
         output=_int(usage, "output_tokens"),
         reasoning=_int(details, "thinking_tokens") if isinstance(details, dict) else 0,
+        cache_write_long=(
+            _int(lives, "ephemeral_1h_input_tokens") if isinstance(lives, dict) else 0
+        ),
     )
 
 

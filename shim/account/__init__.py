@@ -1,0 +1,1 @@
+"""What turns cost: tokens as they are billed, what was saved, and sessions in numbers."""
