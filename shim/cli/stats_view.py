@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich import box
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -19,10 +20,11 @@ _NAME = 12
 
 def table(found: Sequence[Turns]) -> Table:
     """A row per session, and their sum."""
-    made = Table(title="What was sent and billed, in tokens", title_justify="left")
+    title = "What was sent and billed, in tokens"
+    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     made.add_column("session", no_wrap=True)
     for name in ("turns", "input", "cached", "saved", "billed", "spared", "output", "dollars"):
-        made.add_column(name, justify="right")
+        made.add_column(name, justify="right", no_wrap=True)
     for turns in found:
         made.add_row(*_row(turns))
     if len(found) > 1:

@@ -26,6 +26,10 @@ _PATCH = "*** Begin Patch"
 #: Shorter lines stand everywhere: no run begins to be looked for at one.
 _SEED = 6
 _ANCHOR = 32
+#: So many runs that do not pay are looked at in a text, and one more for as many lines.
+_TRIES = 16
+#: Lines shorter than this on an average are no text to be looked through.
+_THIN = 6
 #: The first line of a run, the one behind it, and the line that stands for it.
 Run = tuple[int, int, str]
 
@@ -150,16 +154,19 @@ class Dedup:
         sent.long += len(text)
         if BEGIN in text:
             return self._with_escapes(lines)
+        if len(lines) * _THIN > len(text) + _THIN:
+            # Hardly a text: so many lines cost more than can be had.
+            sent.all.append(None)
+            return text
         base = len(sent.all)
         hits = list(map(sent.at.setdefault, lines, range(base, base + len(lines))))
         known = [n for n, at in enumerate(hits) if at < base]
-        if not known or len(text) < max(self._least, self._verbatim):
-            made, runs = lines, []
-        else:
+        runs: list[Run] = []
+        if known and len(text) >= max(self._least, self._verbatim):
             runs = list(self._runs(lines, hits, known))
-            made = self._replaced(lines, runs, base) if runs else lines
+        made = self._replaced(lines, runs, base) if runs else None
         self._keep(lines, known, runs, base)
-        return "\n".join(made) if runs else text
+        return text if made is None else "\n".join(made)
 
     def _with_escapes(self, lines: list[str]) -> str:
         """A text that speaks of references is sent whole."""
@@ -170,20 +177,25 @@ class Dedup:
     def _runs(self, lines: list[str], hits: list[int], known: list[int]) -> Iterator[Run]:
         """The runs that stand earlier, in order."""
         sent = self._sent
-        source = sent.all
+        source, count = sent.all, len(lines)
         done, failed, failed_on = 0, 0, 0
         oldest = 0 if self._within is None else sent.oldest(self._within)
+        tries = _TRIES + count // _TRIES
         for seed in known:
             at = hits[seed]
             if seed < done or len(lines[seed]) < _SEED or at < oldest:
                 continue
-            if seed < failed and at - seed == failed_on:
+            offset = at - seed
+            if seed < failed and offset == failed_on:
+                continue
+            after = seed + 1 < count and lines[seed + 1] == source[at + 1]
+            before = seed > done and lines[seed - 1] == source[at - 1]
+            if not (before or after) and self._least_lines > 1:
                 continue
             first = seed
-            while first > done and source[hits[seed] - (seed - first) - 1] == lines[first - 1]:
+            while first > done and source[offset + first - 1] == lines[first - 1]:
                 first -= 1
-            behind = seed + same(lines, seed, source, at)
-            offset = at - seed
+            behind = seed + (same(lines, seed, source, at) if after else 1)
             failed, failed_on = behind, offset
             # A run neither begins nor ends with blank lines.
             while first < behind and not lines[first].strip():
@@ -193,6 +205,10 @@ class Dedup:
             if reference := self._reference(lines, first, behind, first + offset):
                 yield first, behind, reference
                 done = behind
+            elif tries:
+                tries -= 1
+            else:
+                return
 
     def _reference(self, lines: list[str], first: int, behind: int, at: int) -> str | None:
         """What stands for a run; None where that does not pay."""
@@ -225,16 +241,16 @@ class Dedup:
     def _keep(self, lines: list[str], known: list[int], runs: list[Run], base: int) -> None:
         """Note where the lines stand that were sent."""
         sent = self._sent
-        kept: list[str | None] = list(lines)
+        sent.all += lines
+        sent.all.append(None)
         for first, behind, _ in runs:
-            kept[first:behind] = [None] * (behind - first)
+            sent.all[base + first : base + behind] = [None] * (behind - first)
+        at = sent.at
         for n in known:
             # What stood elsewhere too is looked for here from now on.
-            line = kept[n]
-            if line is not None and sent.at[line] < base:
-                sent.at[line] = base + n
-        sent.all += kept
-        sent.all.append(None)
+            line = sent.all[base + n]
+            if line is not None and at[line] < base:
+                at[line] = base + n
 
 
 def same(lines: list[str], first: int, source: list[str | None], at: int) -> int:
