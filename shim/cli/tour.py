@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shlex
-import signal
 import subprocess
 import tempfile
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +24,7 @@ from .chain import DEFAULT_POLICY, NOWHERE, ROOT, Chain, Options
 from .run import client_environment, temporary_home
 from .tour_view import View, closing_table
 from .upstream import choose
+from .watch import sandbox_mode, version_of, watch
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,78 +62,16 @@ def run(args: argparse.Namespace) -> int:
             env = client_environment(home)
             console.print(f"[bold]Chain:[/] mitmdump -s addons/main.py at {chain.url}")
             write_home(home, chain.url, policy, choice.model)
-            version = _version_of(client, env)
+            version = version_of(client, env)
             console.print(f"[bold]Client:[/] {escape(f'{version} at {client}')}\n", soft_wrap=True)
-            sandbox = _sandbox(client, env, trusted=choice.provider == "demo")
+            sandbox = sandbox_mode(
+                client, env, choice.provider == "demo", "UPSTREAM=demo runs only known commands"
+            )
             command = [str(client), "exec", "--json", "--sandbox", sandbox, "-C", str(repo)]
             view = View(console, repo)
             code = watch([*command, bug.prompt], env, view, args.timeout)
             health = chain.health("?exchanges=1")
         return _verdict(console, view, code, bug, repo, health)
-
-
-def watch(command: list[str], env: Mapping[str, str], view: View, timeout: float) -> int:
-    """Run Codex and show its events; its exit code, or that of the signal that ended it."""
-    with tempfile.TemporaryFile("w+") as errors, _session(command, env, errors) as process:
-        timer = threading.Timer(timeout, _end, [process])
-        timer.daemon = True
-        timer.start()
-        try:
-            assert process.stdout is not None
-            for line in process.stdout:
-                try:
-                    event = json.loads(line)
-                except ValueError:
-                    continue
-                if isinstance(event, dict):
-                    view.event(event)
-            code = process.wait()
-        finally:
-            late = not timer.is_alive()
-            timer.cancel()
-        if late:
-            view.failure = f"the session was ended after {timeout:.0f} s"
-        elif code and not view.failure:
-            errors.seek(0)
-            said = errors.read().strip().splitlines()
-            view.failure = said[-1] if said else f"codex ended with exit code {code}"
-        return code
-
-
-@contextmanager
-def _session(
-    command: list[str], env: Mapping[str, str], errors: Any
-) -> Iterator[subprocess.Popen[str]]:
-    """Codex in a process group of its own, which is gone at the end whatever happens."""
-    process = subprocess.Popen(
-        command,
-        env=dict(env),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=errors,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        process_group=0,
-    )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            _end(process)
-        process.wait()
-        if process.stdout:
-            process.stdout.close()
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    try:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(5)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def _runnable() -> str:
@@ -203,32 +138,6 @@ def _go_on(console: Console, flow_file: str | None) -> None:
         lines.append((f"{here}interpose replay {shown}", "run them again, offline"))
     for line, what in lines:
         console.print(f"  {escape(line)}   [dim]# {what}[/]", soft_wrap=True)
-
-
-def _sandbox(client: Path, env: Mapping[str, str], trusted: bool) -> str:
-    """The sandbox mode: restricted where Codex can; without, only what runs known commands may."""
-    probe = subprocess.run(
-        [str(client), "sandbox", "--", "true"],
-        env=dict(env), stdin=subprocess.DEVNULL, capture_output=True, check=False,
-    )  # fmt: skip
-    if probe.returncode == 0:
-        return "workspace-write"
-    if trusted or os.environ.get("UNSANDBOXED"):
-        return "danger-full-access"
-    raise UserError(
-        "Codex's sandbox does not work on this machine, so the model's commands would run"
-        " unprotected; UNSANDBOXED=1 allows that, UPSTREAM=demo runs only known commands"
-    )
-
-
-def _version_of(client: Path, env: Mapping[str, str]) -> str:
-    done = subprocess.run(
-        [str(client), "--version"],
-        env=dict(env), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        raise UserError(f"{client} does not run: {(done.stderr or done.stdout).strip()[-200:]}")
-    return done.stdout.strip()
 
 
 def _git(repo: Path, *words: str) -> str:
