@@ -19,6 +19,7 @@ COMMANDS = {
     "serve": "run the chain in the foreground and print what to paste into Codex",
     "home": "write an isolated CODEX_HOME that sends Codex through the chain",
     "run": "run one Codex session through a chain of its own; nothing stays behind",
+    "compare": "run one task over several models with the real Codex and compare what it took",
     "replay": "run recorded exchanges through today's code and compare byte for byte",
     "policy": "check policies, explain and compare what they do on recordings, import them",
     "stats": "what recorded sessions cost: tokens sent, cached, saved and billed, and money",
@@ -28,6 +29,14 @@ COMMANDS = {
 
 class UserError(Exception):
     """Something the user can set right, said in one line."""
+
+    code = 1
+
+
+class UsageError(UserError):
+    """A command line that asks for what cannot be had; the exit code is argparse's own."""
+
+    code = 2
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -55,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as e:
         if os.environ.get("INTERPOSE_DEBUG"):
             raise
-        return _complain(_one_line(e), 1)
+        return _complain(_one_line(e), e.code if isinstance(e, UserError) else 1)
 
 
 def _command(name: str, words: list[str]) -> int:

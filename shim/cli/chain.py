@@ -85,12 +85,8 @@ class Options:
 
 
 def add_chain_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that every command which starts a chain has."""
-    parser.add_argument(
-        "--policy",
-        metavar="FILE",
-        help="policy YAML (else $INTERPOSE_POLICY, else policies/default.yaml)",
-    )
+    """The options that every command which starts a chain for one model has."""
+    add_policy_argument(parser)
     parser.add_argument(
         "--reverse",
         metavar="URL",
@@ -104,6 +100,21 @@ def add_chain_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", metavar="NAME", help="the model to use, or PROVIDER:upstream-model"
     )
+    add_record_arguments(parser)
+
+
+def add_policy_argument(parser: argparse.ArgumentParser) -> None:
+    """Which policy the chain has."""
+    parser.add_argument(
+        "--policy",
+        metavar="FILE",
+        help="policy YAML (else $INTERPOSE_POLICY, else policies/default.yaml)",
+    )
+    parser.set_defaults(reverse=None, upstream=None, model=None)
+
+
+def add_record_arguments(parser: argparse.ArgumentParser) -> None:
+    """Whether, and where, the chain records."""
     record = parser.add_mutually_exclusive_group()
     record.add_argument(
         "--record", metavar="DIR", help="where flow files go (else flows/local of the checkout)"
