@@ -87,7 +87,8 @@ class Runner:
     def _run(self, route: str, place: Path, tell: Callable[[str], None]) -> Run:
         task, view = self._task, _Steps(tell)
         # The model sees the folder's name, so it is the repository's own.
-        work = copy(task.repo, place / task.name) / task.inside
+        repo = copy(task.repo, place / task.name)
+        work = repo / task.inside
         with temporary_home() as home:
             write_home(home, self._chain.url, task.policy, route)
             words = ["exec", "--json", "-m", route, "--sandbox", task.sandbox, "-C", str(work)]
@@ -98,7 +99,7 @@ class Runner:
             seconds = time.monotonic() - started
         rows = self._chain.health("?exchanges=1").get("exchanges") or []
         numbers = measure(self._ledger.take(rows, view.thread))
-        kept = str(place) if self._keep else None
+        kept = str(repo) if self._keep else None
         run = Run(route, 1, round(seconds, 1), NOT_RUN, "", numbers, kept)
         if code:
             return replace(run, why=_short(view.failure or f"codex ended with exit code {code}"))

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 #: What is compared, by its field of `Run`, and the head of its column.
@@ -40,7 +41,7 @@ class Numbers:
 @dataclass(frozen=True)
 class Run:
     """One run: ``seconds`` of the session without the check, ``why`` it does not count ("" when it
-    does), and the folder it was in where that is kept."""
+    does), ``copy`` the repository it was in, where that is kept."""
 
     route: str
     number: int
@@ -57,7 +58,8 @@ class Run:
     def fields(self) -> dict[str, Any]:
         """The run for the machine-readable result."""
         plain = asdict(self)
-        return plain.pop("numbers") | plain
+        numbers = plain.pop("numbers")
+        return plain | numbers
 
 
 class Ledger:
@@ -93,7 +95,7 @@ def measure(rows: Sequence[Mapping[str, Any]]) -> Numbers:
         output_tokens=tokens("output_tokens"),
         tool_calls=sum(int(row.get("calls") or 0) for row in rows),
         uncounted=sum(not row.get("usage") for row in answered),
-        answered_by=Counter(_label(row.get("route") or {}) for row in answered),
+        answered_by=dict(Counter(_label(row.get("route") or {}) for row in answered)),
     )
 
 
@@ -118,7 +120,7 @@ def table(runs: Mapping[str, Sequence[Run]]) -> Table:
     for route, tried in runs.items():
         shown = [_shown(name, value) for name, value in medians(tried).items()]
         style = "green" if any(run.passed for run in tried) else "red"
-        table.add_row(route, *shown, f"[{style}]{_verdict(tried)}[/]")
+        table.add_row(escape(route), *shown, f"[{style}]{_verdict(tried)}[/]")
     return table
 
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,81 +14,10 @@ import pytest
 from shim.codex.home import write_home
 from shim.engines.bugs import make_repo
 from shim.policy.load import parse_policy
-from tests.e2e.chain import ROOT, Chain, poll
+from tests.e2e.chain import Chain, poll
 from tests.e2e.clients import CODEX, OLD_CODEX, client_env, codex_binary
+from tests.e2e.place import Place
 from tests.e2e.upstreams import Answer, Upstream
-
-LAUNCH = "import sys; sys.path[0] = sys.argv.pop(1); from shim.cli import main; sys.exit(main())"
-
-
-@dataclass
-class Place:
-    """A machine with nothing on it: home, cache and temporary folder are empty."""
-
-    folder: Path
-    env: dict[str, str]
-
-    @property
-    def codex_home(self) -> Path:
-        return self.folder / "home" / ".codex"
-
-    def command(self, *words: str) -> list[str]:
-        return [sys.executable, "-c", LAUNCH, str(ROOT), *words]
-
-    def run(self, *words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(*words),
-            cwd=cwd or self.folder / "work", env=self.env, stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
-
-    def start(self, *words: str, output: Path) -> subprocess.Popen[bytes]:
-        with output.open("wb") as file:
-            return subprocess.Popen(
-                self.command(*words),
-                cwd=self.folder / "work", env=self.env, stdin=subprocess.DEVNULL,
-                stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
-
-    def processes(self) -> dict[int, str]:
-        """The processes that were started from this place, told by their home: command lines."""
-        mark = f"HOME={self.env['HOME']}".encode()
-        found = {}
-        for entry in Path("/proc").glob("[0-9]*"):
-            try:
-                if mark in (entry / "environ").read_bytes().split(b"\0"):
-                    line = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
-                    found[int(entry.name)] = line.decode(errors="replace")
-            except OSError:
-                continue
-        return found
-
-    def assert_clean(self) -> None:
-        if Path("/proc/self/environ").exists():
-            poll(lambda: not self.processes(), 10, f"the end of {self.processes()}")
-        assert list((self.folder / "tmp").glob("interpose*")) == []
-        assert list((self.folder / "cache" / "interpose" / "homes").glob("*")) == []
-        assert not self.codex_home.exists()
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    for name in ("home", "cache", "tmp", "work"):
-        (tmp_path / name).mkdir()
-    env = {
-        **{name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ},
-        "HOME": str(tmp_path / "home"),
-        "XDG_CACHE_HOME": str(tmp_path / "cache"),
-        "TMPDIR": str(tmp_path / "tmp"),
-        "CODEX_BIN": str(codex_binary()),
-        # Codex's background calls end here instead of on the internet.
-        "HTTP_PROXY": "http://127.0.0.1:9",
-        "HTTPS_PROXY": "http://127.0.0.1:9",
-    }
-    place = Place(tmp_path, env)
-    yield place
-    for pid in place.processes():
-        os.kill(pid, signal.SIGKILL)
 
 
 def exec_words(place: Place, repo: Path, prompt: str, *options: str) -> list[str]:
@@ -129,32 +55,6 @@ def test_the_exit_code_is_that_of_codex(place: Place) -> None:
     assert "no such model" in done.stdout
     assert [seen.path for seen in upstream.seen] == ["/api/v1/responses"]
     place.assert_clean()
-
-
-@pytest.fixture
-def mute() -> Iterator[tuple[str, Callable[[], bool]]]:
-    """An upstream that takes a request and never answers: its URL, and whether one has come."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.setblocking(False)
-        held: list[socket.socket] = []
-
-        def asked() -> bool:
-            try:
-                held.append(server.accept()[0])
-            except BlockingIOError:
-                pass
-            for connection in held:
-                connection.setblocking(False)
-                try:
-                    if connection.recv(1):
-                        return True
-                except BlockingIOError:
-                    pass
-            return False
-
-        yield f"http://127.0.0.1:{server.getsockname()[1]}/v1", asked
-        for connection in held:
-            connection.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
