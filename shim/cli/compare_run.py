@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import tempfile
@@ -63,7 +62,8 @@ class Runner:
         for n in range(total):
             route = routes[n % len(routes)]
             title = f"run {n + 1} of {total}, {route}"
-            place = self._folder / f"{n + 1}-{re.sub(r'[^A-Za-z0-9._-]+', '-', route)}"
+            # Not the route's name: the model sees it, and it would not be the same prompt.
+            place = self._folder / f"run-{n + 1}"
             run = self._shown(title, route, place)
             runs[route].append(replace(run, number=n // len(routes) + 1))
             self._said.print(f"{title}: {run.why or f'passed in {run.seconds:.1f} s'}")
@@ -86,7 +86,7 @@ class Runner:
 
     def _run(self, route: str, place: Path, tell: Callable[[str], None]) -> Run:
         task, view = self._task, _Steps(tell)
-        # The model sees the folder's name, so it is the repository's own.
+        # The folder's name is the repository's own, for tools that go by it.
         repo = copy(task.repo, place / task.name)
         work = repo / task.inside
         with temporary_home() as home:

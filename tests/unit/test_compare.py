@@ -36,8 +36,8 @@ POLICY = """
 providers:
   up: { base_url: "http://127.0.0.1:9/v1" }
 models:
-  fast: { provider: demo }
-  slow: { provider: demo }
+  fast: { provider: demo, price: { input: 1, output: 4 } }
+  slow: { provider: demo, price: { input: 2, output: 8 } }
   sure: { provider: demo, fallbacks: [far] }
   far: { provider: up }
 default: fast
