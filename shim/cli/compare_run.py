@@ -104,7 +104,11 @@ class Runner:
         if code:
             return replace(run, why=_short(view.failure or f"codex ended with exit code {code}"))
         tell("the check")
-        why = check(task.check, work, task.timeout)
+        try:
+            why = check(task.check, work, task.timeout)
+        except OSError as e:
+            # Who may do everything may also have removed the folder.
+            why = f"the check could not be run: {e.strerror or e}"
         return replace(run, check=FAILED if why else PASSED, why=_short(why))
 
 
