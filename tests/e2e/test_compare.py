@@ -89,7 +89,7 @@ def test_one_that_fails_is_named_and_left_out(place: Place, task: Bug) -> None:
     assert "run 5 of 6, broken: dead: nothing listens" in done.stderr
 
 
-def test_a_check_that_fails_and_one_without_a_sandbox(place: Place, task: Bug) -> None:
+def test_a_check_that_fails(place: Place, task: Bug) -> None:
     done = place.run(*words(place, "fast"), "--check", "echo no; exit 4", "--", task.prompt)
     assert done.returncode == 1
     assert "fast is left out: the check ended with exit code 4: no" in done.stdout
@@ -101,12 +101,10 @@ def test_a_session_that_takes_too_long_is_ended(
     task: Bug,
     mute: tuple[str, Callable[[], bool]],
 ) -> None:
-    command = words(place, "broken,fast", "--no-sandbox", "--timeout", "5", dead=mute[0])
+    command = words(place, "broken", "--no-sandbox", "--timeout", "3", dead=mute[0])
     done = place.run(*command, "--check", CHECK, "--", task.prompt)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "broken is left out: the session was ended after 5 s" in done.stdout
-    (line,) = [line for line in done.stdout.splitlines() if line.startswith("│ fast")]
-    assert line.split("│")[2].strip() == "6", "what the first one left behind is not the second's"
+    assert "broken is left out: the session was ended after 3 s" in done.stdout
     place.assert_clean()
 
 
