@@ -38,6 +38,9 @@ def _each(raw: msgspec.Raw, clean: _Clean) -> msgspec.Raw | None:
         return raw
     entries = _array.decode(raw)
     kept = [clean(entry) if _MARK in bytes(entry) else entry for entry in entries]
+    if all(new is old for new, old in zip(kept, entries, strict=True)):
+        # The mark may stand in any text.
+        return raw
     left = [entry for entry in kept if entry is not None]
     return msgspec.Raw(_encode(left)) if left else None
 

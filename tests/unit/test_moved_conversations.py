@@ -105,3 +105,12 @@ def test_answers_of_a_growing_conversation_have_different_ids() -> None:
         assert encoder.response
         ids.add(encoder.response["id"])
     assert len(ids) == 2 and all(id.startswith("msg_") for id in ids)
+
+
+@pytest.mark.parametrize("protocol", ["responses", "chat", "messages"])
+def test_a_text_that_only_speaks_of_such_reasoning_keeps_every_byte(protocol: str) -> None:
+    name = "input" if protocol == "responses" else "messages"
+    talk = [{"role": "user", "content": [{"type": "text", "text": f"what is {OURS}?"}]}]
+    body = json.dumps({"model": "m", "max_tokens": 9, name: talk}).encode()
+    turn = codec(protocol).read_request(body)
+    assert pass_on(turn, model="m", third_party=True) == body
