@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -63,11 +63,12 @@ class Session:
 
 
 class Model:
-    """A threaded server on the loopback; a context manager. ``explicit``: Messages are billed by
-    breakpoints; everything else by automatic caching."""
+    """A threaded server on the loopback; a context manager. Messages are billed by breakpoints,
+    everything else by automatic caching. ``spoil`` changes a request before it is read."""
 
-    def __init__(self, tokens: Tokens) -> None:
+    def __init__(self, tokens: Tokens, spoil: Callable[[bytes], bytes] = lambda body: body) -> None:
         self.sessions: dict[str, Session] = {}
+        self._spoil = spoil
         self._tokens = tokens
         self._lock = threading.Lock()
         model = self
@@ -103,7 +104,7 @@ class Model:
         return made
 
     def _post(self, handler: BaseHTTPRequestHandler) -> None:
-        raw = _body(handler)
+        raw = self._spoil(_body(handler))
         path = handler.path.partition("?")[0]
         mark = _MARK.search(raw)
         session = self.sessions.get(mark[1].decode()) if mark else None

@@ -1,0 +1,54 @@
+"""The real Codex under dedup: an agent that reads nothing but the prompt as it was sent, and
+follows its references, leaves the same files behind; it does not when a reference is wrong."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any
+
+import pytest
+
+from benchmarks.systems import System
+from benchmarks.tokens.biller import Tokens
+from benchmarks.tokens.model import Model
+from benchmarks.tokens.report import billed
+from benchmarks.tokens.routes import Both, Dedup, Off, OffMessages
+from benchmarks.tokens.run import run_task
+from benchmarks.tokens.tasks import TASKS
+
+#: The benchmark's shorter tasks; `python -m benchmarks.tokens` runs all of them.
+NAMES = ("config", "docs")
+BY_NAME = {task.name: task for task in TASKS}
+
+
+@cache
+def plain(name: str, route: type[System] = Off) -> dict[str, Any]:
+    return done(name, route)
+
+
+def done(name: str, route: type[System], **model: Any) -> dict[str, Any]:
+    kind = "breakpoints" if getattr(route, "protocol", "") == "messages" else "automatic"
+    with Model(Tokens(), **model) as upstream, route(upstream.port) as system:
+        return run_task(kind, system, upstream, BY_NAME[name])
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("route", "off"), [(Dedup, Off), (Both, OffMessages)])
+def test_the_same_files_for_less(name: str, route: type[System], off: type[System]) -> None:
+    with_it, without = done(name, route), plain(name, off)
+    assert not with_it["failed"] and not without["failed"]
+    assert with_it["files"] == without["files"] and with_it["turns"] == without["turns"]
+    assert billed(with_it, 0.1) < billed(without, 0.1)
+
+
+def spoilt(body: bytes) -> bytes:
+    """Every reference leads some lines further."""
+    wrong = re.compile(rb"\[same as lines (\d+)-(\d+) of")
+    return wrong.sub(lambda m: b"[same as lines %d-%d of" % (int(m[1]) + 3, int(m[2]) + 3), body)
+
+
+def test_a_wrong_reference_makes_the_task_fail() -> None:
+    run = done("docs", Dedup, spoil=spoilt)
+    assert "that is not what stands there" in run["failed"]
+    assert run["files"] != plain("docs")["files"]
