@@ -8,15 +8,15 @@ from benchmarks.tokens.agent import Broken
 from benchmarks.tokens.prompts import Seen
 
 _REFERENCE = re.compile(
-    r"\[same as lines (\d+)-(\d+) of (output|call|message) (\d+)(?:\.\d+)?(?: ([\w-]+))?"
+    r"\[\^same as lines (\d+)-(\d+) of (output|call|message) (\d+)(?:\.\d+)?(?: ([\w-]+))?"
     r"(, without the \+)?: (.*)\]"
 )
-_ESCAPED = re.compile(r"\\+\[same as lines ")
+_ESCAPED = re.compile(r"\\+\[\^same as lines ")
 
 
 def follow(text: str, seen: Seen) -> str:
     """``text`` with what its references stand for."""
-    if "[same as lines " not in text:
+    if "[^same as lines " not in text:
         return text
     made: list[str] = []
     for line in text.split("\n"):

@@ -20,6 +20,7 @@ from ..policy.match import fits
 from ..policy.rules import Dedup as Rules
 from ..policy.units import size
 from .elements import Piece
+from .light import Glance
 from .references import BEGIN, LIKE_ONE, Names, fields, is_call, quoted, unwrapped
 
 _PATCH = "*** Begin Patch"
@@ -101,8 +102,9 @@ class Dedup:
         self._names = Names()
         self._sent = Lines()
 
-    def feed(self, pieces: Iterable[Piece]) -> None:
-        """The texts of the next element; those with repetitions are changed."""
+    def feed(self, pieces: Iterable[Piece | Glance]) -> bool:
+        """The texts of the next element; those with repetitions are changed. Whether any was."""
+        changed = False
         for piece in pieces:
             name = self._names.name(piece)
             if is_call(piece):
@@ -114,10 +116,13 @@ class Dedup:
                 if self._blobs and piece.role == "tool":
                     piece.text = self._blobs.sub(_blob, before)
                 piece.text = self._reduced(name, piece.text)
-                self.saved += len(before) - len(piece.text)
+                if piece.text is not before:
+                    changed = True
+                    self.saved += len(before) - len(piece.text)
             else:
                 self._sent.begin(name)
                 self._sent.add(piece.text.split("\n"))
+        return changed
 
     def note(self) -> str:
         """What was done so far."""
@@ -152,7 +157,8 @@ class Dedup:
         sent = self._sent
         sent.begin(name)
         sent.long += len(text)
-        if BEGIN in text:
+        # One rare character is looked for far faster than all of them.
+        if "^" in text and BEGIN in text:
             return self._with_escapes(lines)
         if len(lines) * _THIN > len(text) + _THIN:
             # Hardly a text: so many lines cost more than can be had.
@@ -160,7 +166,7 @@ class Dedup:
             return text
         base = len(sent.all)
         hits = list(map(sent.at.setdefault, lines, range(base, base + len(lines))))
-        known = [n for n, at in enumerate(hits) if at < base]
+        known = [n for n, at in enumerate(hits) if at < base] if min(hits) < base else []
         runs: list[Run] = []
         if known and len(text) >= max(self._least, self._verbatim):
             runs = list(self._runs(lines, hits, known))
@@ -181,12 +187,13 @@ class Dedup:
         done, failed, failed_on = 0, 0, 0
         oldest = 0 if self._within is None else sent.oldest(self._within)
         tries = _TRIES + count // _TRIES
-        for seed in known:
+        n, end = 0, len(known)
+        while n < end:
+            seed = known[n]
+            n += 1
             at = hits[seed]
-            if seed < done or len(lines[seed]) < _SEED or at < oldest:
-                continue
             offset = at - seed
-            if seed < failed and offset == failed_on:
+            if len(lines[seed]) < _SEED or at < oldest or (seed < failed and offset == failed_on):
                 continue
             after = seed + 1 < count and lines[seed + 1] == source[at + 1]
             before = seed > done and lines[seed - 1] == source[at - 1]
@@ -205,6 +212,7 @@ class Dedup:
             if reference := self._reference(lines, first, behind, first + offset):
                 yield first, behind, reference
                 done = behind
+                n = bisect_left(known, behind, n)
             elif tries:
                 tries -= 1
             else:
@@ -245,12 +253,15 @@ class Dedup:
         sent.all.append(None)
         for first, behind, _ in runs:
             sent.all[base + first : base + behind] = [None] * (behind - first)
-        at = sent.at
-        for n in known:
-            # What stood elsewhere too is looked for here from now on.
-            line = sent.all[base + n]
-            if line is not None and at[line] < base:
-                at[line] = base + n
+        # What stood elsewhere too is looked for here from now on.
+        at, n, end = sent.at, 0, len(known)
+        for first, behind in [*((run[0], run[1]) for run in runs), (len(lines), 0)]:
+            while n < end and known[n] < first:
+                line = lines[known[n]]
+                if at[line] < base:
+                    at[line] = base + known[n]
+                n += 1
+            n = bisect_left(known, behind, n)
 
 
 def same(lines: list[str], first: int, source: list[str | None], at: int) -> int:
@@ -269,7 +280,7 @@ def same(lines: list[str], first: int, source: list[str | None], at: int) -> int
     return count
 
 
-def fits_tool(tools: str | list[str] | None, piece: Piece) -> bool:
+def fits_tool(tools: str | list[str] | None, piece: Piece | Glance) -> bool:
     """Whether a text is one of those tools' output, or none's."""
     return tools is None or piece.item == "message" or fits(tools, piece.tool)
 

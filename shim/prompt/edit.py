@@ -22,7 +22,7 @@ from .act import Acts
 from .catch import Catch
 from .dedup import Dedup
 from .elements import FIELDS, Element, Prompt, head_of, read_prompt, write_prompt
-from .light import glance
+from .light import glance, texts_of
 
 _list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
@@ -175,9 +175,19 @@ class Editor:
         """``raw`` without what stands before it; what was masked or dropped is gone by now."""
         if self.dedup is None:
             return raw
+        texts = None
+        if element is None and self._protocol == "responses" and not head:
+            texts = texts_of(raw, self._tools)
+        if texts is not None and not self.dedup.feed(texts):
+            # Most elements stay as they are, and are not taken apart for that.
+            return raw
         if element is None:
             element = Element(self._protocol, raw, self._tools, head)
-        self.dedup.feed(element.pieces)
+        if texts is None:
+            self.dedup.feed(element.pieces)
+        else:
+            for piece, text in zip(element.pieces, texts, strict=True):
+                piece.text = text.text
         return element.settled() or raw
 
     def _apply(

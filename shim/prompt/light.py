@@ -22,6 +22,8 @@ class Glance(msgspec.Struct):
     tool: str | None
     first: str
     number: int
+    part: int
+    text: str
 
 
 class _Part(msgspec.Struct, gc=False):
@@ -43,6 +45,7 @@ class _Item(msgspec.Struct, gc=False):
 
 
 _items = msgspec.json.Decoder(list[_Item]).decode
+_item = msgspec.json.Decoder(_Item).decode
 
 
 def glance(turn: Turn, tools: dict[str, str]) -> tuple[int, list[Glance]] | None:
@@ -55,6 +58,15 @@ def glance(turn: Turn, tools: dict[str, str]) -> tuple[int, list[Glance]] | None
     except msgspec.DecodeError:
         return None
     return len(items), [text for n, item in enumerate(items) for text in _texts(item, n, tools)]
+
+
+def texts_of(raw: msgspec.Raw, tools: dict[str, str]) -> list[Glance] | None:
+    """The texts of one element of Responses, as its `elements.Element` has them; None where only
+    that can tell."""
+    try:
+        return list(_texts(_item(raw), 0, tools))
+    except msgspec.DecodeError:
+        return None
 
 
 def _texts(item: _Item, number: int, tools: dict[str, str]) -> Iterator[Glance]:
@@ -73,8 +85,10 @@ def _texts(item: _Item, number: int, tools: dict[str, str]) -> Iterator[Glance]:
 
 def _each(said: _Texts, role: str, kind: str, tool: str | None, number: int) -> Iterator[Glance]:
     if isinstance(said, str):
-        yield Glance(role, kind, tool, said, number)
-    else:
-        for part in said or ():
-            if part.text is not None:
-                yield Glance(role, kind, tool, part.text, number)
+        yield Glance(role, kind, tool, said, number, 0, said)
+        return
+    texts = [part.text for part in said or () if part.text is not None]
+    if not texts and role == "tool":
+        yield Glance(role, kind, tool, "", number, 1, "")
+    for n, text in enumerate(texts):
+        yield Glance(role, kind, tool, text, number, n + 1, text)

@@ -1,6 +1,6 @@
 """References: how dedup writes that lines stand earlier in the prompt, and how that is read back.
 
-``[same as lines 12-40 of output 7: its first line]``; texts are called by their kind and number: a
+``[^same as lines 12-40 of output 7: its first line]``; texts are called by their kind and number: a
 tool's ``output``, a ``call`` (and the field of its arguments), a ``message`` of anybody.
 """
 
@@ -14,15 +14,16 @@ from typing import Any
 import msgspec
 
 from .elements import Piece
+from .light import Glance
 
-BEGIN = "[same as lines "
+BEGIN = "[^same as lines "
 _REFERENCE = re.compile(
-    r"\[same as lines (\d+)-(\d+) of ((?:output|call|message) [\d.]+(?: [\w-]+)?)"
+    r"\[\^same as lines (\d+)-(\d+) of ((?:output|call|message) [\d.]+(?: [\w-]+)?)"
     r"(, without the \+)?: .*\]"
 )
 #: What is sent with one backslash more than it has.
-LIKE_ONE = re.compile(r"\\*\[same as lines ")
-_ESCAPED = re.compile(r"\\+\[same as lines ")
+LIKE_ONE = re.compile(r"\\*\[\^same as lines ")
+_ESCAPED = re.compile(r"\\+\[\^same as lines ")
 #: Older Codex wraps what a command wrote in JSON.
 _WRAPPED = '{"output":"'
 _FIELD = re.compile(r"[\w-]+")
@@ -35,7 +36,7 @@ class Names:
     def __init__(self) -> None:
         self._count = {"output": 0, "call": 0, "message": 0}
 
-    def name(self, piece: Piece) -> str:
+    def name(self, piece: Piece | Glance) -> str:
         """The name of the next text."""
         kind = "message" if piece.item == "message" else "call" if is_call(piece) else "output"
         if piece.part <= 1:
@@ -44,7 +45,7 @@ class Names:
         return f"{number}.{piece.part}" if piece.part > 1 else number
 
 
-def is_call(piece: Piece) -> bool:
+def is_call(piece: Piece | Glance) -> bool:
     """Whether the text is what the model called a tool with."""
     return piece.item in ("function_call", "custom_tool_call")
 

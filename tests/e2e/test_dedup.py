@@ -44,8 +44,8 @@ def test_the_same_files_for_less(name: str, route: type[System], off: type[Syste
 
 def spoilt(body: bytes) -> bytes:
     """Every reference leads some lines further."""
-    wrong = re.compile(rb"\[same as lines (\d+)-(\d+) of")
-    return wrong.sub(lambda m: b"[same as lines %d-%d of" % (int(m[1]) + 3, int(m[2]) + 3), body)
+    wrong = re.compile(rb"\[\^same as lines (\d+)-(\d+) of")
+    return wrong.sub(lambda m: b"[^same as lines %d-%d of" % (int(m[1]) + 3, int(m[2]) + 3), body)
 
 
 def test_a_wrong_reference_makes_the_task_fail() -> None:

@@ -32,9 +32,9 @@ LINES = [
     "    # A comment that is long enough to make a run pay, were it to stand there twice.",
     '    "a line with \\"quotes\\", a tab\\t and an é"',
     "+    an added line, as it stands in a patch that the model wrote some turns ago",
-    "[same as lines 1-3 of output 1: def total]",
-    "\\[same as lines 1-3 of call 1, without the +: x]",
-    "\\\\[same as lines 2-2 of message 1: ",
+    "[^same as lines 1-3 of output 1: def total]",
+    "\\[^same as lines 1-3 of call 1, without the +: x]",
+    "\\\\[^same as lines 2-2 of message 1: ",
     "carriage return\r",
     "*** Begin Patch",
 ]
@@ -82,19 +82,19 @@ def test_a_file_that_is_read_again_is_sent_once() -> None:
     made = sent(items)
     assert made[1]["output"] == numbered(1, 200)
     anchor = "line 50 of a file that is read …"
-    assert made[3]["output"] == f"Wall time: 1\n[same as lines 50-119 of output 1: {anchor}]\nend"
+    assert made[3]["output"] == f"Wall time: 1\n[^same as lines 50-119 of output 1: {anchor}]\nend"
 
 
 def test_lines_count_as_they_were_sent() -> None:
     items = output(1, numbered(1, 50)) + output(2, numbered(20, 50) + "\n" + numbered(100, 150))
     made = sent(items + output(3, numbered(120, 140)))
-    assert made[5]["output"].startswith("[same as lines 22-41 of output 2: ")
+    assert made[5]["output"].startswith("[^same as lines 22-41 of output 2: ")
 
 
 def test_a_reference_leads_to_text_never_to_a_reference() -> None:
     made = sent([*output(1, numbered(1, 50)), *output(2, numbered(1, 50)), *output(3, numbered(1, 50))])
     assert made[5]["output"] == made[3]["output"] == (
-        "[same as lines 1-49 of output 1: line 1 of a file that is read m…]"
+        "[^same as lines 1-49 of output 1: line 1 of a file that is read m…]"
     )
 
 
@@ -102,13 +102,13 @@ def test_a_scattered_earlier_copy_does_not_hide_a_whole_one() -> None:
     lines = numbered(1, 40).split("\n")
     odd = "\n".join(f"{line}\n-- between --" for line in lines)
     made = sent([*output(1, odd), *output(2, "\n".join(lines)), *output(3, "\n".join(lines))])
-    assert made[5]["output"].startswith("[same as lines 1-39 of output 2: ")
+    assert made[5]["output"].startswith("[^same as lines 1-39 of output 2: ")
 
 
 def test_what_the_model_wrote_itself_is_known() -> None:
     written = json.dumps({"cmd": f"cat > a.py <<'EOF'\n{numbered(1, 30)}\nEOF"})
     made = sent(output(1, "", written) + output(2, numbered(1, 30)))
-    assert made[3]["output"].startswith("[same as lines 2-30 of call 1 cmd: ")
+    assert made[3]["output"].startswith("[^same as lines 2-30 of call 1 cmd: ")
     assert made[0]["arguments"] == written
 
 
@@ -118,7 +118,7 @@ def test_lines_of_a_patch_are_known_without_their_sign() -> None:
     call = {"type": "custom_tool_call", "call_id": "p", "name": "apply_patch", "input": patch}
     done = {"type": "custom_tool_call_output", "call_id": "p", "output": "Done!"}
     made = sent([call, done, *output(1, numbered(5, 30))])
-    assert made[3]["output"].startswith("[same as lines 7-31 of call 1, without the +: ")
+    assert made[3]["output"].startswith("[^same as lines 7-31 of call 1, without the +: ")
 
 
 def test_what_a_patch_takes_away_is_not_what_stands_there() -> None:
@@ -134,7 +134,7 @@ def test_what_older_codex_wraps_in_json_is_looked_into() -> None:
 
     made = sent(output(1, wrapped(numbered(1, 50))) + output(2, wrapped("x\n" + numbered(9, 50))))
     inner = json.loads(made[3]["output"])
-    assert inner["output"].startswith("x\n[same as lines 9-49 of output 1: ")
+    assert inner["output"].startswith("x\n[^same as lines 9-49 of output 1: ")
     assert inner["metadata"] == {"exit_code": 0}
 
 
@@ -145,8 +145,8 @@ def test_instructions_that_come_again_after_a_resume() -> None:
     ]}  # fmt: skip
     made = sent([told, *output(1, "ok"), told])
     assert made[0] == told
-    assert made[3]["content"][0]["text"].startswith("[same as lines 1-20 of message 1: # AGENTS")
-    assert made[3]["content"][1]["text"].startswith("[same as lines 1-11 of message 1.2: <envi")
+    assert made[3]["content"][0]["text"].startswith("[^same as lines 1-20 of message 1: # AGENTS")
+    assert made[3]["content"][1]["text"].startswith("[^same as lines 1-11 of message 1.2: <envi")
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_only_new_elements_are_looked_at_again() -> None:
     fresh = Editors().edit(turn_of(items), NOTHING, THREAD, None, RULES)
     assert kept.turn.body == fresh.turn.body
     assert kept.saved == fresh.saved == len(numbered(1, 90)) - len(
-        "[same as lines 1-89 of output 1: line 1 of a file that is read m…]"
+        "[^same as lines 1-89 of output 1: line 1 of a file that is read m…]"
     )
 
 
