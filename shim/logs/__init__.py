@@ -1,7 +1,7 @@
 """The session logs that coding agents keep, read back into the requests that they sent.
 
-Codex's rollouts (``~/.codex/sessions``) and Claude Code's transcripts (``~/.claude/projects``). Pure:
-nothing is written, and a damaged line becomes a note.
+Codex's rollouts (``~/.codex/sessions``) and Claude Code's transcripts (``~/.claude/projects``).
+Nothing is written, and a damaged line becomes a note.
 """
 
 from __future__ import annotations

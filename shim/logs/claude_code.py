@@ -98,7 +98,7 @@ def _path(nodes: list[Node], notes: list[str]) -> list[Node]:
             done |= open_calls
     left = {nodes[place].answer for place in said if place not in chosen} - {""}
     if left:
-        notes.append(f"{len(left)} answers are left out: the conversation was taken back before them")
+        notes.append(f"{len(left)} answers are not told: the conversation was taken back before")
     return [nodes[place] for place in sorted(chosen)]
 
 
@@ -187,15 +187,22 @@ class _History:
     def _close(self) -> None:
         """Put the last answer and what was said after it among the messages."""
         if self._blocks:
-            self._messages.append(_message(b"assistant", self._blocks))
+            self._put(_message(b"assistant", self._blocks))
             self._blocks = []
         if self._said:
             # Claude Code sends outputs before what else there is to say.
             said = sorted(self._said, key=lambda block: block.type != "tool_result")
-            self._messages.append(_message(b"user", [block.raw for block in said]))
+            written = [block.raw for block in said if not block.attached]
+            if written and len(written) < len(said):
+                self._logged.learn(_message(b"user", written))
+            self._put(_message(b"user", [block.raw for block in said]))
             self._said = []
         self._answer = ""
         self._place = None
+
+    def _put(self, message: bytes) -> None:
+        self._messages.append(message)
+        self._logged.learn(message)
 
     def _compact(self, one: Node) -> None:
         self._start(one)

@@ -56,12 +56,14 @@ class Message(msgspec.Struct):
 
 
 class Block(msgspec.Struct):
-    """A block of content: what must be known of it, and its JSON."""
+    """A block of content: what must be known of it, and its JSON. ``attached`` is what Claude Code
+    itself added."""
 
     type: str | None = None
     id: str | None = None
     tool_use_id: str | None = None
     raw: bytes = b""
+    attached: bool = False
 
 
 class _Thinking(msgspec.Struct):
@@ -194,6 +196,8 @@ def _attached(found: Node, line: Line) -> None:
         pieces = msgspec.json.decode(line.rendered, type=list[_Rendered])
         found.kind = "user"
         found.blocks = [text_block(piece.content) for piece in pieces if piece.content]
+        for block in found.blocks:
+            block.attached = True
     else:
         found.unseen = True
 

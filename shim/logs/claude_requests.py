@@ -1,10 +1,14 @@
 """The requests that newer versions of Claude Code log as they send them.
 
-An ``api-request`` line names its messages by hash and may go on from another request; the messages
-stand in ``api-request-blob`` lines, system prompt and tools in ``api-request-shape`` lines.
+An ``api-request`` line names its messages by hash and may go on from another request; system prompt
+and tools stand in ``api-request-shape`` lines. Messages that are in the transcript anyway are only
+named; the others stand in ``api-request-blob`` lines.
 """
 
 from __future__ import annotations
+
+import hashlib
+from typing import Any
 
 import msgspec
 
@@ -16,24 +20,37 @@ _raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _SHAPE = ("system", "tools")
 
 
+class _Run(msgspec.Struct):
+    """Messages by their hashes, and those that were looked up; shared by requests that go on."""
+
+    names: list[str]
+    messages: list[bytes] = []
+
+
+class _Request(msgspec.Struct):
+    """One logged request: the first ``end`` messages of ``run``."""
+
+    run: _Run
+    end: int
+    model: bytes
+    shape: str
+    when: float | None
+
+
 class Logged:
     """The requests of a transcript, by their ids."""
 
     def __init__(self) -> None:
-        self._lines: dict[str, Line] = {}
+        self._requests: dict[str, _Request] = {}
         self._messages: dict[str, bytes] = {}
         self._shapes: dict[str, dict[str, bytes]] = {}
-        #: Lists of messages as far as they were built, each shared by the requests that go on.
-        self._built: dict[str, tuple[list[bytes], int]] = {}
 
     def add(self, line: Line) -> bool:
         """Keep a line that belongs here; a msgspec error where it is damaged."""
         if line.type == "api-request" and line.id:
-            # Lines are taken apart once; what is kept of them must not hold the whole line.
-            line.params = msgspec.Raw(bytes(line.params))
-            self._lines[line.id] = line
+            self._request(line.id, line)
         elif line.type == "api-request-blob" and line.hash:
-            self._messages[line.hash] = bytes(line.message)
+            self._messages.setdefault(line.hash, bytes(line.message))
         elif line.type == "api-request-shape" and line.shape_hash:
             shape = _raw_fields.decode(line.shape)
             self._shapes[line.shape_hash] = {k: bytes(shape[k]) for k in _SHAPE if k in shape}
@@ -41,47 +58,40 @@ class Logged:
             return False
         return True
 
+    def learn(self, message: bytes) -> None:
+        """Know a message of the transcript by its hash."""
+        if not self._requests:
+            return
+        value: Any = msgspec.json.decode(message)
+        canonical = msgspec.json.encode(value, order="deterministic")
+        self._messages.setdefault(hashlib.sha256(canonical).hexdigest(), message)
+
     def recipe(self, id: str) -> Recipe | None:
         """The request of that id; None where a part of it is missing."""
-        line = self._lines.get(id)
-        shape = self._shapes.get(line.shape_hash or "") if line else None
-        built = self._messages_of(id)
-        if line is None or shape is None or built is None:
+        request = self._requests.get(id)
+        shape = self._shapes.get(request.shape) if request else None
+        if request is None or shape is None:
             return None
-        fields: dict[str, bytes] = {}
-        if bytes(line.params):
-            params = _raw_fields.decode(line.params)
-            if "model" in params:
-                fields["model"] = bytes(params["model"])
-        return Recipe({**fields, **shape}, "messages", *built, seconds(line.timestamp))
-
-    def _messages_of(self, id: str) -> tuple[list[bytes], int] | None:
-        """A list that begins with the request's messages, and how many they are."""
-        waiting: list[Line] = []
-        at = id
-        # Not recursive: a long session is one chain of requests that go on from another.
-        while at not in self._built:
-            line = self._lines.pop(at, None) if waiting else self._lines.get(at)
-            if line is None:
+        run = request.run
+        for name in run.names[len(run.messages) : request.end]:
+            message = self._messages.get(name)
+            if message is None:
                 return None
-            waiting.append(line)
-            if not line.base or not line.keep:
-                break
-            at = line.base
-        while waiting:
-            line = waiting.pop()
-            if not self._build(line):
-                return None
-        return self._built.get(id)
+            run.messages.append(message)
+        fields = {"model": request.model} if request.model else {}
+        fields |= shape
+        return Recipe(fields, "messages", run.messages, request.end, request.when)
 
-    def _build(self, line: Line) -> bool:
-        kept, end = self._built.get(line.base or "", ([], 0)) if line.keep else ([], 0)
+    def _request(self, id: str, line: Line) -> None:
+        params = _raw_fields.decode(line.params) if bytes(line.params) else {}
         keep = line.keep or 0
-        new = [self._messages.get(name) for name in line.tail or ()]
-        if keep > end or None in new:
-            return False
-        if keep < len(kept):
-            kept = kept[:keep]
-        kept.extend(message for message in new if message is not None)
-        self._built[line.id or ""] = kept, len(kept)
-        return True
+        base = self._requests.get(line.base or "") if keep else None
+        if keep and (base is None or keep > base.end):
+            return
+        run = base.run if base else _Run([])
+        if keep < len(run.names):
+            run = _Run(run.names[:keep])
+        run.names.extend(line.tail or ())
+        model = bytes(params.get("model", b""))
+        shape = line.shape_hash or ""
+        self._requests[id] = _Request(run, len(run.names), model, shape, seconds(line.timestamp))

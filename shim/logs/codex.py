@@ -151,8 +151,9 @@ class _Reader:
         elif line.type == "response_item":
             sampled = None
             if bytes(line.metadata):
-                sampled = msgspec.json.decode(line.metadata, type=_Sampled)
-            self._item(payload, sampled and sampled.sampled_through_sequence, when)
+                metadata = msgspec.json.decode(line.metadata, type=_Sampled)
+                sampled = metadata.sampled_through_sequence
+            self._item(payload, sampled, when)
         elif line.type == "event_msg":
             self._event(msgspec.json.decode(payload, type=_Event))
         elif line.type == "token_usage_record":
@@ -241,12 +242,12 @@ class _Reader:
     def _compact(self, number: int, told: _Compacted, when: float | None) -> None:
         new = told.replacement_history
         by_item = new is not None and any(_item.decode(i).type in _COMPACTIONS for i in new)
+        if not by_item:
+            why = "the words with which the client asked for the summary are not in the log"
+            self._notes.append(f"line {number}: {why}")
         if self._early and self._items:
-            if by_item:
-                self._items.append(_TRIGGER)
-            else:
-                why = "the client's words that asked for the summary are not in the log"
-                self._notes.append(f"line {number}: {why}")
+            # Answers that only made a summary are not always logged, but their tokens are.
+            self._items += [_TRIGGER] * by_item
             self._request(len(self._items), self._when or when)
         if new is not None:
             items = [*self._head, *(_sent(bytes(raw)) for raw in new)]

@@ -12,7 +12,7 @@ from ..turn import Usage
 
 
 class LogError(Exception):
-    """A file that is no session log, or cannot be opened; ``line`` is 0 where no line is at fault."""
+    """A file that is no session log or cannot be opened; ``line`` is 0 where none is to blame."""
 
     def __init__(self, path: Path, line: int, why: str) -> None:
         super().__init__(f"{path}:{line}: {why}" if line else f"{path}: {why}")
@@ -24,8 +24,8 @@ class LogError(Exception):
 class LoggedTurn(msgspec.Struct, frozen=True):
     """One request to a model, as its log tells it.
 
-    ``body`` is JSON in the client's protocol; what the log does not hold is left out. ``when`` is in
-    seconds since 1970; ``usage`` is there where the log says what the provider counted.
+    ``body`` is JSON in the client's protocol; what the log does not hold is left out. ``when`` is
+    in seconds since 1970; ``usage`` is there where the log says what the provider counted.
     """
 
     body: bytes
@@ -36,8 +36,8 @@ class LoggedTurn(msgspec.Struct, frozen=True):
 class Recipe(msgspec.Struct):
     """What one request is built from.
 
-    ``fields`` and ``elements`` are ready JSON. The list is shared with other requests of the session
-    and may grow; this request has its first ``end`` elements, under the name ``key``.
+    ``fields`` and ``elements`` are ready JSON. The list is shared with other requests of the
+    session and may grow; this request has its first ``end`` elements, under the name ``key``.
     """
 
     fields: dict[str, bytes]
