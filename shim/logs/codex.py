@@ -18,6 +18,8 @@ _UNSENT = ("ghost_snapshot", "compaction_trigger", "other")
 _COMPACTIONS = ("compaction", "compaction_summary", "context_compaction")
 #: How messages of the user begin that Codex wrote itself.
 _CONTEXT = ("<environment_context>", "<user_instructions>", "# AGENTS.md instructions")
+#: Copies are written in one go: what is later by this many seconds is none.
+_GO = 5.0
 _TRIGGER = b'{"type":"compaction_trigger"}'
 
 _raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -29,6 +31,7 @@ class _Line(msgspec.Struct):
     type: str | None = None
     payload: msgspec.Raw = _NOTHING
     metadata: msgspec.Raw = _NOTHING
+    ordinal: int | None = None
     record_type: str | None = None
     role: str | None = None
 
@@ -37,6 +40,7 @@ class _Meta(msgspec.Struct):
     id: str | None = None
     base_instructions: msgspec.Raw = _NOTHING
     history_mode: str | None = None
+    subagent_history_start_ordinal: int | None = None
 
 
 class _Text(msgspec.Struct):
@@ -54,6 +58,7 @@ class _Sampled(msgspec.Struct):
 
 class _Context(msgspec.Struct):
     model: str | None = None
+    turn_id: str | None = None
 
 
 class _Compacted(msgspec.Struct):
@@ -87,6 +92,7 @@ class _Event(msgspec.Struct):
     type: str | None = None
     info: _Counts | None = None
     num_turns: int = 0
+    turn_id: str | None = None
 
 
 class _Record(msgspec.Struct):
@@ -138,12 +144,22 @@ class _Reader:
         self._late: int | None = None
         self._total: _Tokens | None = None
         self._records = False
+        #: A forked session begins with a copy of another one's lines, whose requests are not its
+        #: own; since when they come, and the number of the first line after them.
+        self._copying = False
+        self._copied: float | None = None
+        self._own: int | None = None
 
     def read(self, number: int, raw: bytes) -> None:
         """One line; a msgspec error where it is damaged."""
         line = _line.decode(raw)
         when = seconds(line.timestamp)
         payload = bytes(line.payload)
+        if self._copying:
+            later = when is not None and self._copied is not None and when > self._copied + _GO
+            counted = line.ordinal is not None and self._own is not None
+            if later or (counted and (line.ordinal or 0) >= (self._own or 0)):
+                self._copying = False
         if not payload:
             # The first rollouts had no envelopes: an item to a line.
             if line.type and not line.record_type:
@@ -163,18 +179,23 @@ class _Reader:
                 self._count(record.usage.usage())
         elif line.type == "turn_context":
             context = msgspec.json.decode(payload, type=_Context)
+            self._turn(context.turn_id)
             if context.model:
                 self._set("model", context.model)
         elif line.type == "session_meta":
-            self._meta(number, msgspec.json.decode(payload, type=_Meta))
+            self._meta(number, msgspec.json.decode(payload, type=_Meta), when)
         elif line.type == "compacted":
             self._compact(number, msgspec.json.decode(payload, type=_Compacted), when)
 
-    def _meta(self, number: int, meta: _Meta) -> None:
+    def _meta(self, number: int, meta: _Meta, when: float | None) -> None:
         if self._session and meta.id and meta.id != self._session:
-            self._notes.append(f"line {number}: what follows was copied from session {meta.id}")
+            why = "what follows was copied, and its requests are not counted"
+            self._notes.append(f"line {number}: forked from session {meta.id}: {why}")
+            self._copying = True
+            self._copied = when
             return
         self._session = self._session or meta.id
+        self._own = meta.subagent_history_start_ordinal
         base = None
         if bytes(meta.base_instructions) not in (b"", b"null"):
             base = msgspec.json.decode(meta.base_instructions, type=_Text).text
@@ -185,6 +206,11 @@ class _Reader:
         elif not self._items:
             self._head = [_message("developer", base)]
             self._items = [*self._head]
+
+    def _turn(self, turn: str | None) -> None:
+        # Both ids are UUIDs of version 7, which sort by the time they were made.
+        if turn and self._session and len(turn) == len(self._session) and turn > self._session:
+            self._copying = False
 
     def _item(self, raw: bytes, sampled: int | None, when: float | None) -> None:
         item = _item.decode(raw)
@@ -208,6 +234,9 @@ class _Reader:
 
     def _request(self, end: int, when: float | None, usage: Usage | None = None) -> None:
         """The request that the first ``end`` items are; dict and list are shared with others."""
+        if self._copying:
+            self._counted = True
+            return
         usage = usage or self._early
         self.recipes.append(Recipe(self._fields, "input", self._items, end, when, usage))
         self._early = None
@@ -215,6 +244,7 @@ class _Reader:
         self._late = None
 
     def _event(self, event: _Event) -> None:
+        self._turn(event.turn_id)
         if event.type == "thread_rolled_back" and event.num_turns > 0:
             kept = self._asked[: -event.num_turns]
             gone = self._asked[-event.num_turns :]
@@ -229,6 +259,8 @@ class _Reader:
                 self._count(last.usage())
 
     def _count(self, usage: Usage) -> None:
+        if self._copying:
+            return
         last = self.recipes[-1] if self.recipes else None
         if last and last.elements is self._items and not self._counted:
             last.usage = usage

@@ -12,7 +12,7 @@ from ..turn import Usage
 
 
 class LogError(Exception):
-    """A file that is no session log or cannot be opened; ``line`` is 0 where none is to blame."""
+    """A file that is no session log or cannot be opened; ``line`` is 0 where none is at fault."""
 
     def __init__(self, path: Path, line: int, why: str) -> None:
         super().__init__(f"{path}:{line}: {why}" if line else f"{path}: {why}")
