@@ -24,7 +24,10 @@ def read_claude_code(
     for number, raw in lines:
         try:
             line = _line.decode(raw)
-            found = None if logged.add(line) else node(number, line)
+            if (line.type or "").startswith("api-request"):
+                logged.add(raw)
+                continue
+            found = node(number, line)
         except (msgspec.MsgspecError, UnicodeDecodeError) as e:
             notes.append(f"line {number}: {e}")
             continue

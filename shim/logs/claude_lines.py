@@ -34,15 +34,6 @@ class Line(msgspec.Struct, rename="camel"):
     attachment: msgspec.Raw = _NOTHING
     rendered: msgspec.Raw = _NOTHING
     compact_metadata: msgspec.Raw = _NOTHING
-    #: From here on: what only the lines of logged requests have.
-    id: str | None = None
-    hash: str | None = None
-    shape_hash: str | None = None
-    shape: msgspec.Raw = _NOTHING
-    params: msgspec.Raw = _NOTHING
-    base: str | None = None
-    keep: int | None = None
-    tail: list[str] | None = None
 
 
 class Message(msgspec.Struct):

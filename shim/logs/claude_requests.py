@@ -12,12 +12,30 @@ from typing import Any
 
 import msgspec
 
-from .claude_lines import Line
 from .lines import seconds
 from .types import Recipe
 
 _raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _SHAPE = ("system", "tools")
+
+
+class _Line(msgspec.Struct, rename="camel"):
+    """A line of any of the three types."""
+
+    type: str | None = None
+    id: str | None = None
+    timestamp: str | None = None
+    hash: str | None = None
+    message: msgspec.Raw = msgspec.Raw()
+    shape_hash: str | None = None
+    shape: msgspec.Raw = msgspec.Raw()
+    params: msgspec.Raw = msgspec.Raw()
+    base: str | None = None
+    keep: int | None = None
+    tail: list[str] | None = None
+
+
+_line = msgspec.json.Decoder(_Line)
 
 
 class _Run(msgspec.Struct):
@@ -45,8 +63,9 @@ class Logged:
         self._messages: dict[str, bytes] = {}
         self._shapes: dict[str, dict[str, bytes]] = {}
 
-    def add(self, line: Line) -> bool:
+    def add(self, raw: bytes) -> None:
         """Keep a line that belongs here; a msgspec error where it is damaged."""
+        line = _line.decode(raw)
         if line.type == "api-request" and line.id:
             self._request(line.id, line)
         elif line.type == "api-request-blob" and line.hash:
@@ -54,9 +73,6 @@ class Logged:
         elif line.type == "api-request-shape" and line.shape_hash:
             shape = _raw_fields.decode(line.shape)
             self._shapes[line.shape_hash] = {k: bytes(shape[k]) for k in _SHAPE if k in shape}
-        else:
-            return False
-        return True
 
     def learn(self, message: bytes) -> None:
         """Know a message of the transcript by its hash."""
@@ -82,7 +98,7 @@ class Logged:
         fields |= shape
         return Recipe(fields, "messages", run.messages, request.end, request.when)
 
-    def _request(self, id: str, line: Line) -> None:
+    def _request(self, id: str, line: _Line) -> None:
         params = _raw_fields.decode(line.params) if bytes(line.params) else {}
         keep = line.keep or 0
         base = self._requests.get(line.base or "") if keep else None

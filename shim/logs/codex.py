@@ -90,7 +90,7 @@ class _Counts(msgspec.Struct):
 
 class _Event(msgspec.Struct):
     type: str | None = None
-    info: _Counts | None = None
+    info: msgspec.Raw = _NOTHING
     num_turns: int = 0
     turn_id: str | None = None
 
@@ -251,8 +251,9 @@ class _Reader:
             if gone:
                 self._start(self._items[: gone[0]])
                 self._asked = kept
-        elif event.type == "token_count" and event.info and not self._records:
-            last, total = event.info.last_token_usage, event.info.total_token_usage
+        elif event.type == "token_count" and bytes(event.info) and not self._records:
+            counts = msgspec.json.decode(event.info, type=_Counts | None) or _Counts()
+            last, total = counts.last_token_usage, counts.total_token_usage
             # It comes again with the same numbers whenever a limit is told.
             if last and (total is None or total != self._total):
                 self._total = total
