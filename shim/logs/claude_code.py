@@ -101,7 +101,7 @@ def _path(nodes: list[Node], notes: list[str]) -> list[Node]:
             done |= open_calls
     left = {nodes[place].answer for place in said if place not in chosen} - {""}
     if left:
-        notes.append(f"{len(left)} answers are not told: the conversation was taken back before")
+        notes.append(f"answers left out, of branches that were given up: {len(left)}")
     return [nodes[place] for place in sorted(chosen)]
 
 
@@ -152,7 +152,7 @@ class _History:
     def finish(self) -> None:
         """After the last line."""
         if self._unseen and self._rebuilt:
-            self._notes.append(f"the text of {self._unseen} attachments is not in the log")
+            self._notes.append(f"attachments whose text is not in the log: {self._unseen}")
 
     def _hear(self, one: Node) -> None:
         self._said += one.blocks

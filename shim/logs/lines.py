@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterator
 from datetime import datetime
 from importlib import import_module
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, cast
 
@@ -14,7 +15,6 @@ from .types import LogError
 
 #: How log files end.
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
-#: What decompressors raise besides OSError and EOFError is their own, for want of a common class.
 _DAMAGED = (OSError, EOFError, zlib.error)
 
 
@@ -60,14 +60,18 @@ def _opened(path: Path) -> tuple[IO[bytes], tuple[type[Exception], ...]]:
         return cast(IO[bytes], gzip.open(path, "rb")), ()
     if path.suffix != ".zst":
         return path.open("rb"), ()
-    for name in ("compression.zstd", "zstandard"):
-        try:
-            module = import_module(name)
-        except ImportError:
-            continue
-        return module.open(path, "rb"), (module.ZstdError,)
-    why = "compressed with zstd, which needs Python 3.14 or the package zstandard"
-    raise LogError(path, 0, why)
+    try:
+        zstd = import_module("compression.zstd")
+        return zstd.open(path, "rb"), (zstd.ZstdError,)
+    except ImportError:
+        pass
+    try:
+        zstd = import_module("zstandard")
+    except ImportError:
+        why = "compressed with zstd, which needs Python 3.14 or the package zstandard"
+        raise LogError(path, 0, why) from None
+    reader = zstd.ZstdDecompressor().stream_reader(path.open("rb"), read_across_frames=True)
+    return cast(IO[bytes], BufferedReader(reader)), (zstd.ZstdError,)
 
 
 def seconds(timestamp: str | None) -> float | None:
