@@ -32,6 +32,7 @@ AIMOCK = "1.43.0"
 KEY_NAME = "INTERPOSE_TEST_KEY"
 KEY = "sk-client-0000000000000000"
 
+
 class ClientMissing(RuntimeError):
     """The real client cannot be had here; the text says what to install."""
 
@@ -145,15 +146,16 @@ def run_codex(
     timeout: float = 60,
     config: Mapping[str, str] | None = None,
     policy: Policy | None = None,
+    home: Path | None = None,
 ) -> CodexRun:
     """Run `codex exec` in `workdir` against `base_url` (ending in /v1).
 
-    `config` holds extra `-c key=value` pairs, `policy` the models of its catalog.
-    After `timeout` seconds the whole process group is killed and the exit code is that of the
-    signal (negative).
+    `config` holds extra `-c key=value` pairs, `policy` the models of its catalog; a `home` is
+    kept, with `codex-home` in it. After `timeout` seconds the whole process group is killed and
+    the exit code is that of the signal (negative).
     """
     workdir.mkdir(parents=True, exist_ok=True)
-    home = Path(tempfile.mkdtemp(prefix="interpose-home-"))
+    kept, home = home, home or Path(tempfile.mkdtemp(prefix="interpose-home-"))
     write_home(home / "codex-home", base_url, policy or Policy(), model, env_key=KEY_NAME)
     command = [str(codex_binary(version)), "exec", "--json", "--skip-git-repo-check"]
     command += ["--dangerously-bypass-approvals-and-sandbox", "-C", str(workdir)]
@@ -177,7 +179,8 @@ def run_codex(
         stdout, stderr = process.communicate()
         stderr += f"\nkilled after {timeout} s"
     finally:
-        shutil.rmtree(home, ignore_errors=True)
+        if not kept:
+            shutil.rmtree(home, ignore_errors=True)
     seconds = time.monotonic() - started
     events = [json.loads(line) for line in stdout.split("\n") if line.startswith("{")]
     return CodexRun(process.returncode, stdout, stderr, seconds, events)
