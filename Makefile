@@ -4,7 +4,7 @@
 BIN = .venv/bin
 PYTEST = $(BIN)/python -m pytest -q
 
-.PHONY: help setup run test test-fast test-full test-clients conformance bench
+.PHONY: help setup run test test-fast test-full test-clients conformance bench bench-tokens
 
 help:
 	@echo 'make run           set up, then watch a real Codex session go through the chain'
@@ -14,6 +14,7 @@ help:
 	@echo 'make test-clients  Claude Code, OpenCode, Aider and Codex through the chain'
 	@echo 'make conformance  llmprobe against the chain; writes docs/conformance.md'
 	@echo 'make bench         the chain against the direct way, bare mitmdump and its peers'
+	@echo 'make bench-tokens  what sessions are billed over each route, with and without dedup'
 	@echo 'make setup         only the virtual environment, in .venv'
 
 setup:
@@ -41,3 +42,6 @@ conformance:
 
 bench: setup
 	@$(BIN)/python -m benchmarks
+
+bench-tokens: setup
+	@$(BIN)/python -m benchmarks.tokens

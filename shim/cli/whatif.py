@@ -25,7 +25,7 @@ _POLICY = ROOT / "policies" / "frugal.yaml"
 _HOMES = (Path("~/.codex/sessions"), Path("~/.claude/projects"))
 _MOST_ROWS = 25
 #: Names end in what tells them apart.
-_NAME = 18
+_NAME = 16
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _table(found: list[Cost], whole: Cost, count: int) -> Table:
-    title = "Billed-equivalent input tokens"
+    title = "Billed-equivalent input, in thousands of tokens"
     made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     made.add_column("session", no_wrap=True)
     made.add_column("client", no_wrap=True)
@@ -104,7 +104,7 @@ def _table(found: list[Cost], whole: Cost, count: int) -> Table:
 
 def _row(one: Cost) -> list[str]:
     share = one.cached / one.input if one.input else 0.0
-    numbers = [f"{one.turns:,}", f"{one.input / 1000:,.0f} k", f"{share:.0%}"]
-    numbers += [f"{one.was / 1000:,.1f} k", f"{one.would / 1000:,.1f} k", f"{one.times:.2f}×"]
+    numbers = [f"{one.turns:,}", f"{one.input / 1000:,.0f}", f"{share:.0%}"]
+    numbers += [f"{one.was / 1000:,.1f}", f"{one.would / 1000:,.1f}", f"{one.times:.2f}×"]
     name = one.name if len(one.name) <= _NAME else f"…{one.name[1 - _NAME :]}"
     return [name, one.client, *numbers]

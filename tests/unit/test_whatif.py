@@ -79,6 +79,11 @@ def test_breakpoints_where_the_client_had_none() -> None:
     assert late.would == pytest.approx(1.25 * 31_500, rel=0.02)
     own = [Usage(10_000, 0, 10_000), Usage(10_500, 10_000, 500)]
     assert cost(claude(list(own)), EMPTY).was == 12_500 + 1000 + 625
+    repeats = [Usage(10_000, 0, 10_000), Usage(10_500, 10_000, 500), Usage(11_000, 10_500, 500)]
+    plain, less = cost(claude(list(repeats)), EMPTY), cost(claude(list(repeats)), FRUGAL)
+    # Lines that stand in the turn before are left out of what is written.
+    assert less.saved > 50
+    assert plain.was - less.would == pytest.approx(less.saved * 1.25, abs=2)
     off = InForce(parse_policy("cache: {breakpoints: false}"))
     assert cost(claude(list(used)), off).would == 31_500
 
