@@ -14,7 +14,7 @@ import msgspec
 
 from .claude_code import read_claude_code
 from .codex import read_codex
-from .lines import SUFFIXES, lines
+from .lines import DAMAGED, SUFFIXES, lines
 from .types import LogError, LoggedTurn, Session, Turns
 
 __all__ = ["LogError", "LoggedTurn", "Session", "Turns", "find_logs", "read_log"]
@@ -77,7 +77,7 @@ def _client(line: bytes) -> tuple[str, str]:
     """Which client writes such lines; or "" and why that cannot be said."""
     try:
         seen = _any.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as e:
+    except DAMAGED as e:
         return "", str(e)
     if any(map(bytes, (seen.sessionId, seen.uuid, seen.leafUuid, seen.messageId))):
         return "claude-code", ""

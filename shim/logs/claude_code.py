@@ -9,7 +9,7 @@ import msgspec
 
 from .claude_lines import Block, Line, Node, node
 from .claude_requests import Logged
-from .lines import stem
+from .lines import DAMAGED, stem
 from .types import Recipe, Session, Turns
 
 _line = msgspec.json.Decoder(Line)
@@ -28,7 +28,7 @@ def read_claude_code(
                 logged.add(raw)
                 continue
             found = node(number, line)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as e:
+        except DAMAGED as e:
             notes.append(f"line {number}: {e}")
             continue
         if found:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from .lines import seconds
+from .lines import DAMAGED, seconds
 from .types import Recipe
 
 _raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -78,7 +78,10 @@ class Logged:
         """Know a message of the transcript by its hash."""
         if not self._requests:
             return
-        value: Any = msgspec.json.decode(message)
+        try:
+            value: Any = msgspec.json.decode(message)
+        except DAMAGED:
+            return
         canonical = msgspec.json.encode(value, order="deterministic")
         self._messages.setdefault(hashlib.sha256(canonical).hexdigest(), message)
 

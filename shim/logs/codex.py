@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from ..turn import Usage, text_of
-from .lines import seconds, stem
+from ..turn import Usage, is_text, text_of
+from .lines import DAMAGED, seconds, stem
 from .types import Recipe, Session, Turns, json_object
 
 #: What Codex keeps of an item for itself and sends to OpenAI at most.
@@ -113,7 +113,7 @@ def read_codex(path: Path, lines: Iterable[tuple[int, bytes]], notes: list[str])
     for number, line in lines:
         try:
             reader.read(number, line)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as e:
+        except DAMAGED as e:
             notes.append(f"line {number}: {e}")
     turns = Turns(reader.recipes)
     return [Session(stem(path), str(path), "codex", "responses", turns, notes)]
@@ -325,7 +325,9 @@ def _by_user(raw: bytes) -> bool:
         return False
     content = msgspec.json.decode(raw, type=_Said).content
     try:
+        if is_text(content):
+            return not text_of(content).startswith(_CONTEXT)
         parts = msgspec.json.decode(content, type=list[_Text])
-    except msgspec.MsgspecError:
-        return not text_of(content).startswith(_CONTEXT)
+    except DAMAGED:
+        return True
     return not any((part.text or "").startswith(_CONTEXT) for part in parts)

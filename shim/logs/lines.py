@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
 from collections.abc import Iterator
 from datetime import datetime
@@ -11,11 +12,19 @@ from io import BufferedReader
 from pathlib import Path
 from typing import IO, cast
 
+import msgspec
+
 from .types import LogError
 
+#: What a line raises that is no JSON, or not such JSON.
+DAMAGED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 #: How log files end.
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
-_DAMAGED = (OSError, EOFError, zlib.error)
+_UNREADABLE = (OSError, EOFError, zlib.error)
+#: Escapes in JSON that begin with a backslash or are UTF-16: whole pairs, and halves of them.
+_ESCAPES = re.compile(
+    rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
+)
 
 
 def stem(path: Path) -> str:
@@ -32,7 +41,7 @@ def lines(path: Path, notes: list[str]) -> Iterator[tuple[int, bytes]]:
     LogError where the file cannot be opened or nothing of it can be read.
     """
     number = 0
-    damaged: tuple[type[Exception], ...] = _DAMAGED
+    damaged: tuple[type[Exception], ...] = _UNREADABLE
     try:
         file, more = _opened(path)
         damaged += more
@@ -46,7 +55,7 @@ def lines(path: Path, notes: list[str]) -> Iterator[tuple[int, bytes]]:
                 except UnicodeDecodeError as e:
                     notes.append(f"line {number}: not UTF-8: {e.reason}")
                     continue
-                yield number, stripped
+                yield number, _whole(stripped)
     except damaged as e:
         why = (e.strerror if isinstance(e, OSError) else None) or str(e) or type(e).__name__
         if not number:
@@ -72,6 +81,14 @@ def _opened(path: Path) -> tuple[IO[bytes], tuple[type[Exception], ...]]:
         raise LogError(path, 0, why) from None
     reader = zstd.ZstdDecompressor().stream_reader(path.open("rb"), read_across_frames=True)
     return cast(IO[bytes], BufferedReader(reader)), (zstd.ZstdError,)
+
+
+def _whole(line: bytes) -> bytes:
+    """The line without halves of characters, which JavaScript leaves where it cuts a text and no
+    other JSON knows."""
+    if b"\\ud" not in line and b"\\uD" not in line:
+        return line
+    return _ESCAPES.sub(lambda m: rb"\ufffd" if len(m[0]) == 6 else m[0], line)
 
 
 def seconds(timestamp: str | None) -> float | None:

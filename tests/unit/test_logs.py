@@ -258,6 +258,15 @@ def test_what_is_no_session_log(tmp_path: Path, content: bytes) -> None:
     assert caught.value.path == path and caught.value.why
 
 
+def test_json_that_others_refuse(tmp_path: Path) -> None:
+    """Nested too deeply it is a damaged line; halves of characters become what stands for them."""
+    deep = '{"type":"event_msg","payload":' + "[" * 9000 + "]" * 9000 + "}"
+    words, left = "\\ud83d \ud83d, \ude00 and \U0001f600", "\\ud83d \ufffd, \ufffd and \U0001f600"
+    session = only(tmp_path, [META, deep, *items(said("user", words), call(1))])
+    assert bodies(session)[0]["input"] == [said("user", left)]
+    assert [note[:7] for note in session.notes] == ["line 2:"]
+
+
 def test_what_cannot_be_opened(tmp_path: Path) -> None:
     for path in (tmp_path / "absent.jsonl", tmp_path):
         with pytest.raises(LogError, match="cannot be read"):
