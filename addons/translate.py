@@ -82,10 +82,13 @@ class Translate:
         exchange.added += time.perf_counter() - begun
 
     def _caching(self, exchange: Exchange) -> Caching | None:
-        rules = self._chain.policies.current().cache
-        if rules is None or exchange.facts is None or exchange.counts:
+        facts, policies = exchange.facts, self._chain.policies
+        if facts is None or exchange.counts:
             return None
-        return self._caches.caching(rules, exchange.facts, exchange.turn, exchange.started)
+        rules = policies.for_thread(facts.thread, facts.started).policy.cache
+        if rules is None:
+            return None
+        return self._caches.caching(rules, facts, exchange.turn, exchange.started)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         exchange = exchange_of(flow)

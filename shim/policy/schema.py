@@ -117,7 +117,7 @@ class Policy(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     redact: Annotated[list[RedactRule], Meta(description="What is masked, and where.")] = []
     apply: Annotated[
         Literal["new_threads", "now"],
-        Meta(description="Whether edits of catch, tools and redact reach threads under way."),
+        Meta(description="Whether edits of what is done to prompts reach threads under way."),
     ] = "new_threads"
     duplicates: Annotated[
         Literal["pass", "refuse"],
