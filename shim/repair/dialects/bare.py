@@ -4,6 +4,7 @@ tool, a patch for Codex."""
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from ..arguments import mend
@@ -53,6 +54,24 @@ _PATCH_FENCES = {"", "diff", "patch", "bash", "sh", "shell", "text", "apply_patc
 _PYTHON_FENCES = {"tool_code", "tool_call"}
 
 
+def _fence_alive(words: set[str], begins: tuple[str, ...]) -> Callable[[str], bool]:
+    """Whether a fence that begins so has one of ``words`` behind it, and what it may hold."""
+    head = re.compile(r"(?:`{1,}|~{1,})[ \t]*([\w+-]*)[ \t]*(\r?\n\s*)?(.*)", re.S)
+
+    def alive(text: str) -> bool:
+        match = head.match(text)
+        if not match:
+            return False
+        word, line, body = match[1].lower(), match[2], match[3]
+        if line is None:
+            return not body and any(w.startswith(word) for w in words)
+        if word not in words:
+            return False
+        return any(body.startswith(b) or b.startswith(body) for b in begins) if begins else True
+
+    return alive
+
+
 def fence_of(text: str) -> tuple[str, str] | None:
     """The word behind a fence and what stands in it; None where ``text`` is no whole fence."""
     match = _FENCE.match(text.strip())
@@ -79,6 +98,7 @@ FENCED_JSON = Dialect(
         f'```json\n{{"tool": {dumps(tool)}, "arguments": {dumps(arguments)}}}\n```'
     ),
     "fenced",
+    _fence_alive(_JSON_FENCES, ("{", "[")),
 )
 
 
@@ -102,6 +122,7 @@ TOOL_CODE = Dialect(
         + "))\n```"
     ),
     "fenced",
+    _fence_alive(_PYTHON_FENCES, ()),
 )
 
 _REACT = re.compile(
@@ -149,6 +170,8 @@ def _read_tags(text: str, last: bool) -> Reading:
             return None
         made[tag[1]] = inner(tag[2])
         at = tag.end()
+    if not made and body.strip().startswith("*** Begin Patch"):
+        return [(whole[1], body.strip())]
     if body[at:].strip() or not made:
         return None
     if whole[1] == "use_mcp_tool":
@@ -219,5 +242,6 @@ FENCED_PATCH = Dialect(
     read_patch,
     lambda tool, arguments: f"```patch\n{_write_patch(tool, arguments)}\n```",
     "fenced",
+    _fence_alive(_PATCH_FENCES, ("*** Begin Patch", "apply_patch", "$ apply_patch")),
 )
 

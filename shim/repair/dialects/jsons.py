@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -67,6 +68,12 @@ def calls_in(found: list[Any] | None, one: Callable[[Any], Call | None] = call_o
     return calls or None
 
 
+def _little_around(body: str) -> bool:
+    """Whether hardly more than an object stands there."""
+    before, after = body.partition("{")[0], body.rpartition("}")[2]
+    return len(before) <= 40 and len(after) <= 40 and "<" not in before + after
+
+
 def body_calls(
     body: str, closed: bool, last: bool, one: Callable[[Any], Call | None] = call_of
 ) -> Reading:
@@ -76,10 +83,10 @@ def body_calls(
     if found is None:
         if not last and open_string(body):
             return MORE
-        if not body.startswith(("{", "[", '"')) and '{"' not in body[:80]:
+        if not body.startswith(("{", "[", '"')) and not _little_around(body):
             return None
         mended = mend(body)
-        if mended is None:
+        if mended is None or (not closed and mended.how == "text around it"):
             return None
         calls = calls_in([mended.value], one)
         if mended.cut and isinstance(calls, list):
@@ -116,6 +123,7 @@ def dialect(
     closes: tuple[str, ...] = (),
     one: Callable[[Any], Call | None] = call_of,
     kind: Kind = "marked",
+    alive: Callable[[str], bool] | None = None,
 ) -> Dialect:
     """A dialect that is JSON in ``form`` between ``opening`` and ``close``."""
     openings = (opening.strip(), *more)
@@ -125,7 +133,7 @@ def dialect(
         said = form.replace("NAME", dumps(tool)).replace("ARGS", dumps(arguments))
         return opening + said + close
 
-    return Dialect(name, families, openings, ends, between(openings, ends, one), write, kind)
+    return Dialect(name, families, openings, ends, between(openings, ends, one), write, kind, alive)
 
 
 HERMES = dialect(
@@ -166,6 +174,7 @@ FUNCTOOLS = dialect(
     "",
     form='[{"name": NAME, "arguments": ARGS}]',
     kind="ended",
+    alive=lambda text: bool(re.match(r"functools\s*(?:$|\[\s*(?:$|\{))", text)),
 )
 INTERNLM = dialect(
     "internlm",

@@ -125,7 +125,13 @@ def _read_harmony(text: str, last: bool) -> Reading:
 HARMONY = Dialect(
     "harmony",
     "gpt-oss",
-    ("<|channel|>commentary to=", "<|start|>assistant", "<|channel|>analysis to="),
+    (
+        "<|channel|>commentary to=",
+        "<|channel|>analysis to=",
+        "<|start|>assistant<|channel|>commentary to=",
+        "<|start|>assistant<|channel|>analysis to=",
+        "<|start|>assistant to=",
+    ),
     ("<|call|>",),
     _read_harmony,
     lambda tool, arguments: (
@@ -180,7 +186,7 @@ FUNCTIONARY = Dialect(
     lambda text, last: _matches(_FUNCTIONARY, text, last, re.compile(r"\Z")),
     lambda tool, arguments: f">>>{tool}\n{dumps(arguments)}",
     "ended",
-    lambda text: bool(re.match(r">>>\s*[\w.\-/:]*\s*($|\n)", text)),
+    lambda text: bool(re.match(r">>>[ \t]*[\w.\-/:]*[ \t]*(?:$|\n\s*(?:$|\{))", text)),
 )
 
 _INKLING = re.compile(

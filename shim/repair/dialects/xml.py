@@ -60,7 +60,7 @@ def _elements(
 def _arguments(
     body: str, opens: re.Pattern[str], ends: re.Pattern[str]
 ) -> dict[str, Any] | None:
-    """The parameters in an element; None where something else stands there."""
+    """The parameters in an element, cut where the last has no end; None where something else stands there."""
     if not body.strip():
         return {}
     elements = _elements(body, opens, ends)
@@ -70,7 +70,7 @@ def _arguments(
             if mended and isinstance(mended.value, dict):
                 return Cut(mended.value) if mended.cut else mended.value
         return None
-    made: dict[str, Any] = {}
+    made: dict[str, Any] = {} if all(closed for _, _, closed in elements) else Cut()
     for at, value, closed in elements:
         if at[1] in made:
             return None
