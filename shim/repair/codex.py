@@ -44,10 +44,10 @@ def runs_or_edits(tool: Bridged) -> bool:
         return True
     properties = (tool.parameters or {}).get("properties") if tool.parameters else None
     names = {*properties} if isinstance(properties, dict) else set()
-    return bool(
+    return not names or bool(
         tool.name in _SHELL_NAMES
         or names & {*_COMMANDS, "patch", "content", "new_string", "chars", "text"}
-        or re.search(r"write|edit|patch|delete|exec|create|update|replace", tool.name)
+        or re.search(r"write|edit|patch|delete|exec|create|update|replace|run|shell", tool.name)
     )
 
 

@@ -15,8 +15,8 @@ _QUOTING = re.compile(r"\s*(?:[>+|#*-]|\d+[.)]\s)")
 _DIFF = re.compile(r"^(?:@@ |diff --git |\+\+\+ |--- |\*\*\* (?:Begin Patch|Update File))", re.M)
 _SHOWN = re.compile(
     r"\b(?:examples?|e\.g|for instance|such as|like (?:this|so|that)|formats?|syntax|"
-    r"looks? like|would (?:write|emit|look|be|say|answer)|template|schema|instead of|literal(?:ly)?|"
-    r"documentation|docs|spec(?:ification)?|snippet|sample|reads? as follows|rendered|"
+    r"looks? like|would (?:write|emit|look|be|say|answer)|template|schema|instead of|"
+    r"literal(?:ly)?|documentation|docs|spec(?:ification)?|snippet|sample|reads? as follows|rendered|"
     r"(?:is|are|was|were) written|prints?|printed|logged|emits?|quoted?|excerpt)\b",
     re.I,
 )
@@ -88,7 +88,6 @@ class Context:
             if not self._fence:
                 if "`" not in match[2] or mark[0] == "~":
                     self._fence = mark
-            elif mark[0] == self._fence[0] and len(mark) >= len(self._fence):
-                if not match[2].strip():
-                    self._fence = ""
+            elif mark.startswith(self._fence) and not match[2].strip():
+                self._fence = ""
         self._scanned = until

@@ -52,9 +52,7 @@ def _fit(value: Any, schema: Any, root: Any, at: str, loose: bool, depth: int) -
         return _object(value, schema, root, at, loose, depth)
     if isinstance(value, list) and isinstance(schema.get("items"), dict):
         items = schema["items"]
-        return [
-            _fit(v, items, root, f"{at}[{n}]", loose, depth + 1) for n, v in enumerate(value)
-        ]
+        return [_fit(v, items, root, f"{at}[{n}]", loose, depth + 1) for n, v in enumerate(value)]
     return value
 
 

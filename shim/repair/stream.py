@@ -21,11 +21,13 @@ _FIRST_KEY = 1 << 20
 
 class Rules(msgspec.Struct, frozen=True):
     """What is looked for in an answer: names of dialects, and how strict the rules are.
-    ``arguments``: broken arguments of proper calls are mended too."""
+    ``arguments``: broken arguments of proper calls are mended too. ``always``: also where client
+    and upstream speak alike."""
 
     dialects: tuple[str, ...]
     strictness: str = "normal"
     arguments: bool = True
+    always: bool = False
 
 
 class TextCalls:

@@ -1,7 +1,7 @@
 """Every form of a call in text that is known, in the order in which they are tried.
 
-To add one: a `Dialect` in the module of its kin, and a line here. Numbers are those of the list that
-docs/dialects.md is made of.
+To add one: a `Dialect` in the module of its kin, and a line here. The number tells the kinds in
+docs/dialects.md apart.
 """
 
 from __future__ import annotations

@@ -199,8 +199,8 @@ CLINE = Dialect(
 
 _PATCH = re.compile(r"\*\*\* Begin Patch\n.*\n\*\*\* End Patch(?=\s|$)", re.S)
 _HEREDOC = re.compile(
-    r"(?:\$ )?apply_patch\s*<<\s*['\"]?(\w+)['\"]?\s*\n(?P<patch>\*\*\* Begin Patch\n.*\n\*\*\* End Patch)"
-    r"\s*\n\1\s*$",
+    r"(?:\$ )?apply_patch\s*<<\s*['\"]?(\w+)['\"]?\s*\n"
+    r"(?P<patch>\*\*\* Begin Patch\n.*\n\*\*\* End Patch)\s*\n\1\s*$",
     re.S,
 )
 
@@ -244,4 +244,3 @@ FENCED_PATCH = Dialect(
     "fenced",
     _fence_alive(_PATCH_FENCES, ("*** Begin Patch", "apply_patch", "$ apply_patch")),
 )
-

@@ -88,6 +88,8 @@ def body_calls(
         mended = mend(body)
         if mended is None or (not closed and mended.how == "text around it"):
             return None
+        if mended.cut and not closed:
+            return None
         calls = calls_in([mended.value], one)
         if mended.cut and isinstance(calls, list):
             return [(n, Cut(a) if isinstance(a, dict) else a) for n, a in calls]
@@ -136,9 +138,7 @@ def dialect(
     return Dialect(name, families, openings, ends, between(openings, ends, one), write, kind, alive)
 
 
-HERMES = dialect(
-    "hermes", "Hermes 2/3, Qwen 2.5/3, QwQ, Trinity", "<tool_call>", "</tool_call>"
-)
+HERMES = dialect("hermes", "Hermes 2/3, Qwen 2.5/3, QwQ, Trinity", "<tool_call>", "</tool_call>")
 TOOL_CALLS_ARRAY = dialect(
     "tool_calls_array",
     "Hunyuan A13B, Jamba",
@@ -146,9 +146,7 @@ TOOL_CALLS_ARRAY = dialect(
     "</tool_calls>",
     form='[{"name": NAME, "arguments": ARGS}]',
 )
-TOOL_CALLS_LINES = dialect(
-    "tool_calls_lines", "MiniMax-M1", "<tool_calls>\n", "\n</tool_calls>"
-)
+TOOL_CALLS_LINES = dialect("tool_calls_lines", "MiniMax-M1", "<tool_calls>\n", "\n</tool_calls>")
 LLAMA_JSON = dialect(
     "llama_json",
     "Llama 3.1 to 3.3, 4",
@@ -194,7 +192,12 @@ GRANITE = dialect(
     kind="ended",
 )
 GRANITE_20B = dialect(
-    "granite_20b", "Granite-20B-FC", "<function_call> ", "", kind="ended", closes=("</function_call>",)
+    "granite_20b",
+    "Granite-20B-FC",
+    "<function_call> ",
+    "",
+    kind="ended",
+    closes=("</function_call>",),
 )
 COHERE = dialect(
     "cohere",

@@ -209,7 +209,8 @@ K2_HORIZON = Dialect(
 )
 
 _XTML = re.compile(
-    r'<\|open\|>call\s+tool="(?P<name>[^"]+)"[^<]*?<\|sep\|>(?P<body>.*?)<\|close\|>call<\|sep\|>', re.S
+    r'<\|open\|>call\s+tool="(?P<name>[^"]+)"[^<]*?<\|sep\|>(?P<body>.*?)<\|close\|>call<\|sep\|>',
+    re.S,
 )
 _XTML_PAIR = re.compile(
     r'\s*<\|open\|>argument\s+key="(?P<k>[^"]+)"(?:\s+type="(?P<t>[^"]+)")?[^<]*?<\|sep\|>'

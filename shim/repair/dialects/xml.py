@@ -13,7 +13,9 @@ from .base import MORE, Call, Cut, Dialect, Reading, dumps, inner, shown
 _MARK = r"(?:[｜|‖]{1,2}\s?DSML\s?[｜|‖]{1,2}\s?)"
 _PREFIX = rf"(?:[A-Za-z]+:|{_MARK})?"
 _WRAPPERS = "function_calls|function_call|tool_calls|tool_call|tool_use|calls|dots_function_call"
-_INVOKE = re.compile(rf"<\s*{_PREFIX}\s*(?:invoke|rivoke|function_call)\s+name\s*=\s*[\"']?([^\"'>]+)[\"']?[^>]*>")
+_INVOKE = re.compile(
+    rf"<\s*{_PREFIX}\s*(?:invoke|rivoke|function_call)\s+name\s*=\s*[\"']?([^\"'>]+)[\"']?[^>]*>"
+)
 _INVOKE_END = re.compile(rf"</\s*{_PREFIX}\s*(?:invoke|rivoke)\s*>")
 _PARAMETER = re.compile(
     rf"<\s*{_PREFIX}\s*parameter\s+r?name\s*=\s*[\"']?([^\"'>\s]+)[\"']?([^>]*)>"
@@ -24,7 +26,9 @@ _TAILS = re.compile(
     r"\s*<｜tool_calls?_end｜>)+\s*$"
 )
 _FUNCTION = re.compile(r"<function(?:=|\s+name\s*=\s*)\s*[\"']?([^\"'>\s]+?)[\"']?\s*>")
-_VALUE = re.compile(r"<(?:parameter=|param(?:eter)?\s+name\s*=\s*)\s*[\"']?([^\"'>\s]+?)[\"']?\s*()>")
+_VALUE = re.compile(
+    r"<(?:parameter=|param(?:eter)?\s+name\s*=\s*)\s*[\"']?([^\"'>\s]+?)[\"']?\s*()>"
+)
 _VALUE_END = re.compile(r"</param(?:eter)?\s*>\s*$")
 _FUNCTION_TAILS = re.compile(r"(?:\s*</(?:function|tool_call|seed:tool_call|tool_calls)\s*>)+\s*$")
 _CDATA = re.compile(r"^\s*<!\[CDATA\[(.*)\]\]>\s*$", re.S)
@@ -57,9 +61,7 @@ def _elements(
     return found
 
 
-def _arguments(
-    body: str, opens: re.Pattern[str], ends: re.Pattern[str]
-) -> dict[str, Any] | None:
+def _arguments(body: str, opens: re.Pattern[str], ends: re.Pattern[str]) -> dict[str, Any] | None:
     """The parameters in an element, cut where the last has no end; None where something else stands there."""
     if not body.strip():
         return {}
@@ -224,7 +226,9 @@ DSML_V4 = _invokes(
     typed=True,
     more=tuple(f"<{p}{w}>" for p in (*_LEAKED, _DSML) for w in ("tool_calls", "tool_use", "calls"))
     + ("<｜DSML｜ calls>", "<｜DSML｜ tool_calls>", "<calls>"),
-    closes=tuple(f"</{p}{w}>" for p in (*_LEAKED, _DSML) for w in ("tool_calls", "tool_use", "calls"))
+    closes=tuple(
+        f"</{p}{w}>" for p in (*_LEAKED, _DSML) for w in ("tool_calls", "tool_use", "calls")
+    )
     + ("</｜DSML｜ calls>", "</｜DSML｜ tool_calls>", "</calls>"),
 )
 
@@ -237,7 +241,7 @@ def _write_xai(tool: str, arguments: dict[str, Any]) -> str:
 XAI = Dialect(
     "xai",
     "Grok",
-    ('<xai:function_call name=',),
+    ("<xai:function_call name=",),
     ("</xai:function_call>",),
     read_invokes,
     _write_xai,
@@ -281,9 +285,7 @@ FUNCTION_JSON = Dialect(
 
 
 def _write_minicpm(tool: str, arguments: dict[str, Any]) -> str:
-    values = [
-        f'<param name="{k}"><![CDATA[{shown(v)}]]></param>' for k, v in arguments.items()
-    ]
+    values = [f'<param name="{k}"><![CDATA[{shown(v)}]]></param>' for k, v in arguments.items()]
     return f'<function name="{tool}">{"".join(values)}</function>'
 
 
@@ -337,4 +339,3 @@ MINIMAX_M3 = Dialect(
     _read_m3,
     _write_m3,
 )
-
