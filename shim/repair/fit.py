@@ -1,7 +1,7 @@
 """Whether arguments fit a tool's schema, and how those that nearly do are made to.
 
-Of JSON Schema this knows what tools' parameters use: type, properties, required, enum, const, items,
-additionalProperties, anyOf, oneOf, allOf, minimum, maximum and references within the schema.
+Of JSON Schema this knows what tools' parameters use: type, properties, required, enum, const,
+items, additionalProperties, anyOf, oneOf, allOf, minimum, maximum and references within the schema.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def _reader(
         while at < len(body):
             match = pairs.match(body, at)
             if not match:
-                return None if not body[at:].strip() == "" else [(named[1], made)]
+                return None if body[at:].strip() else [(named[1], made)]
             key = match["k"].strip()
             if key in made:
                 return None
@@ -99,7 +99,10 @@ def _kind(value: Any) -> str:
     return "number" if isinstance(value, int | float) else "object"
 
 
-_GLM_PAIR = rf"<arg_key{_SUFFIX}>(?P<k>.*?)</arg_key{_SUFFIX}>\s*<arg_value{_SUFFIX}>(?P<v>.*?)</arg_value{_SUFFIX}>(?=\s*(?:<arg_key|</tool_call|$))"
+_GLM_PAIR = (
+    rf"<arg_key{_SUFFIX}>(?P<k>.*?)</arg_key{_SUFFIX}>\s*"
+    rf"<arg_value{_SUFFIX}>(?P<v>.*?)</arg_value{_SUFFIX}>(?=\s*(?:<arg_key|</tool_call|$))"
+)
 _read_glm = _reader(
     rf"<tool_call{_SUFFIX}>",
     rf"</tool_call{_SUFFIX}>",
@@ -209,7 +212,8 @@ K2_HORIZON = Dialect(
 )
 
 _XTML = re.compile(
-    r'<\|open\|>call\s+tool="(?P<name>[^"]+)"[^<]*?<\|sep\|>(?P<body>.*?)<\|close\|>call<\|sep\|>',
+    r'<\|open\|>call\s+tool="(?P<name>[^"]+)"[^<]*?<\|sep\|>'
+    r"(?P<body>.*?)<\|close\|>call<\|sep\|>",
     re.S,
 )
 _XTML_PAIR = re.compile(

@@ -31,7 +31,7 @@ def arguments_of(text: str) -> Any:
 
 
 def _matches(pattern: re.Pattern[str], text: str, last: bool, wrapper: re.Pattern[str]) -> Reading:
-    """The calls that ``pattern`` finds one after the other, with nothing but ``wrapper`` between."""
+    """The calls that ``pattern`` finds one after the other, nothing but ``wrapper`` between."""
     calls: list[Call] = []
     at = 0
     for match in pattern.finditer(text):

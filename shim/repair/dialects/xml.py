@@ -14,7 +14,8 @@ _MARK = r"(?:[｜|‖]{1,2}\s?DSML\s?[｜|‖]{1,2}\s?)"
 _PREFIX = rf"(?:[A-Za-z]+:|{_MARK})?"
 _WRAPPERS = "function_calls|function_call|tool_calls|tool_call|tool_use|calls|dots_function_call"
 _INVOKE = re.compile(
-    rf"<\s*{_PREFIX}\s*(?:invoke|rivoke|function_call)\s+name\s*=\s*[\"']?([^\"'>]+)[\"']?[^>]*>"
+    rf"<\s*{_PREFIX}\s*(?:invoke|rivoke|function_call)\s+"
+    r"name\s*=\s*[\"']?([^\"'>]+)[\"']?[^>]*>"
 )
 _INVOKE_END = re.compile(rf"</\s*{_PREFIX}\s*(?:invoke|rivoke)\s*>")
 _PARAMETER = re.compile(
@@ -62,7 +63,7 @@ def _elements(
 
 
 def _arguments(body: str, opens: re.Pattern[str], ends: re.Pattern[str]) -> dict[str, Any] | None:
-    """The parameters in an element, cut where the last has no end; None where something else stands there."""
+    """The parameters in an element, cut where one has no end; None where there is other text."""
     if not body.strip():
         return {}
     elements = _elements(body, opens, ends)
@@ -186,6 +187,14 @@ def _functions(name: str, families: str, wrapper: str, *, spaced: bool = True) -
 _ANT = "ant" + "ml:"
 ANTHROPIC = _invokes("anthropic", "Claude, many prompts", "", "function_calls")
 ANTHROPIC_NS = _invokes("anthropic_ns", "Claude, with its namespace", _ANT, "function_calls")
+BARE_INVOKE = _invokes(
+    "bare_invoke",
+    "Claude, DeepSeek and GPT, contaminated",
+    "",
+    "",
+    more=("< invoke name=", "<rivoke name=", f"<{_ANT}invoke name="),
+    closes=("</rivoke>", "</ invoke>", f"</{_ANT}invoke>"),
+)
 MINIMAX_M2 = Dialect(
     "minimax_m2",
     "MiniMax M2.x",
@@ -195,14 +204,6 @@ MINIMAX_M2 = Dialect(
     lambda tool, arguments: (
         f"<minimax:tool_call>\n{BARE_INVOKE.write(tool, arguments)}\n</minimax:tool_call>"
     ),
-)
-BARE_INVOKE = _invokes(
-    "bare_invoke",
-    "Claude, DeepSeek and GPT, contaminated",
-    "",
-    "",
-    more=("< invoke name=", "<rivoke name=", f"<{_ANT}invoke name="),
-    closes=("</rivoke>", "</ invoke>", f"</{_ANT}invoke>"),
 )
 DOTS = Dialect(
     "dots",
@@ -216,7 +217,8 @@ DOTS = Dialect(
 )
 ATEM = _invokes("atem", "Muse Glimmer", "atem:", "function_calls")
 _DSML = "｜DSML｜"
-_LEAKED = ("｜｜DSML｜｜", "‖DSML‖", "|DSML|", " | DSML | ")
+_LEAKED = ("｜｜DSML｜｜", "‖DSML‖", "|DSML|", " | DSML | ", _DSML, f"{_DSML} ")
+_NAMES = [f"{mark}{name}>" for mark in _LEAKED for name in ("tool_calls", "tool_use", "calls")]
 DSML = _invokes("dsml", "DeepSeek V3.2", _DSML, "function_calls", typed=True)
 DSML_V4 = _invokes(
     "dsml_v4",
@@ -224,12 +226,8 @@ DSML_V4 = _invokes(
     _DSML,
     "tool_calls",
     typed=True,
-    more=tuple(f"<{p}{w}>" for p in (*_LEAKED, _DSML) for w in ("tool_calls", "tool_use", "calls"))
-    + ("<｜DSML｜ calls>", "<｜DSML｜ tool_calls>", "<calls>"),
-    closes=tuple(
-        f"</{p}{w}>" for p in (*_LEAKED, _DSML) for w in ("tool_calls", "tool_use", "calls")
-    )
-    + ("</｜DSML｜ calls>", "</｜DSML｜ tool_calls>", "</calls>"),
+    more=("<calls>", *(f"<{name}" for name in _NAMES)),
+    closes=("</calls>", *(f"</{name}" for name in _NAMES)),
 )
 
 
