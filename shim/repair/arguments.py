@@ -33,6 +33,11 @@ class Mended(msgspec.Struct, frozen=True):
     how: str = ""
     cut: bool = False
 
+    @property
+    def completed(self) -> bool:
+        """Whether something was added at its end: without a close behind it, it may be half."""
+        return self.cut or self.how in ("brackets", "quotes")
+
 
 def mend(text: str) -> Mended | None:
     """The value that ``text`` was meant to be; None where that would be a guess."""

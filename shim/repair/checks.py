@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from ..tools.bridge import Bridge, Bridged
-from .codex import PATCH, find, runs_or_edits, translate
+from .codex import PATCH, find, translate
 from .dialects.base import Call, Cut
 from .fit import Misfit, fit
 
@@ -55,7 +55,7 @@ class Toolbox:
         tool = find(name, self._tools)
         if tool is None:
             raise Refused(f"no tool {name[:80]} is offered")
-        if isinstance(given, Cut) and runs_or_edits(tool):
+        if isinstance(given, Cut):
             raise Refused(f"the arguments of {tool.name} are cut off")
         given = translate(tool, given)
         if not isinstance(given, dict):

@@ -16,10 +16,12 @@ _DIFF = re.compile(r"^(?:@@ |diff --git |\+\+\+ |--- |\*\*\* (?:Begin Patch|Upda
 _SHOWN = re.compile(
     r"\b(?:examples?|e\.g|for instance|such as|like (?:this|so|that)|formats?|syntax|"
     r"looks? like|would (?:write|emit|look|be|say|answer)|template|schema|instead of|"
-    r"literal(?:ly)?|documentation|docs|spec(?:ification)?|snippet|sample|reads? as follows|rendered|"
+    r"literal(?:ly)?|documentation|docs|spec(?:ification)?|snippet|sample|rendered|"
     r"(?:is|are|was|were) written|prints?|printed|logged|emits?|quoted?|excerpt)\b",
     re.I,
 )
+#: What stands bare behind such a line belongs to a form that was not understood.
+_TAG = re.compile(r"<(?!/?(?:think|thinking|response)\b)[^/<>][^<>]*>")
 _AROUND = (("<pre", "</pre"), ("<code", "</code"), ("<example", "</example"), ("<!--", "-->"))
 _RECENT = 4000
 
@@ -68,9 +70,11 @@ class Context:
             return False
         if any(recent.count(begin) > recent.count(end) for begin, end in _AROUND):
             return False
+        before = recent.rstrip().rpartition("\n")[2]
+        if at_line_only and _TAG.fullmatch(before.strip()):
+            return False
         if loose:
             return True
-        before = recent.rstrip().rpartition("\n")[2]
         return not (_SHOWN.search(before) and before.rstrip().endswith((":", "—", "-", "…", "...")))
 
     def _joined(self) -> str:

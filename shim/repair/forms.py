@@ -68,6 +68,15 @@ class Forms:
         """Whether ``text`` may become a token that says nothing."""
         return any(w.startswith(text) for w in self._left)
 
+    def without_left(self, text: str) -> str:
+        """``text`` without the tokens at its end that say nothing."""
+        while True:
+            text = text.rstrip()
+            word = next((w for w in self._left if text.endswith(w)), None)
+            if word is None:
+                return text
+            text = text[: -len(word)]
+
     def at_line_only(self, text: str) -> bool:
         """Whether the opening that ``text`` begins with counts at the beginning of a line only."""
         return not any(map(text.startswith, self._any))

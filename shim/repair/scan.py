@@ -203,8 +203,14 @@ class Scanner:
             return self._over()
         text = self._whole()
         if cut:
-            return self._give_up("it was cut off")
+            # Nor does anything count that stands in what was cut off.
+            self._miss("it was cut off", [])
+            self._flush_group()
+            self._off = True
+            return True
         reading = self._forms.read(text, self._dialects, True)
+        if not reading:
+            reading = self._forms.read(self._forms.without_left(text), self._dialects, True)
         return self._decide(text, "", reading)
 
     def _whole(self) -> str:
@@ -243,8 +249,9 @@ class Scanner:
         if any(d.kind == "fenced" for d in self._dialects):
             if self._fence < 0 and ("\n" in last or "`" in last or "~" in last):
                 self._fence = fence_end(self._whole(), self._size - len(last) - 10)
-            over = self._fence >= 0 and self._whole()[self._fence :].strip()
-            return bool(over) and self._give_up("other text follows it")
+            rest = self._behind(self._whole(), self._fence)[1] if self._fence >= 0 else ""
+            over = bool(rest) and not self._forms.may_be_left(rest)
+            return over and self._give_up("other text follows it")
         if "\n" not in last and "}" not in last:
             return False
         text = self._whole()
@@ -285,7 +292,7 @@ class Scanner:
         """The candidate is text; what stands in it is looked at again."""
         self._miss(why, [])
         text = self._whole()
-        self._flush_group(text)
+        self._flush_group()
         self._tries += 1
         if self._tries > _TRIES:
             self._off = True
@@ -296,29 +303,26 @@ class Scanner:
     def _wait(self, final: bool) -> bool:
         """Calls are there; what follows says whether they are made. True where that is decided."""
         text = self._buffer
-        junk = self._forms.left.match(text)
-        assert junk
-        rest = text[junk.end() :]
-        if not rest or (not final and self._forms.may_be_left(rest)):
-            if final or ("\n" in junk[0] and not self._must_end):
-                self._accept(rest if final else "")
-                if final:
-                    self._buffer, self._state = "", _State.FLOWS
-                    return False
+        junk, rest = self._behind(text, 0)
+        if not rest or self._forms.may_be_left(rest):
+            if final or ("\n" in junk and not self._must_end):
+                self._accept()
+            if final:
+                self._buffer, self._state = "", _State.FLOWS
             return False
-        same_line = "\n" not in junk[0]
+        same_line = "\n" not in junk
         if self._forms.opens(rest):
-            self._group.append(junk[0])
+            self._group.append(junk)
             self._begin(rest)
             return True
         if not final and self._forms.may_open(rest):
             return False
-        self._group.append(junk[0])
-        self._flush_group(rest, same_line)
+        self._group.append(junk)
+        self._flush_group(same_line)
         self._state, self._buffer = _State.FLOWS, rest
         return True
 
-    def _flush_group(self, follows: str = "", same_line: bool | None = None) -> None:
+    def _flush_group(self, same_line: bool | None = None) -> None:
         """Other text follows the calls in the group: make them, or say what they stand in."""
         if not self._group:
             return
@@ -333,14 +337,18 @@ class Scanner:
             self._group, self._must_end = [], False
         else:
             tail = self._group[-1] if isinstance(self._group[-1], str) else ""
-            self._accept("")
+            self._accept()
             self._say(re.sub(r"<[^>]*>", "", tail) if not tail.isspace() else tail)
 
-    def _accept(self, rest: str) -> None:
+    def _behind(self, text: str, at: int) -> tuple[str, str]:
+        """What behind ``at`` says nothing, and the rest."""
+        match = self._forms.left.match(text, at)
+        assert match
+        return match[0], text[match.end() :]
+
+    def _accept(self) -> None:
         """Make the calls of the group."""
         for piece in self._group:
             if isinstance(piece, Found):
                 self._out.append(piece)
         self._group, self._must_end = [], False
-        if rest:
-            self._say(rest)

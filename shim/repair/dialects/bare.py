@@ -34,7 +34,7 @@ def _may_be_call(text: str) -> bool:
 def _read_json(text: str, last: bool) -> Reading:
     if not text.rstrip().endswith(("}", "]", "<|eom_id|>", "<|eot_id|>", "</s>")):
         return None
-    return body_calls(re.sub(r"(?:<\|e[om]{1,2}t?_id\|>|</s>)\s*$", "", text), True, last)
+    return body_calls(re.sub(r"(?:<\|e[om]{1,2}t?_id\|>|</s>)\s*$", "", text), False, last)
 
 
 XLAM = Dialect(

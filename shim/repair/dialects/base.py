@@ -45,7 +45,7 @@ class Dialect:
 
 
 class Cut(dict[str, Any]):
-    """Arguments whose last text had no end: nothing that edits or runs may be called with them."""
+    """Arguments that may not be all: nothing may be called with them."""
 
 
 def dumps(value: Any) -> str:

@@ -91,7 +91,8 @@ def body_calls(
         if mended.cut and not closed:
             return None
         calls = calls_in([mended.value], one)
-        if mended.cut and isinstance(calls, list):
+        unsure = mended.cut if closed else mended.completed
+        if unsure and isinstance(calls, list):
             return [(n, Cut(a) if isinstance(a, dict) else a) for n, a in calls]
         return calls
     if len(found) == 1 and isinstance(found[0], str):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..arguments import mend
-from .base import MORE, Call, Dialect, Reading, inner, shown
+from .base import MORE, Call, Cut, Dialect, Reading, inner, shown
 from .jsons import body_calls
 
 #: A tag may carry a suffix such as ``:opensource``.
@@ -60,6 +60,8 @@ def _reader(
                     break
             else:
                 got = one(rest, last) if last else None
+                if isinstance(got, list):
+                    got = [(name, Cut(given)) for name, given in got]
                 after = ""
             if not isinstance(got, list):
                 return MORE if not last and hint in rest else got

@@ -20,14 +20,16 @@ _DS_OPEN = ("<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>")
 _DS_CLOSE = ("<｜tool▁calls▁end｜>", "<｜tool▁call▁end｜>")
 
 
-def arguments_of(text: str) -> Any:
-    """The arguments in ``text``: an object, {} for nothing, None where it is neither."""
+def arguments_of(text: str, closed: bool = False) -> Any:
+    """The arguments in ``text``: an object, {} for nothing, None where it is neither. ``closed``:
+    it has an end."""
     if not text.strip():
         return {}
     mended = mend(text)
     if mended is None or not isinstance(mended.value, dict):
         return None
-    return Cut(mended.value) if mended.cut else mended.value
+    unsure = mended.cut if closed else mended.completed
+    return Cut(mended.value) if unsure else mended.value
 
 
 def _matches(pattern: re.Pattern[str], text: str, last: bool, wrapper: re.Pattern[str]) -> Reading:
@@ -37,7 +39,7 @@ def _matches(pattern: re.Pattern[str], text: str, last: bool, wrapper: re.Patter
     for match in pattern.finditer(text):
         if wrapper.sub("", text[at : match.start()]).strip():
             return None
-        arguments = arguments_of(match["body"])
+        arguments = arguments_of(match["body"], match.end() > match.end("body"))
         if arguments is None:
             return MORE if not last and open_string(match["body"]) else None
         calls.append((match["name"], arguments))
@@ -114,7 +116,7 @@ def _read_harmony(text: str, last: bool) -> Reading:
         name = match["name"] or match["first"]
         if text[at : match.start()].strip() or not name:
             return None
-        arguments = arguments_of(match["body"])
+        arguments = arguments_of(match["body"], match.end() > match.end("body"))
         if arguments is None:
             return MORE if not last and open_string(match["body"]) else None
         calls.append((name, arguments))
@@ -202,7 +204,7 @@ def _read_inkling(text: str, last: bool) -> Reading:
     for match in _INKLING.finditer(text):
         if text[at : match.start()].strip():
             return None
-        got = body_calls(match[1], True, last, call_of)
+        got = body_calls(match[1], match.end() > match.end(1), last, call_of)
         if not isinstance(got, list):
             return got
         calls += got

@@ -122,7 +122,7 @@ def _calls(
         arguments = _arguments(body, opens, ends)
         if arguments is None:
             return None if last or not open_string(body) else MORE
-        found.append((at[1].strip(), arguments))
+        found.append((at[1].strip(), arguments if closed else Cut(arguments)))
         at = nxt
     return found
 
