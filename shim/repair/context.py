@@ -22,6 +22,7 @@ _SHOWN = re.compile(
 )
 #: What stands bare behind such a line belongs to a form that was not understood.
 _TAG = re.compile(r"<(?!/?(?:think|thinking|response)\b)[^/<>][^<>]*>")
+_TAG_BEHIND = re.compile(r"[^\s>]\s*<(?!/?(?:think|thinking|response)\b)[^/<>][^<>]*>$")
 _AROUND = (("<pre", "</pre"), ("<code", "</code"), ("<example", "</example"), ("<!--", "-->"))
 _RECENT = 4000
 
@@ -70,11 +71,18 @@ class Context:
             return False
         if any(recent.count(begin) > recent.count(end) for begin, end in _AROUND):
             return False
-        before = recent.rstrip().rpartition("\n")[2]
-        if at_line_only and _TAG.fullmatch(before.strip()):
+        lines = recent.rstrip().split("\n")
+        before = lines[-1].strip() if start else ""
+        if at_line_only and _TAG.fullmatch(before):
             return False
         if loose:
             return True
+        while len(lines) > 1 and _TAG.fullmatch(lines[-1].strip()):
+            lines.pop()
+        before = lines[-1]
+        if start and _TAG_BEHIND.search(before.rstrip()):
+            # The wrapper stands where no call may.
+            return False
         return not (_SHOWN.search(before) and before.rstrip().endswith((":", "—", "-", "…", "...")))
 
     def _joined(self) -> str:

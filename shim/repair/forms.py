@@ -7,7 +7,7 @@ import re
 from functools import lru_cache
 
 from .dialects import DIALECTS
-from .dialects.bare import CLINE, fence_of
+from .dialects.bare import CALL_FENCES, CLINE, fence_of
 from .dialects.base import MORE, Call, Dialect, More
 
 #: Openings that are everyday text elsewhere than at the beginning of a line.
@@ -106,8 +106,12 @@ class Forms:
             elif any(o.startswith(text) for o in openings):
                 found.append(dialect)
         if text.startswith(("```", "~~~")):
-            fence = re.match(r"[`~]+[ \t]*[\w+-]*[ \t]*\r?\n\s*(.+)", text, re.S)
-            if fence and (self.may_open(fence[1]) or self.opens(fence[1])):
+            fence = re.match(r"[`~]+[ \t]*([\w+-]*)[ \t]*\r?\n\s*(.+)", text, re.S)
+            if (
+                fence
+                and fence[1] in CALL_FENCES
+                and (self.may_open(fence[2]) or self.opens(fence[2]))
+            ):
                 found += [d for d in self._dialects if d.kind == "fenced"]
         return list(dict.fromkeys(found))
 
@@ -131,7 +135,8 @@ class Forms:
                 more = True
             elif reading:
                 found.append((dialect, reading))
-        if not found and last and (fence := fence_of(text)):
+        fence = fence_of(text) if last and not found else None
+        if fence and fence[0] in CALL_FENCES:
             body = fence[1].strip()
             inside = [d for d in self.alive(body) if d.kind != "fenced"]
             for dialect in inside:

@@ -49,7 +49,8 @@ XLAM = Dialect(
 )
 
 _FENCE = re.compile(r"(`{3,}|~{3,})[ \t]*([\w+-]*)[ \t]*\r?\n(.*?)(?:\n[ ]{0,3}\1[`~]*\s*)?$", re.S)
-_JSON_FENCES = {"", "json", "tool_call", "tool", "tool_calls", "function_call", "xml", "jsonc"}
+#: Words behind a fence that a call may stand in.
+CALL_FENCES = {"", "json", "tool_call", "tool", "tool_calls", "function_call", "xml", "jsonc"}
 _PATCH_FENCES = {"", "diff", "patch", "bash", "sh", "shell", "text", "apply_patch"}
 _PYTHON_FENCES = {"tool_code", "tool_call"}
 
@@ -82,7 +83,7 @@ def fence_of(text: str) -> tuple[str, str] | None:
 
 def _read_fenced_json(text: str, last: bool) -> Reading:
     fence = fence_of(text)
-    if fence is None or fence[0] not in _JSON_FENCES:
+    if fence is None or fence[0] not in CALL_FENCES:
         return None
     body = fence[1].strip()
     return body_calls(body, True, last) if body.startswith(("{", "[")) else None
@@ -98,7 +99,7 @@ FENCED_JSON = Dialect(
         f'```json\n{{"tool": {dumps(tool)}, "arguments": {dumps(arguments)}}}\n```'
     ),
     "fenced",
-    _fence_alive(_JSON_FENCES, ("{", "[")),
+    _fence_alive(CALL_FENCES, ("{", "[")),
 )
 
 
