@@ -36,6 +36,8 @@ class Context:
         self._text = ""
         self._scanned = 0
         self._fence = ""
+        #: Notes a piece of text that holds no line break and does not begin a line.
+        self.note = self._pieces.append
         #: Whether nothing but a little space stands on the line so far.
         self.at_line = True
 
@@ -88,7 +90,7 @@ class Context:
     def _joined(self) -> str:
         if self._pieces:
             self._text += "".join(self._pieces)
-            self._pieces = []
+            self._pieces.clear()
         return self._text
 
     def _scan(self, until: int) -> None:

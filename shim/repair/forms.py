@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import Any
 
 from .dialects import DIALECTS
 from .dialects.bare import CALL_FENCES, CLINE, fence_of
@@ -22,7 +23,23 @@ _FENCE_END = re.compile(r"\n {0,3}(?:`{3,}|~{3,})[ \t]*(?=\n|$)")
 
 
 def _choice(words: list[str]) -> str:
-    return "|".join(re.escape(w) for w in sorted(words, key=len, reverse=True)) or r"(?!)"
+    """A pattern for any of ``words``, the longest first, which looks at no character twice."""
+    tree: dict[str, Any] = {}
+    for word in words:
+        at = tree
+        for letter in word:
+            at = at.setdefault(letter, {})
+        at[""] = {}
+    return f"(?:{_branches(tree)})" if words else r"(?!)"
+
+
+def _branches(tree: dict[str, Any]) -> str:
+    if not any(tree):
+        return ""
+    parts = [re.escape(letter) + _branches(tree[letter]) for letter in tree if letter]
+    if "" in tree:
+        return f"(?:{'|'.join(parts)})?"
+    return parts[0] if len(parts) == 1 else f"(?:{'|'.join(parts)})"
 
 
 class Forms:
@@ -39,22 +56,29 @@ class Forms:
         self._line = [w for w in words if w[0].isalpha() or w in _AT_LINE]
         self._any = [w for w in words if w not in self._line]
         self.longest = max(map(len, words), default=0)
-        self._by_first: dict[str, list[str]] = {}
-        for word in self._any:
-            self._by_first.setdefault(word[0], []).append(word)
-        line, anywhere = _choice(self._line), _choice(self._any)
-        self._inside = re.compile(rf"{anywhere}|(?<=\n)(?: {{0,3}})(?:{line})")
-        self._begin = re.compile(rf"{anywhere}|(?:(?<=\n)|\A)(?: {{0,3}})(?:{line})")
+        self._line_begins = {w[:at] for w in self._line for at in range(1, len(w))}
+        self._begins = {w[:at] for w in self._any for at in range(1, len(w))}
+        # Apart, since each is then found by its first characters.
+        self._anywhere = re.compile(_choice(self._any)).search
+        self._lines = re.compile(rf"\n {{0,3}}(?:{_choice(self._line)})").search
+        self._begin = re.compile(rf" {{0,3}}(?:{_choice(self._line)})").match
         self._left = sorted({*_LEFT, *(c for closes in self._closes.values() for c in closes)})
         self.left = re.compile(rf"(?:\s|{_choice(self._left)})*")
         first = "".join(sorted({re.escape(w[0]) for w in self._any}))
+        self._first = re.compile(f"[{first}]" if first else "(?!)")
         #: Text without one of these needs no second look, unless a line begins with it.
         self.spark = re.compile(rf"[{first}\n]").search if words else re.compile(r"(?!)").search
 
     def find(self, text: str, at_line: bool) -> int:
         """Where the first opening in ``text`` begins; -1 where there is none."""
-        match = (self._begin if at_line else self._inside).search(text)
-        return match.start() + len(match[0]) - len(match[0].lstrip(" ")) if match else -1
+        if at_line and (match := self._begin(text)):
+            return len(match[0]) - len(match[0].lstrip(" "))
+        anywhere, line = self._anywhere(text), self._lines(text)
+        at = anywhere.start() if anywhere else -1
+        if line:
+            behind = line.start() + len(line[0]) - len(line[0].lstrip("\n "))
+            at = behind if at < 0 else min(at, behind)
+        return at
 
     def opens(self, text: str) -> bool:
         """Whether ``text`` begins with an opening."""
@@ -87,14 +111,18 @@ class Forms:
         line = text.rfind("\n", max(0, size - self.longest - 4)) + 1
         if line or at_line:
             bare = text[line:].lstrip(" ")
-            if bare and any(w.startswith(bare) for w in self._line):
+            if bare in self._line_begins:
                 return len(bare)
-        for at in range(max(0, size - self.longest), size):
-            if words := self._by_first.get(text[at]):
-                part = text[at:]
-                if any(w.startswith(part) for w in words):
-                    return size - at
+        for match in self._first.finditer(text, max(0, size - self.longest)):
+            if text[match.start() :] in self._begins:
+                return size - match.start()
         return 0
+
+    def quiet(self, text: str, at_line: bool) -> bool:
+        """Whether ``text`` holds no opening and no beginning of one."""
+        if (at_line and self._begin(text)) or self._anywhere(text) or self._lines(text):
+            return False
+        return not self.held(text, at_line)
 
     def alive(self, text: str) -> list[Dialect]:
         """The dialects that a candidate beginning so may still be."""

@@ -29,6 +29,9 @@ _READS = 64
 _HEAD = 400
 
 
+_NEVER = re.compile(r"(?!)").search
+
+
 class Found(msgspec.Struct, frozen=True):
     """Calls in the place of ``text``."""
 
@@ -74,6 +77,8 @@ class Scanner:
         self._missed = missed
         self._context = Context(strictness)
         self._spark = forms.spark
+        self._note = self._context.note
+        self._calm = self._at_line = True
         self._state = _State.FLOWS
         self._buffer = ""
         self._pieces: list[str] = []
@@ -94,15 +99,20 @@ class Scanner:
 
     def plain(self, text: str) -> bool:
         """Whether ``text`` may pass as it is; then it counts as said."""
-        if self._state is not _State.FLOWS or self._buffer:
+        if not self._calm:
             return False
-        context = self._context
-        if self._off:
+        if self._at_line or self._spark(text):
+            if not self._forms.quiet(text, self._at_line):
+                return False
+            self._context.add(text)
+            self._at_line = self._context.at_line
             return True
-        if context.at_line or self._spark(text):
-            return False
-        context._pieces.append(text)
+        self._note(text)
         return True
+
+    def pause(self, paused: bool) -> None:
+        """While paused nothing is plain."""
+        self._calm = not paused and self._state is _State.FLOWS and not self._buffer
 
     def feed(self, text: str) -> list[Piece]:
         """What leaves for a piece of text."""
@@ -125,12 +135,20 @@ class Scanner:
         """All that is held, as text; from now on everything is."""
         held = "".join(p if isinstance(p, str) else p.text for p in self._group)
         held += self._buffer + "".join(self._pieces)
-        self._group, self._buffer, self._pieces, self._off = [], "", [], True
+        self._group, self._buffer, self._pieces = [], "", []
         self._state = _State.FLOWS
+        self._turn_off()
+        self._take()
         return [held] if held else []
+
+    def _turn_off(self) -> None:
+        self._off = True
+        self._spark = _NEVER
 
     def _take(self) -> list[Piece]:
         out, self._out = self._out, []
+        self._at_line = self._context.at_line and not self._off
+        self.pause(False)
         return out
 
     def _say(self, text: str) -> None:
@@ -184,7 +202,7 @@ class Scanner:
         """Look at the candidate; True where something was decided."""
         if self._size > MOST:
             self._miss("it is over 256 KB", [])
-            self._off = True
+            self._turn_off()
             self._state = _State.FLOWS
             self._flush_group()
             return True
@@ -206,7 +224,7 @@ class Scanner:
             # Nor does anything count that stands in what was cut off.
             self._miss("it was cut off", [])
             self._flush_group()
-            self._off = True
+            self._turn_off()
             return True
         reading = self._forms.read(text, self._dialects, True)
         if not reading:
@@ -295,7 +313,7 @@ class Scanner:
         self._flush_group()
         self._tries += 1
         if self._tries > _TRIES:
-            self._off = True
+            self._turn_off()
         self._say(text[:1])
         self._state, self._buffer, self._pieces = _State.FLOWS, text[1:], []
         return True

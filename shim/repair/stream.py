@@ -51,6 +51,11 @@ class TextCalls:
         self._made = 0
         self._native = False
 
+    @property
+    def plain(self) -> Callable[[str], bool]:
+        """Says quickly of a piece of text whether it may pass as it is; then it counts as said."""
+        return self._says.plain
+
     def filter(self, events: list[Event]) -> list[Event]:
         """``events``, with calls in the place of what stood for them."""
         if self._native:
@@ -60,7 +65,7 @@ class TextCalls:
             kind = type(event)
             if kind is Text:
                 assert isinstance(event, Text)
-                if not self._thinks.holds and self._says.plain(event.text):
+                if self._says.plain(event.text):
                     out.append(event)
                 else:
                     self._text(event.text, out)
@@ -70,6 +75,7 @@ class TextCalls:
                     out.append(event)
                 else:
                     self._put(self._thinks.feed(event.text), Reasoning, out)
+                    self._says.pause(self._thinks.holds)
             elif kind is CallStart:
                 # A model that calls as it should means its text as text.
                 self._native = True
@@ -85,6 +91,7 @@ class TextCalls:
     def _text(self, text: str, out: list[Event]) -> None:
         if text.strip() and self._thinks.holds:
             self._put(self._thinks.release(), Reasoning, out)
+            self._says.pause(False)
         self._put(self._says.feed(text), Text, out)
 
     def _end(self, event: Finish | Failure, out: list[Event]) -> Event:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..policy.rules import Repair
 from ..route.choose import Route
 from ..tools.bridge import Bridge
@@ -11,6 +13,7 @@ from .dialects import DIALECTS
 from .native import NativeCalls
 from .stream import Rules, TextCalls
 
+Filter = Callable[[list[Event]], list[Event]]
 __all__ = ["Repairs", "Rules", "rules_for"]
 
 
@@ -51,12 +54,16 @@ class Repairs:
         if rules.arguments:
             self._native = NativeCalls(bridge, self.notes.append)
 
-    def text(self, events: list[Event]) -> list[Event]:
-        """``events`` with calls made of text."""
+    @property
+    def plain(self) -> Callable[[str], bool]:
+        """Says quickly of a piece of text that it may pass as it is."""
+        return self._calls.plain if self._calls else lambda text: True
+
+    def filter(self, events: list[Event], pass_on: Filter) -> list[Event]:
+        """``events`` with calls made of text, ``pass_on`` through the filters between, and with
+        arguments mended."""
         if self._calls:
             events = self._calls.filter(events)
-        return self._native.names(events) if self._native else events
-
-    def arguments(self, events: list[Event]) -> list[Event]:
-        """``events`` with arguments mended."""
-        return self._native.arguments(events) if self._native else events
+        if self._native is None:
+            return pass_on(events)
+        return self._native.arguments(pass_on(self._native.names(events)))

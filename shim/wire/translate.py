@@ -17,7 +17,7 @@ from ..repair.turn import Repairs, Rules
 from ..route.choose import Route
 from ..tools.bridge import Bridge
 from ..tools.offered import Offered
-from ..turn import Event, Failure, Turn, Usage, WireError
+from ..turn import Event, Failure, Text, Turn, Usage, WireError
 from .errors import http_failure
 from .fields import pass_on
 from .protocols import Caching, Codec, Target, codec
@@ -263,6 +263,7 @@ class _Translated:
         self._offered = Offered(translation.bridge, strange=translation.all_calls)
         self._unmask = UnmaskEvents(translation.unmask)
         self.repairs = Repairs(translation.repair, translation.bridge, turn)
+        self._plain = self.repairs.plain
         self._encoder = translation.client.encoder(
             turn=translation.told,
             model=turn.model or route.model,
@@ -310,8 +311,13 @@ class _Translated:
         return self._encoder.encode([failure])
 
     def _filter(self, events: list[Event]) -> list[Event]:
-        events = self._offered.filter(self.repairs.text(events))
-        return self.repairs.arguments(self._unmask.filter(events))
+        # Most events are a piece of plain text alone.
+        if len(events) == 1 and type(event := events[0]) is Text and self._plain(event.text):
+            return self._unmask.filter(events)
+        return self.repairs.filter(events, self._pass_on)
+
+    def _pass_on(self, events: list[Event]) -> list[Event]:
+        return self._unmask.filter(self._offered.filter(events))
 
     def _finish(self, events: list[Event]) -> bytes:
         stream = self._encoder.encode(self._filter(events))
