@@ -16,21 +16,21 @@ from shim.route.choose import Route
 from shim.wire.protocols import codec
 from shim.wire.translate import Translation
 
-_WORDS = (
+_TEXT = (
     "the file holds a list of prices and its total so I read it first then look for where the "
     "total is called in `cart.py` and in the tests that fail since there is nothing else to be "
     "seen for a[0] here"
-).split(" ")
+)
 DELTAS = 200
 ROUNDS = 60
 
 
 def stream(deltas: int = DELTAS) -> list[bytes]:
     """A Chat stream of prose with some code in it, one event per piece."""
-    rng = random.Random(6)
+    rng, words = random.Random(6), _TEXT.split()
     out = []
     for number in range(deltas):
-        text = " ".join(rng.choices(_WORDS, k=rng.randint(1, 4))) + " "
+        text = " ".join(rng.choices(words, k=rng.randint(1, 4))) + " "
         if number % 25 == 24:
             text += "\n\n"
         choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}

@@ -216,9 +216,11 @@ class Scanner:
                 self._dialects, self._closes = dialects, self._forms.closes(dialects)
         if self._closes is not None and self._closed(final):
             return True
+        self._seen = self._size
+        if self._over():
+            return True
         if not final:
-            self._seen = self._size
-            return self._over()
+            return False
         text = self._whole()
         if cut:
             # Nor does anything count that stands in what was cut off.
@@ -267,9 +269,7 @@ class Scanner:
         if any(d.kind == "fenced" for d in self._dialects):
             if self._fence < 0 and ("\n" in last or "`" in last or "~" in last):
                 self._fence = fence_end(self._whole(), self._size - len(last) - 10)
-            rest = self._behind(self._whole(), self._fence)[1] if self._fence >= 0 else ""
-            over = bool(rest) and not self._forms.may_be_left(rest)
-            return over and self._give_up("other text follows it")
+            return self._fence >= 0 and self._fence_ends()
         if "\n" not in last and "}" not in last:
             return False
         text = self._whole()
@@ -283,6 +283,12 @@ class Scanner:
             if rest and rest[0] not in "{[<":
                 return self._give_up("other text follows it")
         return False
+
+    def _fence_ends(self) -> bool:
+        """The fence has ended: it says a call, if nothing else follows, or it does not."""
+        text = self._whole()
+        reading = self._forms.read(text[: self._fence], self._dialects, True)
+        return self._decide(text[: self._fence], text[self._fence :], reading)
 
     def _decide(
         self, text: str, rest: str, reading: list[tuple[Dialect, list[Call]]] | More
