@@ -1,6 +1,6 @@
 """The offline demo model: a script that speaks Chat Completions and can drive a real Codex session.
 
-Asked for as a dialect's name (`demo:hermes`, or `demo:hermes/thinking`) it writes its calls as text.
+Asked for as a dialect (`demo:hermes`, `demo:hermes/thinking`) it writes its calls as text.
 `respond(request)` is a pure function of the request: what to say comes from `demo_talk` and
 `demo_plan`; here it is put into OpenAI's form, as one JSON object or as streamed chunks.
 Source of the form: OpenAI's API reference, chat/object and chat/streaming.

@@ -17,7 +17,10 @@ import msgspec
 
 #: Strings over this are not worth a guess.
 _MOST = 128 * 1024
+#: How a value is told that stood among other text.
+AROUND = "text around it"
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.S)
+_EMPTY = re.compile(r"\{\s*\}\s*\{(?=\s*\")")
 _COMMA = re.compile(r",(\s*[}\]])")
 _WORDS = {"None": "null", "True": "true", "False": "false", "undefined": "null"}
 _WORD = re.compile(r"\b(?:None|True|False|undefined)\b")
@@ -120,6 +123,10 @@ def _tidied(text: str) -> str:
 def _words(text: str) -> Any:
     if "\0" in text:
         raise ValueError
+    return _lenient.decode(_EMPTY.sub("{", _tidied(text)))
+
+
+def _around_words(text: str) -> Any:
     return _around(_tidied(text))
 
 
@@ -183,8 +190,9 @@ def _letters(text: str) -> str:
 
 _RULES: tuple[tuple[str, Callable[[str], Any]], ...] = (
     ("raw line breaks", _raw_newlines),
-    ("text around it", _around),
     ("commas and words", _words),
+    (AROUND, _around),
+    (AROUND, _around_words),
     ("Python's quotes", _python),
     ("brackets", _brackets),
     ("quotes", _quoted),

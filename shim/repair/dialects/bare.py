@@ -9,10 +9,9 @@ from typing import Any
 
 from ..arguments import mend
 from .base import Dialect, Reading, dumps, inner, shown
-from .jsons import ARGUMENTS, NAMES, body_calls
+from .jsons import ARGUMENTS, NAMES, arguments_of, body_calls
 from .python import calls as python_calls
 from .python import written
-from .tokens import arguments_of
 
 _KEYS = {*NAMES, *ARGUMENTS, "id", "type", "tool_call_id", "call_id", "function_call", "tool_call"}
 _FIRST = re.compile(r'[\[\s]*\{\s*(?:"([^"]*)("?)|$)')

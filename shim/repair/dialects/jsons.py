@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from ..arguments import mend, open_string, values
+from ..arguments import AROUND, mend, open_string, values
 from .base import MORE, Call, Cut, Dialect, Kind, Read, Reading, dumps, strip_ends
 
 NAMES = ("name", "tool_name", "tool", "function_name", "function", "action", "recipient_name")
@@ -74,6 +74,22 @@ def _little_around(body: str) -> bool:
     return len(before) <= 40 and len(after) <= 40 and "<" not in before + after
 
 
+def arguments_of(text: str, closed: bool = False) -> Any:
+    """The arguments in ``text``: an object, {} for nothing, None where it is neither. ``closed``:
+    it has an end."""
+    if not text.strip():
+        return {}
+    mended = mend(text)
+    if mended and isinstance(mended.value, str):
+        mended = mend(mended.value)
+    if mended is None or not isinstance(mended.value, dict):
+        return None
+    if not closed and mended.how == AROUND:
+        return None
+    unsure = mended.cut if closed else mended.completed
+    return Cut(mended.value) if unsure else mended.value
+
+
 def body_calls(
     body: str, closed: bool, last: bool, one: Callable[[Any], Call | None] = call_of
 ) -> Reading:
@@ -86,7 +102,7 @@ def body_calls(
         if not body.startswith(("{", "[", '"')) and not _little_around(body):
             return None
         mended = mend(body)
-        if mended is None or (not closed and mended.how == "text around it"):
+        if mended is None or (not closed and mended.how == AROUND):
             return None
         if mended.cut and not closed:
             return None

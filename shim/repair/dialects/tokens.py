@@ -4,11 +4,10 @@ Inkling."""
 from __future__ import annotations
 
 import re
-from typing import Any
 
-from ..arguments import mend, open_string
-from .base import MORE, Call, Cut, Dialect, Reading, dumps
-from .jsons import body_calls, call_of
+from ..arguments import open_string
+from .base import MORE, Call, Dialect, Reading, dumps
+from .jsons import arguments_of, body_calls, call_of
 
 _DS_CALL = re.compile(
     r"<｜tool▁call▁begin｜>\s*(?:function\s*<｜tool▁sep｜>)?\s*(?P<name>[^\s<｜]+)\s*"
@@ -18,18 +17,6 @@ _DS_CALL = re.compile(
 )
 _DS_OPEN = ("<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>")
 _DS_CLOSE = ("<｜tool▁calls▁end｜>", "<｜tool▁call▁end｜>")
-
-
-def arguments_of(text: str, closed: bool = False) -> Any:
-    """The arguments in ``text``: an object, {} for nothing, None where it is neither. ``closed``:
-    it has an end."""
-    if not text.strip():
-        return {}
-    mended = mend(text)
-    if mended is None or not isinstance(mended.value, dict):
-        return None
-    unsure = mended.cut if closed else mended.completed
-    return Cut(mended.value) if unsure else mended.value
 
 
 def _matches(pattern: re.Pattern[str], text: str, last: bool, wrapper: re.Pattern[str]) -> Reading:

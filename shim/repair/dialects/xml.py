@@ -8,6 +8,7 @@ from typing import Any
 
 from ..arguments import mend, open_string
 from .base import MORE, Call, Cut, Dialect, Reading, dumps, inner, shown
+from .jsons import arguments_of
 
 #: What may stand before a tag's name: a namespace, or DeepSeek's mark in all its leaked forms.
 _MARK = r"(?:[｜|‖]{1,2}\s?DSML\s?[｜|‖]{1,2}\s?)"
@@ -68,10 +69,9 @@ def _arguments(body: str, opens: re.Pattern[str], ends: re.Pattern[str]) -> dict
         return {}
     elements = _elements(body, opens, ends)
     if elements is None:
-        if body.strip().startswith("{"):
-            mended = mend(body)
-            if mended and isinstance(mended.value, dict):
-                return Cut(mended.value) if mended.cut else mended.value
+        if body.strip().startswith(("{", '"')):
+            given = arguments_of(body, True)
+            return given if isinstance(given, dict) else None
         return None
     made: dict[str, Any] = {} if all(closed for _, _, closed in elements) else Cut()
     for at, value, closed in elements:
