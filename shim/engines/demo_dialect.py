@@ -1,4 +1,4 @@
-"""The demo model's calls as text, in any dialect of `shim.repair`: to try repair out, to test it."""
+"""The demo model's calls as text, in any dialect of `shim.repair`, to try repair out."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ class Repair(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     ] = {}
     providers: Annotated[
         dict[str, bool | Strictness],
-        Meta(description="Providers for which it is off, or otherwise strict."),
+        Meta(description="Providers for which it is off, on in any protocol, or otherwise strict."),
     ] = {}
     models: Annotated[
         dict[str, bool | Strictness],

@@ -17,6 +17,7 @@ import msgspec
 
 #: Strings over this are not worth a guess.
 _MOST = 128 * 1024
+_MOST_GUESSED, _DEEPEST = 32 * 1024, 500
 #: How a value is told that stood among other text.
 AROUND = "text around it"
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.S)
@@ -164,6 +165,8 @@ def _brackets(text: str) -> Any:
 def _guessed(text: str) -> Any:
     from json_repair import loads
 
+    if len(text) > _MOST_GUESSED or text.count("{") + text.count("[") > _DEEPEST:
+        raise ValueError
     value = loads(text, skip_json_loads=True)
     if not isinstance(value, dict | list) or not value:
         raise ValueError

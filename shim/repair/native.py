@@ -98,7 +98,7 @@ class NativeCalls:
             made = given if mended.how else None
         if not isinstance(made, dict):
             return None
-        if made == mended.value and not mended.how:
+        if dumps(made) == dumps(mended.value) and not mended.how:
             return None
         self._note(f"the arguments of {tool.flat} mended" + (f": {mended.how}" * bool(mended.how)))
         return dumps(made)
@@ -106,6 +106,7 @@ class NativeCalls:
 
 def _fits(tool: Bridged, given: object) -> bool:
     try:
-        return fit(given, tool.parameters, loose=True) == given
+        # As JSON, since 5.0 is 5 to Python and none to who wants a whole number.
+        return dumps(fit(given, tool.parameters, loose=True)) == dumps(given)
     except Misfit:
         return False

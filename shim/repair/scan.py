@@ -23,8 +23,12 @@ from .forms import Forms, fence_end
 MOST = 256 * 1024
 #: So many candidates that were none, and the rest of the message is text.
 _TRIES = 200
+#: So many places where a call may not stand, likewise.
+_LOOKS = 1000
 #: A candidate that closes so often without being whole is none.
 _READS = 64
+#: So many characters are read in one message, the same ones each time anew.
+_WORK = 4 * 1024 * 1024
 #: How much of a candidate says which dialects it may be.
 _HEAD = 400
 
@@ -82,7 +86,7 @@ class Scanner:
         self._state = _State.FLOWS
         self._buffer = ""
         self._pieces: list[str] = []
-        self._size = self._reads = self._tries = 0
+        self._size = self._reads = self._tries = self._looks = self._work = 0
         self._fence = -1
         self._dialects: list[Dialect] = []
         self._closes: re.Pattern[str] | None = None
@@ -188,6 +192,11 @@ class Scanner:
             if context.allows(self._forms.at_line_only(text)):
                 self._begin(text)
                 return True
+            self._looks += 1
+            if self._looks > _LOOKS:
+                self._buffer = text
+                self._turn_off()
+                return True
             self._say(text[:1])
             text = text[1:]
 
@@ -228,6 +237,7 @@ class Scanner:
             self._flush_group()
             self._turn_off()
             return True
+        self._work += len(text)
         reading = self._forms.read(text, self._dialects, True)
         if not reading:
             reading = self._forms.read(self._forms.without_left(text), self._dialects, True)
@@ -253,7 +263,8 @@ class Scanner:
                 continue
             self._reads += 1
             self._seen = match.end()
-            if self._reads > _READS:
+            self._work += match.end()
+            if self._reads > _READS or self._work > _WORK:
                 return self._give_up("it closes too often")
             reading = self._forms.read(text[: match.end()], self._dialects, False)
             if isinstance(reading, More):
@@ -318,7 +329,7 @@ class Scanner:
         text = self._whole()
         self._flush_group()
         self._tries += 1
-        if self._tries > _TRIES:
+        if self._tries > _TRIES or self._work > _WORK:
             self._turn_off()
         self._say(text[:1])
         self._state, self._buffer, self._pieces = _State.FLOWS, text[1:], []

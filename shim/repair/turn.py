@@ -30,11 +30,12 @@ def rules_for(repair: Repair | None, route: Route, told: str = "none") -> Rules 
 def _rules(repair: Repair | None, route: Route) -> Rules | None:
     if repair is None:
         return None
-    how = repair.models.get(route.label, repair.providers.get(route.provider, True))
+    how = repair.models.get(route.label, repair.providers.get(route.provider))
     if how is False:
         return None
     names = tuple(name for name in DIALECTS if repair.dialects.get(name, True))
-    return Rules(names, how if isinstance(how, str) else repair.strictness, repair.arguments)
+    strictness = how if isinstance(how, str) else repair.strictness
+    return Rules(names, strictness, repair.arguments, always=how is not None)
 
 
 class Repairs:

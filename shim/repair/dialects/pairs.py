@@ -15,10 +15,18 @@ _SUFFIX = r"(?::[\w.-]+)?"
 
 
 def _reader(
-    begin: str, end: str, pair: str, *, hint: str, separator: str = "", group: str = ""
+    begin: str,
+    end: str,
+    pair: str,
+    *,
+    hint: str,
+    separator: str = "",
+    group: str = "",
+    json: bool = False,
 ) -> Callable[[str, bool], Reading]:
     """A reader for calls between ``begin`` and ``end``, patterns all; ``pair`` has the groups k, v
-    and, where values say what they are, t. Where ``hint`` stands, a close may be a value's own."""
+    and, where values say what they are, t. Where ``hint`` stands, a close may be a value's own.
+    ``json``: the body may be JSON instead."""
     begins = re.compile(begin)
     ends = re.compile(end)
     pairs = re.compile(rf"\s*{pair}\s*", re.S)
@@ -26,7 +34,7 @@ def _reader(
     name = re.compile(rf"\s*([^\s<>{{}}|\"']+)\s*(?:{separator})?", re.S)
 
     def one(body: str, last: bool) -> Reading:
-        if body.strip().startswith(("{", "[")):
+        if json and body.strip().startswith(("{", "[")):
             return body_calls(body, True, last)
         named = name.match(body)
         if not named:
@@ -105,20 +113,26 @@ _GLM_PAIR = (
     rf"<arg_key{_SUFFIX}>(?P<k>.*?)</arg_key{_SUFFIX}>\s*"
     rf"<arg_value{_SUFFIX}>(?P<v>.*?)</arg_value{_SUFFIX}>(?=\s*(?:<arg_key|</tool_call|$))"
 )
-_read_glm = _reader(
-    rf"<tool_call{_SUFFIX}>",
-    rf"</tool_call{_SUFFIX}>",
-    _GLM_PAIR,
-    hint="<arg_key",
-    separator=rf"<tool_sep{_SUFFIX}>",
-    group=rf"</?tool_calls{_SUFFIX}>",
-)
+
+
+def _glm(json: bool) -> Callable[[str, bool], Reading]:
+    return _reader(
+        rf"<tool_call{_SUFFIX}>",
+        rf"</tool_call{_SUFFIX}>",
+        _GLM_PAIR,
+        hint="<arg_key",
+        separator=rf"<tool_sep{_SUFFIX}>",
+        group=rf"</?tool_calls{_SUFFIX}>",
+        json=json,
+    )
+
+
 GLM45 = Dialect(
     "glm45",
     "GLM-4.5/4.6, Poolside Laguna, Spark 2.5",
     ("<tool_call>",),
     ("</tool_call>",),
-    _read_glm,
+    _glm(json=False),
     _writer(
         "<tool_call>F",
         "</tool_call>",
@@ -131,7 +145,7 @@ GLM47 = Dialect(
     "GLM-4.7/5, Ling 3",
     ("<tool_call>",),
     ("</tool_call>",),
-    _read_glm,
+    _glm(json=False),
     _writer(
         "<tool_call>F",
         "</tool_call>",
@@ -145,7 +159,7 @@ HUNYUAN3 = Dialect(
     "Hunyuan 3",
     ("<tool_calls>", "<tool_calls:opensource>", "<tool_call:opensource>"),
     ("</tool_calls>", "</tool_calls:opensource>", "</tool_call:opensource>"),
-    _read_glm,
+    _glm(json=True),
     _writer(
         "<tool_calls><tool_call>F<tool_sep>",
         "</tool_call></tool_calls>",
@@ -203,6 +217,7 @@ K2_HORIZON = Dialect(
         r"(?:<ifm\|arg_type>(?P<t>.*?)</ifm\|arg_type>\s*)?"
         r"<ifm\|arg_value>(?P<v>.*?)</ifm\|arg_value>(?=\s*(?:<ifm\|arg_key|$))",
         hint="<ifm|arg_key",
+        json=True,
         group=r"</?ifm\|tool_calls>",
     ),
     _writer(

@@ -33,6 +33,9 @@ _VALUE = re.compile(
 )
 _VALUE_END = re.compile(r"</param(?:eter)?\s*>\s*$")
 _FUNCTION_TAILS = re.compile(r"(?:\s*</(?:function|tool_call|seed:tool_call|tool_calls)\s*>)+\s*$")
+_LONGEST_TAILS = 600
+#: A call or value that may hold more calls than this in itself is none.
+_NESTED = 40
 _CDATA = re.compile(r"^\s*<!\[CDATA\[(.*)\]\]>\s*$", re.S)
 
 
@@ -51,13 +54,15 @@ def _elements(
         return None
     while at is not None:
         search = at.end()
-        while True:
+        for _ in range(_NESTED):
             nxt = opens.search(text, search)
-            part = text[at.end() : nxt.start() if nxt else len(text)]
+            part = text[at.end() : nxt.start() if nxt else len(text)].rstrip()
             end = ends.search(part)
-            if nxt is None or end or not ends.sub("", part).strip():
+            if nxt is None or end or not part:
                 break
             search = nxt.end()
+        else:
+            return None
         found.append((at, part[: end.start()] if end else part, end is not None))
         at = nxt
     return found
@@ -89,7 +94,10 @@ def _arguments(body: str, opens: re.Pattern[str], ends: re.Pattern[str]) -> dict
 
 
 def _whole(body: str, tails: re.Pattern[str]) -> tuple[str, bool]:
-    end = tails.search(body)
+    # Only the end matters, and a long run of spaces would be looked at again and again.
+    body = body.rstrip()
+    first = max(0, len(body) - _LONGEST_TAILS)
+    end = tails.search(body, first)
     return (body[: end.start()], True) if end else (body, False)
 
 
@@ -108,13 +116,15 @@ def _calls(
         return None
     while at is not None:
         search = at.end()
-        while True:
+        for _ in range(_NESTED):
             nxt = calls.search(text, search)
             part = text[at.end() : nxt.start() if nxt else len(text)]
             body, closed = _whole(part, tails)
             if nxt is None or closed:
                 break
             search = nxt.end()
+        else:
+            return None
         if not closed and not last:
             return MORE
         if body.count("<parameter") > body.count("</parameter") and not last:
