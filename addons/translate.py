@@ -14,6 +14,7 @@ from addons.gather import gather
 from shim.client import facts_of
 from shim.prompt import capabilities
 from shim.prompt.cache import Caches
+from shim.repair.turn import rules_for
 from shim.turn import Failure, WireError
 from shim.wire.protocols import Caching
 from shim.wire.translate import STREAM, Translation, count_answer
@@ -54,7 +55,11 @@ class Translate:
             all_calls=bypass,
             unmask=Unmask(exchange.masks, exchange.names),
             told=exchange.asked if exchange.edited else None,
-            text_calls=wanted.tool_text_format if wanted else "none",
+            repair=rules_for(
+                self._chain.policies.current().repair,
+                exchange.route,
+                wanted.tool_text_format if wanted else "none",
+            ),
             caching=self._caching(exchange),
         )
         exchange.translation = translation
@@ -90,6 +95,11 @@ class Translate:
             return None
         return self._caches.caching(rules, facts, exchange.turn, exchange.started)
 
+    def _repaired(self, exchange: Exchange) -> None:
+        for note in exchange.translator.repaired if exchange.translator else ():
+            exchange.decide("repair", note)
+            self._chain.repairs += 1
+
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         exchange = exchange_of(flow)
         if exchange is None or exchange.upstream_request is None or flow.response is None:
@@ -117,6 +127,7 @@ class Translate:
             return
         if flow.response.stream:
             exchange.failure = exchange.failure or exchange.translator.failure
+            self._repaired(exchange)
             return
         assert exchange.translation
         response = flow.response
@@ -127,6 +138,7 @@ class Translate:
             plain(response.headers),
             response.get_content(strict=False) or b"",
         )
+        self._repaired(exchange)
         if answer is None:
             return
         exchange.failure = answer.failure

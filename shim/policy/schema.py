@@ -19,6 +19,7 @@ from .rules import (
     Dedup,
     Limit,
     RedactRule,
+    Repair,
     RouteRule,
     ToolRule,
 )
@@ -108,6 +109,9 @@ class Policy(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     ] = None
     cache: Annotated[
         Cache | None, Meta(description="Use the provider's prompt cache as well as can be.")
+    ] = None
+    repair: Annotated[
+        Repair | None, Meta(description="Make a tool call that stands in a text a call again.")
     ] = None
     route: Annotated[list[RouteRule], Meta(description="Which model answers; first match.")] = []
     auto: Annotated[
