@@ -339,10 +339,11 @@ class Scanner:
         """Calls are there; what follows says whether they are made. True where that is decided."""
         text = self._buffer
         junk, rest = self._behind(text, 0)
+        if "\n" in junk and not self._must_end:
+            self._accept()
         if not rest or self._forms.may_be_left(rest):
-            if final or ("\n" in junk and not self._must_end):
-                self._accept()
             if final:
+                self._accept()
                 self._buffer, self._state = "", _State.FLOWS
             return False
         same_line = "\n" not in junk
