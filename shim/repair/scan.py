@@ -278,8 +278,10 @@ class Scanner:
             return False
         last = self._pieces[-1]
         if any(d.kind == "fenced" for d in self._dialects):
-            if self._fence < 0 and ("\n" in last or "`" in last or "~" in last):
-                self._fence = fence_end(self._whole(), self._size - len(last) - 10)
+            if self._fence < 0 and "\n" in last:
+                text = self._whole()
+                line = text.rfind("\n", 0, len(text) - len(last))
+                self._fence = fence_end(text, line)
             return self._fence >= 0 and self._fence_ends()
         if "\n" not in last and "}" not in last:
             return False
