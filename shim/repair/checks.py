@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from ..tools.bridge import Bridge, Bridged
-from .codex import PATCH, find, translate
+from .codex import PATCH, SHELLS, find, translate
 from .dialects.base import Call, Cut
 from .fit import Misfit, fit
 
@@ -44,8 +44,9 @@ class Toolbox:
     def tags(self) -> tuple[str, ...]:
         """The names under which a tool may be a tag of its own."""
         names = {*self._tools, *(t.name for t in self._tools.values())}
-        more = ("execute_command", "shell", "bash", "apply_patch")
-        return tuple(sorted({*names, *(n for n in more if find(n, self._tools))}))
+        if sum(name in self._tools for name in SHELLS) == 1:
+            names |= {"execute_command", "shell", "bash"}
+        return tuple(sorted(names))
 
     def check(self, calls: Iterable[Call]) -> list[Checked]:
         """The calls as they may be made. Refused with the reason where one may not."""

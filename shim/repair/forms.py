@@ -19,7 +19,7 @@ _LEFT = (
     *(f"<|{w}|>" for w in ("im_end", "eot_id", "eom_id", "end", "return", "end_of_text")),
     *("<｜end▁of▁sentence｜>", "<｜tool_call_end｜>", "<|content_model_end_sampling|>"),
 )
-_FENCE_END = re.compile(r"\n {0,3}(?:`{3,}|~{3,})[ \t]*(?=\n|$)")
+_FENCE_END = re.compile(r"\n {0,3}(?:`{3,}|~{3,})[ \t]*(?=\r?\n)")
 
 
 def _choice(words: list[str]) -> str:

@@ -278,8 +278,10 @@ class Scanner:
             return False
         last = self._pieces[-1]
         if any(d.kind == "fenced" for d in self._dialects):
-            if self._fence < 0 and ("\n" in last or "`" in last or "~" in last):
-                self._fence = fence_end(self._whole(), self._size - len(last) - 10)
+            if self._fence < 0 and "\n" in last:
+                text = self._whole()
+                line = text.rfind("\n", 0, len(text) - len(last))
+                self._fence = fence_end(text, line)
             return self._fence >= 0 and self._fence_ends()
         if "\n" not in last and "}" not in last:
             return False
@@ -339,10 +341,11 @@ class Scanner:
         """Calls are there; what follows says whether they are made. True where that is decided."""
         text = self._buffer
         junk, rest = self._behind(text, 0)
+        if "\n" in junk and not self._must_end:
+            self._accept()
         if not rest or self._forms.may_be_left(rest):
-            if final or ("\n" in junk and not self._must_end):
-                self._accept()
             if final:
+                self._accept()
                 self._buffer, self._state = "", _State.FLOWS
             return False
         same_line = "\n" not in junk
