@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def hits(rows: list[Row]) -> float:
     read = repeated = 0
     for row in rows:
         bills = row["bills"]
-        for before, bill in zip(bills, bills[1:], strict=False):
+        for before, bill in pairwise(bills):
             repeated += min(before[0], bill[0])
             read += min(bill[1], before[0])
     return read / max(1, repeated)
