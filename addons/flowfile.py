@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from mitmproxy import exceptions, http
@@ -33,7 +34,7 @@ def recorded_of(flows: Iterable[http.HTTPFlow]) -> Iterator[Recorded]:
     legs: dict[str, dict[str, http.HTTPFlow]] = {}
     rows: dict[str, dict[str, object]] = {}
     for flow in flows:
-        if row := _row(flow):
+        if row := row_of(flow):
             legs.setdefault(str(row["exchange"]), {})[str(row["leg"])] = flow
             rows[str(row["exchange"])] = row
     for exchange, pair in legs.items():
@@ -41,7 +42,8 @@ def recorded_of(flows: Iterable[http.HTTPFlow]) -> Iterator[Recorded]:
             yield _recorded(rows[exchange], pair["client"], pair.get("upstream"))
 
 
-def _row(flow: object) -> dict[str, object]:
+def row_of(flow: object) -> dict[str, Any]:
+    """What the chain wrote down of ``flow``; empty where it is none of its exchanges."""
     try:
         row = msgspec.json.decode(getattr(flow, "comment", "") or "{}")
     except msgspec.DecodeError:

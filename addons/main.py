@@ -21,6 +21,7 @@ from addons.route import Router
 from addons.spend import Count, Spend
 from addons.state import State
 from addons.translate import Translate
+from addons.views import Views
 
 keep_freed()
 chain = Chain()
@@ -42,4 +43,5 @@ addons = [
     Count(spend),
     Keep(chain, state),
     Record(chain),
+    Views(),
 ]
