@@ -18,6 +18,7 @@ from addons.memory import keep_freed
 from addons.pages import Pages
 from addons.record import Record
 from addons.route import Router
+from addons.served import Serve
 from addons.spend import Count, Spend
 from addons.state import State
 from addons.translate import Translate
@@ -31,6 +32,7 @@ addons = [
     Commands(chain),
     Gate(chain),
     Pages(chain),
+    Serve(chain),
     state,
     Duplicates(chain),
     Catch(chain),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 
 from .pieces import Piece
@@ -16,14 +16,13 @@ def differences(
     after: Sequence[Piece],
     was: str = "recorded",
     now: str = "today",
-    same: Callable[[Piece], object] | None = None,
+    start: int = 0,
 ) -> list[str]:
     """What ``after`` has otherwise than ``before``, a few lines per piece; empty: nothing.
 
-    ``same`` makes of a piece what is compared, where not every difference counts.
+    ``start``: so many pieces stand before these.
     """
-    key = same or (lambda piece: piece)
-    lines = list(_lines(before, after, was, now, key))
+    lines = list(_lines(before, after, was, now, start))
     if len(lines) > 3 * _MOST:
         return [*lines[: 3 * _MOST], f"… and {len(lines) - 3 * _MOST} more lines"]
     return lines
@@ -34,19 +33,19 @@ def _lines(
     after: Sequence[Piece],
     was: str,
     now: str,
-    key: Callable[[Piece], object],
+    start: int,
 ) -> Iterator[str]:
-    a, b = [key(piece) for piece in before], [key(piece) for piece in after]
+    a, b = list(before), list(after)
     for how, i, j, k, m in SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
         if how == "equal":
             continue
         shared = min(j - i, m - k)
         for n in range(shared):
-            yield from _pair(i + n, before[i + n], after[k + n], was, now)
+            yield from _pair(start + i + n, a[i + n], b[k + n], was, now)
         for n in range(i + shared, j):
-            yield f"{_name(n, before[n])}: only {was}: {_start(before[n].text)}"
+            yield f"{_name(start + n, a[n])}: only {was}: {_beginning(a[n].text)}"
         for n in range(k + shared, m):
-            yield f"{_name(n, after[n])}: only {now}: {_start(after[n].text)}"
+            yield f"{_name(start + n, b[n])}: only {now}: {_beginning(b[n].text)}"
 
 
 def _pair(n: int, a: Piece, b: Piece, was: str, now: str) -> Iterator[str]:
@@ -80,7 +79,7 @@ def _around(text: str, start: int, at: int) -> str:
     return f"{'…' if start else ''}{cut}{'…' if end < len(text) else ''}"
 
 
-def _start(text: str) -> str:
+def _beginning(text: str) -> str:
     return _around(text, 0, 0)
 
 
