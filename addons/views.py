@@ -22,7 +22,7 @@ from shim.record.pieces import request_pieces
 from shim.wire.protocols import protocol_of
 
 #: What mitmweb's list shows: its own columns with the comment in the place of the method.
-_COLUMNS = ["icon", "path", "status", "comment", "size", "time"]
+_COLUMNS = ["path", "status", "comment", "time"]
 
 
 class _View(Contentview):
@@ -44,7 +44,8 @@ class Turn(_View):
 
     def prettify(self, data: bytes, metadata: Metadata) -> str:
         answer = isinstance(metadata.http_message, http.Response)
-        return show.turn(data, self._path(metadata), row_of(metadata.flow), answer=answer)
+        row = row_of(metadata.flow)
+        return _spaced(show.turn(data, self._path(metadata), row, answer=answer))
 
 
 class Tools(_View):
@@ -54,7 +55,7 @@ class Tools(_View):
         flow = metadata.flow
         if isinstance(metadata.http_message, http.Response) and isinstance(flow, http.HTTPFlow):
             data = flow.request.get_content(strict=False) or b""
-        return show.tools(data, self._path(metadata))
+        return _spaced(show.tools(data, self._path(metadata)))
 
 
 class Timeline(_View):
@@ -65,7 +66,7 @@ class Timeline(_View):
         if isinstance(metadata.http_message, http.Request) and isinstance(flow, http.HTTPFlow):
             answer = flow.response.get_content(strict=False) if flow.response else None
             data = answer or b""
-        return show.timeline(data, row_of(flow))
+        return _spaced(show.timeline(data, row_of(flow)))
 
 
 class Exchange(_View):
@@ -75,13 +76,18 @@ class Exchange(_View):
         said = show.exchange(row_of(metadata.flow))
         legs = _legs(metadata.flow)
         if len(legs) < 2:
-            return said
+            return _spaced(said)
         client, upstream = (
             request_pieces(leg.request.content or b"", leg.request.path) for leg in legs
         )
         found = differences(_told(client), _told(upstream), "the client sent", "went upstream")
         changed = "\n".join(f"  {line}" for line in found) or "  (nothing)"
-        return f"{said}\nwhat changed on the way upstream\n{changed}\n"
+        return _spaced(f"{said}\nwhat changed on the way upstream\n{changed}\n")
+
+
+def _spaced(text: str) -> str:
+    """mitmweb gives an empty line no height."""
+    return text.replace("\n\n", "\n \n")
 
 
 def _told(pieces: list[Any]) -> list[Any]:

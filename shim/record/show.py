@@ -17,7 +17,7 @@ from .pieces import Piece, answer_pieces, request_pieces, tokens
 from .summary import told
 
 _RULE = "─"
-_WIDE = 92
+_WIDE = 74
 _LINES = 60
 _DELTA_TEXT = 60
 
@@ -51,7 +51,9 @@ def timeline(body: bytes, row: dict[str, Any]) -> str:
     if not events:
         return "no events: the answer was not streamed\n"
     lines = [head(row), ""] if row else []
-    lines += list(_runs(events))
+    runs = list(_runs(events))
+    wide = max(len(name) for _, name, _ in runs)
+    lines += [f"{n:>4}  {name:<{wide}}  {said}".rstrip() for n, name, said in runs]
     return "\n".join(lines) + "\n"
 
 
@@ -111,7 +113,8 @@ def _body(text: str) -> str:
     return "\n".join(f"  {line}" for line in lines)
 
 
-def _runs(events: list[tuple[str | None, bytes]]) -> Iterable[str]:
+def _runs(events: list[tuple[str | None, bytes]]) -> Iterable[tuple[int, str, str]]:
+    """The number of the first event, the name and what it says, of each line."""
     run: list[str] = []
     first, name = 1, ""
     for n, (event, data) in enumerate(events, 1):
@@ -124,16 +127,16 @@ def _runs(events: list[tuple[str | None, bytes]]) -> Iterable[str]:
                 first, name = n, what
             run.append(said)
         else:
-            yield f"{n:>5}  {what:<42} {_cut(said, _DELTA_TEXT + 20)}".rstrip()
+            yield n, what, _cut(said, _DELTA_TEXT + 20)
     if run:
         yield _run(first, name, run)
 
 
-def _run(first: int, name: str, run: list[str]) -> str:
+def _run(first: int, name: str, run: list[str]) -> tuple[int, str, str]:
     text = "".join(run)
     many = f" ×{len(run)}" if len(run) > 1 else ""
     said = _cut(json.dumps(text, ensure_ascii=False), _DELTA_TEXT)
-    return f"{first:>5}  {name + many:<42} {len(text):,} characters {said}"
+    return first, name + many, f"{len(text):,} characters {said}"
 
 
 def _event(event: str | None, data: bytes) -> tuple[str, str, bool]:

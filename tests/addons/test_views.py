@@ -113,7 +113,7 @@ def test_mitmweb_shows_the_comment_in_its_list() -> None:
         master.addons.add(type("Other", (Views,), {})())
         return [*first, *master.options.web_columns]
 
-    assert asyncio.run(columns()) == ["icon", "path", "status", "comment", "size", "time", "path"]
+    assert asyncio.run(columns()) == ["path", "status", "comment", "time", "path"]
 
 
 @pytest.mark.parametrize("script", ["main.py", "views.py"])
