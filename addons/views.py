@@ -21,8 +21,8 @@ from shim.record.differ import differences
 from shim.record.pieces import request_pieces
 from shim.wire.protocols import protocol_of
 
-#: What mitmweb's list shows: its own columns with the comment in the place of the method.
-_COLUMNS = ["path", "status", "comment", "time"]
+#: What mitmweb's list shows. Beside a path, which takes all the room, no comment can be read.
+_COLUMNS = ["comment", "time"]
 
 
 class _View(Contentview):
@@ -111,12 +111,16 @@ def _rows(view: Any) -> Iterator[tuple[http.HTTPFlow, dict[str, Any]]]:
 
 
 class Views:
+    def __init__(self) -> None:
+        self._in_list = False
+
     def load(self, loader) -> None:  # type: ignore[no-untyped-def]
         for view in (Turn(), Tools(), Timeline(), Exchange()):
             contentviews.add(view)
         columns = "web_columns"
         if columns in ctx.options and ctx.options.default(columns) == getattr(ctx.options, columns):
             ctx.options.update(web_columns=_COLUMNS)
+            self._in_list = True
 
     def request(self, flow: http.HTTPFlow) -> None:
         """A recorded flow that is read: what an older recorder did not write down is added."""
@@ -124,6 +128,10 @@ class Views:
         if row and "line" not in row:
             flow.comment = summary.comment(row.pop("leg"), row)
             flow.marked = flow.marked or summary.mark(row)
+
+    def response(self, flow: http.HTTPFlow) -> None:
+        if not flow.comment and self._in_list:
+            flow.comment = f"{flow.request.method} {flow.request.path.partition('?')[0]}"
 
 
 addons = [Views()]

@@ -83,15 +83,15 @@ def told(row: dict[str, Any]) -> str:
     return " · ".join(parts)
 
 
-#: What a flow is marked with in mitmproxy's lists, by the first that holds.
-FAILED, REPAIRED, SAVED, MOVED, SERVED, CALLED = (
-    ":x:",
-    ":wrench:",
-    ":scissors:",
-    ":twisted_rightwards_arrows:",
-    ":repeat:",
-    ":hammer:",
-)
+#: What a flow is marked with in mitmproxy's lists, by the emoji's name there.
+FAILED, REPAIRED, SERVED, SAVED, MOVED, CALLED = SIGNS = {
+    ":x:": "❌",
+    ":wrench:": "🔧",
+    ":repeat:": "🔁",
+    ":scissors:": "✂",
+    ":twisted_rightwards_arrows:": "🔀",
+    ":hammer:": "🔨",
+}
 
 
 def mark(row: dict[str, Any]) -> str:
@@ -110,4 +110,5 @@ def mark(row: dict[str, Any]) -> str:
 
 def comment(leg: str, row: dict[str, Any]) -> str:
     """The row as a flow's comment; the line stands first, where mitmweb's list shows it."""
-    return msgspec.json.encode({"line": told(row), "leg": leg, **row}).decode()
+    line = f"{SIGNS.get(mark(row), '')} {leg} · {told(row)}".lstrip()
+    return msgspec.json.encode({"line": line, "leg": leg, **row}).decode()

@@ -83,7 +83,9 @@ def test_an_older_recording_gets_its_line_and_mark(views: Views) -> None:
     assert not flow.marked
     views.request(flow)
     row = json.loads(flow.comment)
-    assert flow.comment.startswith('{"line":"test-model → upstream/vendor/model · 200 · ')
+    assert flow.comment.startswith(
+        '{"line":"🔨 client · test-model → upstream/vendor/model · 200 · '
+    )
     assert (row["leg"], flow_to_json(flow)["marked"]) == ("client", "🔨")
     before = flow.comment
     views.request(flow)
@@ -100,7 +102,9 @@ def test_the_recorder_writes_line_and_mark(stages: Stages, tmp_path: Path) -> No
     with file.open("rb") as source:
         legs = list(FlowReader(source).stream())
     assert {leg.marked for leg in legs} == {":x:"}
-    assert all(leg.comment.startswith('{"line":"m → reverse/m · 500 · ') for leg in legs)
+    lines = [json.loads(leg.comment)["line"] for leg in legs]
+    assert lines[0].startswith("❌ client · m → reverse/m · 500 · ")
+    assert lines[1].startswith("❌ upstream · m → reverse/m · 500 · ")
 
 
 def test_mitmweb_shows_the_comment_in_its_list() -> None:
@@ -113,7 +117,7 @@ def test_mitmweb_shows_the_comment_in_its_list() -> None:
         master.addons.add(type("Other", (Views,), {})())
         return [*first, *master.options.web_columns]
 
-    assert asyncio.run(columns()) == ["path", "status", "comment", "time", "path"]
+    assert asyncio.run(columns()) == ["comment", "time", "path"]
 
 
 @pytest.mark.parametrize("script", ["main.py", "views.py"])

@@ -67,7 +67,7 @@ def browser(web: str) -> Iterator[Browser]:
 
 
 def test_the_list_can_be_read(browser: Browser) -> None:
-    line = '{"line":"test-model → upstream/vendor/model · 200 · '
+    line = "test-model → upstream/vendor/model · 200 · "
     browser.wait(f"{ROWS}.every(row => row.innerText.includes({line!r}))")
     rows = browser.run(f"{ROWS}.map(row => row.innerText)")
     assert ["🔨" in row for row in rows] == [True] * 4 + [False] * 2
