@@ -11,7 +11,7 @@ import pytest
 from shim.engines.bugs import make_repo
 from tests.e2e.answers import chat_text
 from tests.e2e.chain import ROOT, Chain, start_that_fails
-from tests.e2e.clients import run_codex
+from tests.e2e.clients import KEY, run_codex
 from tests.e2e.record_sessions import SESSIONS
 from tests.e2e.upstreams import Upstream
 
@@ -72,6 +72,52 @@ def test_after_the_recording_the_user_reads_why(tmp_path: Path) -> None:
     assert first.status_code == 200 and b"Hello, how are you today?" in first.content
     assert second.status_code == 400
     assert "the recording ends after turn 1" in second.json()["error"]["message"]
+
+
+def test_a_session_is_recorded_sanitised_checked_replayed_and_served(tmp_path: Path) -> None:
+    """What a team does with a recording of its own, each by the command for it."""
+    shop = tmp_path / "home" / "maryann" / "shop"
+    make_repo(shop)
+    policy = "models: {demo: {provider: demo}}\ndefault: demo\n"
+    prompt = "I am maryann@corp.example.io. The tests fail. Find the bug, fix it, run them again."
+    with Chain(policy=policy) as chain:
+        run = run_codex(chain.url, prompt, shop, model="demo")
+        assert chain.get("/health?exchanges").json()["recording"]["error"] is None
+        (recording,) = chain.record_dir.glob("*.flow")
+        recording.rename(tmp_path / "mine.flow")
+    assert run.exit_code == 0, run.explain()
+    assert command("record", "--check", tmp_path / "mine.flow").returncode == 1
+    shared = tmp_path / "shared.flow"
+    done = command("record", "--sanitise", tmp_path / "mine.flow", "-o", shared)
+    assert done.returncode == 0, done.stdout + done.stderr
+    raw = shared.read_bytes()
+    assert b"maryann" not in raw and b"corp.example.io" not in raw and KEY.encode() not in raw
+    assert command("record", "--check", shared).returncode == 0
+    done = command("replay", shared)
+    assert done.returncode == 0 and "0 different" in done.stdout, done.stdout
+    make_repo(tmp_path / "again")
+    with Chain(options={"replay": str(shared)}) as chain:
+        again = run_codex(chain.url, prompt, tmp_path / "again", model="demo")
+        told = chain.get("/health?exchanges").json()["exchanges"]
+    assert again.final_text == run.final_text.replace("maryann", "user"), again.explain()
+    tests = [sys.executable, "-B", "-m", "unittest"]
+    assert subprocess.run(tests, cwd=tmp_path / "again", capture_output=True).returncode == 0
+    assert told and all(row["decisions"][0].startswith("replay: turn ") for row in told)
+
+
+def command(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from shim.cli import main; raise SystemExit(main())",
+            *map(str, words),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
 
 
 @pytest.mark.parametrize(
