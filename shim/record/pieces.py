@@ -22,7 +22,6 @@ from ..turn import (
     Text,
     Turn,
     Usage,
-    WireError,
     is_text,
     text_of,
     value_of,
@@ -58,7 +57,8 @@ def request_pieces(body: bytes, path: str) -> list[Piece]:
         return [_raw(body)]
     try:
         return turn_pieces(codec(protocol).read_request(body))
-    except (WireError, msgspec.MsgspecError, UnicodeDecodeError):
+    except Exception:
+        # What no codec can read is what one wants to look at most.
         return [_raw(body)]
 
 
@@ -85,6 +85,13 @@ def answer_pieces(body: bytes, path: str) -> list[Piece]:
     protocol = protocol_of(path)
     if protocol is None:
         return [_raw(body)]
+    try:
+        return _answer(body, protocol)
+    except Exception:
+        return [_raw(body)]
+
+
+def _answer(body: bytes, protocol: str) -> list[Piece]:
     decoder = codec(protocol).decoder(lambda: "", "upstream", set)
     try:
         whole = msgspec.json.decode(body)

@@ -147,6 +147,13 @@ def _event(event: str | None, data: bytes) -> tuple[str, str, bool]:
         value = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return event or "data", data.decode("utf-8", "replace"), False
+    try:
+        return _said(event, value)
+    except (AttributeError, KeyError, TypeError):
+        return event or "data", json.dumps(value), False
+
+
+def _said(event: str | None, value: Any) -> tuple[str, str, bool]:
     if not isinstance(value, dict):
         return event or "data", json.dumps(value, ensure_ascii=False), False
     if value.get("object") == "chat.completion.chunk" or "choices" in value:

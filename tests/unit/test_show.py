@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from addons.flowfile import read
 from shim.record import show, summary
@@ -13,6 +15,10 @@ from shim.record.differ import differences
 from shim.record.pieces import Piece, answer_pieces, request_pieces
 
 FLOWS = sorted((Path(__file__).resolve().parents[2] / "flows").glob("*.flow"))
+NAMES = st.sampled_from(
+    """type role content text input output tools name function arguments choices delta message error
+    item part response status usage tool_calls index id summary call_id parameters""".split()  # noqa: SIM905
+)
 TOOL = {
     "name": "look",
     "description": "Looks.",
@@ -180,3 +186,24 @@ def test_marks(row: dict[str, object], name: str) -> None:
     from mitmproxy.utils.emoji import emoji
 
     assert summary.mark(row) == name and (not name or summary.SIGNS[name] == emoji[name])
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(JSON, st.sampled_from(["/v1/responses", "/v1/chat/completions", "/v1/messages", "/x"]))
+@settings(max_examples=300, deadline=None)
+def test_nothing_that_a_body_may_hold_breaks_a_view(value: object, path: str) -> None:
+    bodies = [
+        json.dumps(v).encode() for v in (value, {"model": "m", "messages": value, "input": value})
+    ]
+    bodies += [b"data: %b\n\ndata: [DONE]\n\n" % body for body in bodies]
+    for body in bodies:
+        assert show.turn(body, path, {}, answer=False)
+        assert show.turn(body, path, {}, answer=True)
+        assert show.tools(body, path)
+        assert show.timeline(body, {})
