@@ -1,13 +1,17 @@
-"""Reading recorded flow files: exchanges, each with its legs and the row that tells of it."""
+"""Reading recorded flow files: exchanges, each with its legs and the row that tells of it; and
+writing them anew."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from mitmproxy import exceptions, http
-from mitmproxy.io import FlowReader
+from mitmproxy import flow as mflow
+from mitmproxy.io import FlowReader, FlowWriter
 
 from shim.record.replay import Message, Recorded
 
@@ -18,14 +22,45 @@ class Unreadable(Exception):
 
 def read(path: Path) -> Iterator[Recorded]:
     """The exchanges recorded in the flow file at ``path``, in order."""
+    yield from recorded_of(flow for flow in flows_of(path) if isinstance(flow, http.HTTPFlow))
+
+
+def flows_of(path: Path) -> Iterator[mflow.Flow]:
+    """Every flow in the file at ``path``."""
     try:
         with path.open("rb") as file:
-            stream = FlowReader(file).stream()
-            yield from recorded_of(flow for flow in stream if isinstance(flow, http.HTTPFlow))
+            yield from FlowReader(file).stream()
     except OSError as e:
         raise Unreadable(f"{path}: {e.strerror or e}") from None
     except exceptions.FlowReadException as e:
         raise Unreadable(f"{path}: not a flow file: {e}") from None
+
+
+def write(path: Path, flows: Iterable[mflow.Flow]) -> None:
+    """Make the flow file at ``path`` of ``flows``; what stood there goes once all is written."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, "wb") as file:
+            writer = FlowWriter(file)
+            for flow in flows:
+                writer.add(flow)
+        if path.exists():
+            fresh.chmod(path.stat().st_mode & 0o777)
+        fresh.replace(path)
+    except OSError as e:
+        raise Unreadable(f"{path}: {e.strerror or e}") from None
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def set_body(message: http.Message, body: bytes) -> None:
+    """Give ``message`` a ``body``, and headers that fit it."""
+    message.headers.pop("content-encoding", None)
+    message.raw_content = body
+    if "content-length" in message.headers:
+        message.headers["content-length"] = str(len(body))
 
 
 def recorded_of(flows: Iterable[http.HTTPFlow]) -> Iterator[Recorded]:
@@ -33,7 +68,7 @@ def recorded_of(flows: Iterable[http.HTTPFlow]) -> Iterator[Recorded]:
     legs: dict[str, dict[str, http.HTTPFlow]] = {}
     rows: dict[str, dict[str, object]] = {}
     for flow in flows:
-        if row := _row(flow):
+        if row := row_of(flow):
             legs.setdefault(str(row["exchange"]), {})[str(row["leg"])] = flow
             rows[str(row["exchange"])] = row
     for exchange, pair in legs.items():
@@ -41,7 +76,8 @@ def recorded_of(flows: Iterable[http.HTTPFlow]) -> Iterator[Recorded]:
             yield _recorded(rows[exchange], pair["client"], pair.get("upstream"))
 
 
-def _row(flow: object) -> dict[str, object]:
+def row_of(flow: object) -> dict[str, Any]:
+    """What the chain wrote down of ``flow``; empty where it is none of its exchanges."""
     try:
         row = msgspec.json.decode(getattr(flow, "comment", "") or "{}")
     except msgspec.DecodeError:

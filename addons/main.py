@@ -18,9 +18,11 @@ from addons.memory import keep_freed
 from addons.pages import Pages
 from addons.record import Record
 from addons.route import Router
+from addons.served import Serve
 from addons.spend import Count, Spend
 from addons.state import State
 from addons.translate import Translate
+from addons.views import Views
 
 keep_freed()
 chain = Chain()
@@ -30,6 +32,7 @@ addons = [
     Commands(chain),
     Gate(chain),
     Pages(chain),
+    Serve(chain),
     state,
     Duplicates(chain),
     Catch(chain),
@@ -42,4 +45,5 @@ addons = [
     Count(spend),
     Keep(chain, state),
     Record(chain),
+    Views(),
 ]

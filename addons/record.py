@@ -109,6 +109,7 @@ class Record:
             # The live flow becomes the client leg; in mitmweb the upstream leg stands beside it.
             legs = recorder.flows(job)
             flow.request, flow.comment = legs[0].request, legs[0].comment
+            flow.marked = legs[0].marked
             if exchange.sent and flow.response:
                 flow.response.raw_content = b"".join(exchange.sent)
             if view and len(legs) > 1:

@@ -26,6 +26,7 @@ from shim.policy.rules import RedactRule
 from shim.policy.units import size
 from shim.prompt.mask import Masks
 from shim.prompt.secrets import Finder
+from shim.record import summary
 from shim.record.redact import Redactor
 
 _SIZE = 8
@@ -121,7 +122,7 @@ def flows(job: Job) -> list[http.HTTPFlow]:
             leg.response.headers = http.Headers(redact.headers(leg.response.headers.fields))
         if leg.error:
             leg.error = mflow.Error(redact.text(leg.error.msg), leg.error.timestamp)
-        leg.comment = msgspec.json.encode({"leg": name, **job.row}).decode()
+        leg.comment, leg.marked = summary.comment(name, job.row), summary.mark(job.row)
         made.append(leg)
     return made
 

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from addons.flowfile import Unreadable, files, read
+from mitmproxy import http
+
+from addons.flowfile import Unreadable, files, flows_of, read, recorded_of, row_of, set_body, write
 from shim.cli.replay import add_arguments
 from shim.policy.load import PolicyError, load_policy
-from shim.record.replay import replay
+from shim.policy.schema import Policy
+from shim.record import summary
+from shim.record.replay import Difference, NotReplayable, Recorded, Today, replay, today
+from shim.wire.protocols import PATHS
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -24,30 +32,99 @@ def main(argv: list[str] | None = None) -> int:
     )
     add_arguments(parser)
     args = parser.parse_args(argv)
-    total = different = 0
+    total = different = left = 0
     try:
         policy = load_policy(args.policy) if args.policy else None
         for path in files(args.files):
-            found = list(read(path))
-            if not found:
-                raise Unreadable(f"{path}: holds no recorded exchanges")
-            differences = [d for r in found for d in replay(r, policy, default=args.default_model)]
-            for difference in differences:
-                print(f"{path}: {difference}")
+            found = [(r, replay(r, policy, default=args.default_model)) for r in _read(path)]
             total += len(found)
-            different += len({d.exchange for d in differences})
-            print(
-                f"{path}: {len(found)} exchanges, "
-                + ("as recorded" if not differences else f"{len(differences)} differences")
-            )
+            changed = [(r, told) for r, told in found if told]
+            different += len(changed)
+            if args.json:
+                for at, (r, told) in enumerate(found, 1):
+                    print(_line(path, at, r, told))
+                continue
+            for difference in (d for _, told in changed for d in told):
+                print(f"{path}: {difference}")
+            many = sum(len(told) for _, told in changed)
+            said = f"{many} differences" if many else "as recorded"
+            if args.update and changed:
+                kept = update(path, {r.name for r, _ in changed}, policy, args.default_model)
+                said += f", {len(changed) - len(kept)} exchanges written anew"
+                left += len(kept)
+                for line in kept:
+                    print(f"{path}: {line}")
+            print(f"{path}: {len(found)} exchanges, {said}")
     except (Unreadable, PolicyError) as e:
         print(f"interpose: {e}", file=sys.stderr)
         return 2
     if not total:
         print("interpose: no flow files found", file=sys.stderr)
         return 2
-    print(f"{total} exchanges replayed, {different} different")
-    return 1 if different else 0
+    if not args.json:
+        print(f"{total} exchanges replayed, {different} different")
+    return 1 if (left if args.update else different) else 0
+
+
+def update(path: Path, names: set[str], policy: Policy | None, default: str | None) -> list[str]:
+    """Write what today's code makes of the exchanges ``names`` into the file at ``path``; what
+    could not be written, and why."""
+    flows = list(flows_of(path))
+    ours = [f for f in flows if isinstance(f, http.HTTPFlow) and row_of(f)]
+    made: dict[str, Today] = {}
+    kept: list[str] = []
+    for r in recorded_of(ours):
+        if r.name not in names:
+            continue
+        try:
+            new = today(r, policy, default=default)
+        except NotReplayable as e:
+            kept.append(f"{r.name}: not written anew: {e}")
+            continue
+        if new and new.answer is None and r.response:
+            said = f"{new.route.label} answers in {new.route.protocol}: record it again"
+            kept.append(f"{r.name}: not written anew: {said}")
+        elif new:
+            made[r.name] = new
+    for flow in ours:
+        row = row_of(flow)
+        if new := made.get(str(row["exchange"])):
+            _renew(flow, row, new)
+    if made:
+        write(path, flows)
+    return kept
+
+
+def _renew(flow: http.HTTPFlow, row: dict[str, object], new: Today) -> None:
+    leg = str(row["leg"])
+    if leg == "client" and flow.response and new.answer is not None:
+        set_body(flow.response, new.answer)
+    elif leg == "upstream":
+        set_body(flow.request, new.request)
+        if base := new.route.base_url:
+            url = urlsplit(base)
+            flow.request.scheme, flow.request.host = url.scheme, url.hostname or ""
+            flow.request.port = url.port or (443 if url.scheme == "https" else 80)
+            flow.request.path = url.path.rstrip("/") + PATHS[new.route.protocol]
+    route = summary.route_fields(new.route)
+    if route != row["route"]:
+        rest = {k: v for k, v in row.items() if k not in ("leg", "line")}
+        flow.comment = summary.comment(leg, {**rest, "route": route})
+
+
+def _read(path: Path) -> Iterator[Recorded]:
+    found = False
+    for recorded in read(path):
+        found = True
+        yield recorded
+    if not found:
+        raise Unreadable(f"{path}: holds no recorded exchanges")
+
+
+def _line(path: Path, at: int, recorded: Recorded, told: list[Difference]) -> str:
+    name = f"{at}: {recorded.row.get('model') or 'no model'}"
+    differences = [str(difference) for difference in told]
+    return json.dumps({"file": str(path), "name": name, "differences": differences})
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ COMMANDS = {
     "run": "run one Codex session through a chain of its own; nothing stays behind",
     "compare": "run one task over several models with the real Codex and compare what it took",
     "replay": "run recorded exchanges through today's code and compare byte for byte",
+    "record": "make recordings fit to be shared: stable pseudonyms, and a check for what is left",
     "policy": "check policies, explain and compare what they do on recordings, import them",
     "repair": "show which tool calls a text holds, and why what looks like one is none",
     "stats": "what recorded sessions cost: tokens sent, cached, saved and billed, and money",

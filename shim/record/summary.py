@@ -58,19 +58,57 @@ def usage_fields(usage: Usage | None) -> dict[str, int] | None:
 
 def line(row: Row) -> str:
     """The exchange in one line: model, route, status, time, tokens, calls, or what went wrong."""
-    target = f"{row.route['provider']}/{row.route['model']}" if row.route else "no route"
+    return told(msgspec.to_builtins(row))
+
+
+def told(row: dict[str, Any]) -> str:
+    """The same of a row as it was recorded, by whatever version."""
+    route, usage, calls = row.get("route"), row.get("usage"), row.get("calls") or 0
+    target = f"{route.get('provider')}/{route.get('model')}" if route else "no route"
     parts = [
-        f"{row.model or '(no model)'} → {target}",
-        str(row.status),
-        f"{(row.ms['total'] or 0) / 1000:.2f} s",
+        f"{row.get('model') or '(no model)'} → {target}",
+        str(row.get("status")),
+        f"{((row.get('ms') or {}).get('total') or 0) / 1000:.2f} s",
     ]
-    if row.usage:
-        cached = f" ({row.usage['cached_tokens']:,} cached)" if row.usage["cached_tokens"] else ""
-        parts.append(f"in {row.usage['input_tokens']:,}{cached} out {row.usage['output_tokens']:,}")
-    if row.account and row.account["saved"]:
-        parts.append(f"saved {row.account['saved']:,}")
-    if row.calls:
-        parts.append(f"{row.calls} tool call{'s' if row.calls > 1 else ''}")
-    if row.error:
-        parts.append(f"failed: {row.error}")
+    if usage:
+        cached = usage.get("cached_tokens")
+        cache = f" ({cached:,} cached)" if cached else ""
+        parts.append(f"in {usage['input_tokens']:,}{cache} out {usage['output_tokens']:,}")
+    if saved := (row.get("account") or {}).get("saved"):
+        parts.append(f"saved {saved:,}")
+    if calls:
+        parts.append(f"{calls} tool call{'s' if calls > 1 else ''}")
+    if row.get("error"):
+        parts.append(f"failed: {row['error']}")
     return " · ".join(parts)
+
+
+#: What a flow is marked with in mitmproxy's lists, by the emoji's name there.
+FAILED, REPAIRED, SERVED, SAVED, MOVED, CALLED = SIGNS = {
+    ":x:": "❌",
+    ":wrench:": "🔧",
+    ":repeat:": "🔁",
+    ":scissors:": "✂",
+    ":twisted_rightwards_arrows:": "🔀",
+    ":hammer:": "🔨",
+}
+
+
+def mark(row: dict[str, Any]) -> str:
+    """The name of the emoji for an exchange: what was out of the ordinary, else its tool calls."""
+    stages = {said.partition(":")[0] for said in row.get("decisions") or ()}
+    signs = (
+        (bool(row.get("error")), FAILED),
+        ("repair" in stages, REPAIRED),
+        ("replay" in stages, SERVED),
+        (bool((row.get("account") or {}).get("saved")), SAVED),
+        ("failover" in stages, MOVED),
+        (bool(row.get("calls")), CALLED),
+    )
+    return next((sign for holds, sign in signs if holds), "")
+
+
+def comment(leg: str, row: dict[str, Any]) -> str:
+    """The row as a flow's comment; the line stands first, where mitmweb's list shows it."""
+    line = f"{SIGNS.get(mark(row), '')} {leg} · {told(row)}".lstrip()
+    return msgspec.json.encode({"line": line, "leg": leg, **row}).decode()

@@ -44,6 +44,38 @@ def test_nothing_lies_outside_interpose(wheel: Path) -> None:
     assert not [name for name in names if name.endswith((".pyc", ".flow"))]
 
 
+def test_pytest_finds_the_plugin(wheel: Path, tmp_path: Path) -> None:
+    words = [
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--target",
+        str(tmp_path / "site"),
+        str(wheel),
+    ]
+    subprocess.run([sys.executable, "-m", *words], check=True, timeout=120)
+    flows = ROOT / "flows" / "apply-patch.flow"
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "--interpose-flows",
+            str(flows),
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert "3 passed" in done.stdout, done.stdout + done.stderr
+
+
 def test_the_installed_command_runs_a_session(wheel: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     words = ["pip", "install", "--quiet", "--no-deps", "--target", str(site), str(wheel)]

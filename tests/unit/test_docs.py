@@ -21,6 +21,7 @@ from mitmproxy.tools.web.master import WebMaster
 
 from shim.cli import COMMANDS
 from shim.policy.load import parse_policy
+from shim.record import pytest_plugin
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -46,6 +47,8 @@ def command_lines() -> list[object]:
     return [pytest.param(line, id=f"{page}: {line}") for page, line in dict.fromkeys(lines)]
 
 
+#: Recordings of the reader's own.
+LOCAL = ("flows/local", "flows/local/mine.flow", "shared.flow")
 #: What a page's fragment of a policy stands in.
 AROUND = """
 providers:
@@ -100,7 +103,7 @@ def interpose(words: list[str]) -> None:
     mine = words[1 : words.index("--")] if "--" in words else words[1:]
     args = parser.parse_args(mine)
     for path in getattr(args, "files", []):
-        assert (ROOT / path).exists() or path == "flows/local"
+        assert (ROOT / path).exists() or path in LOCAL
 
 
 def mitmdump(words: list[str]) -> None:
@@ -127,7 +130,7 @@ def check_mitm(
     for setting in args.setoptions:
         name, _, value = setting.partition("=")
         assert name in our_options(), f"no option {name}"
-        if name == "policy":
+        if name in ("policy", "replay"):
             assert (ROOT / value).is_file()
     if getattr(args, "rfile", None):
         assert (ROOT / args.rfile).is_file()
@@ -139,7 +142,20 @@ def our_options() -> set[str]:
     return set(re.findall(r'add_option\(\s*"(\w+)"', text))
 
 
-CHECKS = {"make": make, "interpose": interpose, "mitmdump": mitmdump, "mitmweb": mitmweb}
+def pytest_(words: list[str]) -> None:
+    parser = pytest.Parser(_ispytest=True)
+    pytest_plugin.pytest_addoption(parser)
+    args = parser.parse_known_args(words)
+    assert all((ROOT / path).exists() for path in args.interpose_flows)
+
+
+CHECKS = {
+    "make": make,
+    "interpose": interpose,
+    "mitmdump": mitmdump,
+    "mitmweb": mitmweb,
+    "pytest": pytest_,
+}
 
 
 def test_settings_named_in_the_text_exist() -> None:

@@ -1,0 +1,217 @@
+"""Makes recordings that may be shared, and checks them: what ``interpose record`` runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import msgspec
+from mitmproxy import http
+from mitmproxy.connection import Client, Server
+
+from addons.flowfile import Unreadable, files, flows_of, recorded_of, row_of, set_body, write
+from shim.cli.record import add_arguments, rules
+from shim.client import facts_of, is_credential
+from shim.record import sanitise
+from shim.record.findings import Finding, findings, forms
+from shim.record.pseudonyms import Pseudonyms
+from shim.record.replay import NotReplayable, Recorded, replay, today
+from shim.turn import WireError
+from shim.wire.protocols import codec, protocol_of
+
+_KEY = b"[redacted]"
+
+
+class Sanitiser:
+    """Gives flows pseudonyms, all of them the same ones."""
+
+    def __init__(self, args: argparse.Namespace, flows: list[http.HTTPFlow]) -> None:
+        seeds = [str(row["seed"]) for row in map(row_of, flows) if row.get("seed")]
+        replace = rules(args.replace)
+        if args.pictures == "blank":
+            replace.append((sanitise.PICTURE, sanitise.BLANK))
+        self._names = Pseudonyms(replace, args.name, seeds)
+        self._hide = args.prompts == "hide"
+        self._prompts: dict[str, str] = {}
+        for recorded in recorded_of(flows):
+            self._names.project(_project(recorded))
+        for flow in flows:
+            self._names.host(flow.request.host)
+            for text in _texts(flow):
+                self._names.learn(text)
+
+    def clean(self, flow: http.HTTPFlow) -> None:
+        """Give ``flow`` pseudonyms, in place."""
+        text = self._names.text
+        flow.id = text(flow.id)
+        flow.comment = sanitise.body(flow.comment.encode(), text).decode()
+        if flow.error:
+            flow.error.msg = text(flow.error.msg)
+        flow.request.path = text(flow.request.path)
+        flow.request.host = self._names.host(flow.request.host)
+        for message in (flow.request, flow.response):
+            if message is None:
+                continue
+            named = ((k, self._header(k, v)) for k, v in message.headers.fields)
+            message.headers = http.Headers(list(named))
+            body = message.get_content(strict=False) or b""
+            prompt = self._prompt if self._hide and message is flow.request else None
+            set_body(message, sanitise.body(body, text, prompt=prompt))
+        self._connections(flow)
+
+    def _prompt(self, text: str) -> str:
+        number = len(self._prompts) + 1
+        return self._prompts.setdefault(text, f"[prompt {number}, {len(text):,} characters]")
+
+    def _header(self, name: bytes, value: bytes) -> bytes:
+        if is_credential(name.decode("latin-1")):
+            return _KEY
+        said = value.decode("latin-1")
+        if name.lower() == b"host":
+            host, colon, port = said.rpartition(":")
+            made = self._names.host(host or port) + (colon + port if host else "")
+            return made.encode("latin-1")
+        return self._names.text(said).encode("latin-1")
+
+    def _connections(self, flow: http.HTTPFlow) -> None:
+        """What two connections tell of machines goes; only the upstream's address is told."""
+        client, server = flow.client_conn, flow.server_conn
+        address = server.address and (self._names.host(server.address[0]), server.address[1])
+        flow.client_conn = Client(
+            peername=("127.0.0.1", 0),
+            sockname=("127.0.0.1", 8080),
+            timestamp_start=client.timestamp_start,
+            proxy_mode=client.proxy_mode,
+        )
+        flow.server_conn = Server(address=address, timestamp_start=server.timestamp_start)
+        flow.client_conn.id = self._names.text(client.id)
+        flow.server_conn.id = self._names.text(server.id)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """0 when the files may be shared; 1 when something is left in them; 2 for unreadable ones."""
+    parser = argparse.ArgumentParser(prog="interpose record")
+    add_arguments(parser)
+    args = parser.parse_args(argv)
+    try:
+        if args.check:
+            return max([_check(path) for path in files(args.files)], default=0)
+        paths = list(files(args.files))
+        out = Path(args.output)
+        many = len(paths) > 1 or out.is_dir()
+        return max(_sanitise(p, out / p.name if many else out, args) for p in paths)
+    except Unreadable as e:
+        print(f"interpose: {e}", file=sys.stderr)
+        return 2
+
+
+def _sanitise(source: Path, target: Path, args: argparse.Namespace) -> int:
+    flows = [f for f in flows_of(source) if isinstance(f, http.HTTPFlow) and row_of(f)]
+    if not flows:
+        raise Unreadable(f"{source}: holds no recorded exchanges")
+    same = [not replay(recorded) for recorded in recorded_of(flows)]
+    sanitiser = Sanitiser(args, flows)
+    for flow in flows:
+        sanitiser.clean(flow)
+    _renew(flows, same)
+    left = list(_left(flows))
+    for line in left:
+        print(f"{source}: {line}", file=sys.stderr)
+    if left:
+        print(f"{target}: not written", file=sys.stderr)
+        return 1
+    write(target, flows)
+    others = sum(bool(replay(r)) for r, before in _pairs(flows, same) if before)
+    changed = f", {others} of which replay otherwise than before" if others else ""
+    print(f"{target}: {len(same)} exchanges{changed}")
+    return 1 if others else 0
+
+
+def _renew(flows: list[http.HTTPFlow], same: list[bool]) -> None:
+    """Let what the chain makes of a message be made anew, so that ids that it derives fit."""
+    legs = {(row["exchange"], row["leg"]): f for f in flows if (row := row_of(f))}
+    for recorded, before in _pairs(flows, same):
+        try:
+            made = today(recorded) if before else None
+        except NotReplayable:
+            continue
+        if made is None:
+            continue
+        name = recorded.row["exchange"]
+        set_body(legs[name, "upstream"].request, made.request)
+        if made.answer is not None and (response := legs[name, "client"].response):
+            set_body(response, made.answer)
+
+
+def _pairs(flows: list[http.HTTPFlow], same: list[bool]) -> Iterable[tuple[Recorded, bool]]:
+    return zip(recorded_of(flows), same, strict=True)
+
+
+def _check(path: Path) -> int:
+    flows = [f for f in flows_of(path) if isinstance(f, http.HTTPFlow)]
+    left = list(_left(flows))
+    for line in left:
+        print(f"{path}: {line}")
+    print(f"{path}: {f'{len(left)} things that must not be shared' if left else 'may be shared'}")
+    return 1 if left else 0
+
+
+def _left(flows: Iterable[http.HTTPFlow]) -> Iterator[str]:
+    """What must not be shared, each once, told without telling it."""
+    seen: set[tuple[str, str]] = set()
+    read: set[str] = set()
+    for number, flow in enumerate(flows, 1):
+        yield from (f"flow {number}: key: the header {name}" for name in _open(flow))
+        texts = [text for text in _texts(flow) if text not in read]
+        read.update(texts)
+        for text in texts:
+            for form in forms(text):
+                for finding in findings(form):
+                    what = form[finding.start : finding.end]
+                    if (finding.kind, what) not in seen:
+                        seen.add((finding.kind, what))
+                        yield f"flow {number}: {finding.kind}: {_hint(finding, what)}"
+
+
+def _hint(finding: Finding, what: str) -> str:
+    if finding.kind != "key":
+        return what
+    return f"{what[:4]}… ({len(what)} characters)"
+
+
+def _texts(flow: http.HTTPFlow) -> Iterator[str]:
+    """Every text in ``flow``, bodies as they stand, too."""
+    yield from (flow.id, flow.request.pretty_url, flow.error.msg if flow.error else "")
+    yield from sanitise.texts(flow.comment.encode())
+    for message in (flow.request, flow.response):
+        if message is None:
+            continue
+        yield from (value.decode("latin-1") for _, value in message.headers.fields)
+        raw = message.get_content(strict=False) or b""
+        yield raw.decode("utf-8", "replace")
+        yield from sanitise.texts(raw)
+
+
+def _open(flow: http.HTTPFlow) -> Iterator[str]:
+    """The headers of ``flow`` that hold a credential."""
+    for message in (flow.request, flow.response):
+        for name, value in message.headers.items(multi=True) if message else ():
+            if is_credential(name) and value.encode() != _KEY:
+                yield name
+
+
+def _project(recorded: Recorded) -> str:
+    protocol = protocol_of(recorded.request.path) or "responses"
+    try:
+        turn = codec(protocol).read_request(recorded.request.body)
+        return facts_of(recorded.request.headers, turn).project
+    except (WireError, msgspec.MsgspecError):
+        return ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

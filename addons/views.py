@@ -1,0 +1,137 @@
+"""How turns look in mitmweb, mitmproxy and mitmdump: content views, markers, readable comments.
+
+Part of the chain; alone, for looking at recordings: ``mitmweb -n -r FILE -s addons/views.py``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from mitmproxy import contentviews, ctx, http
+from mitmproxy.contentviews import Contentview, Metadata
+
+from addons.flowfile import row_of
+from shim.record import show, summary
+from shim.record.differ import differences
+from shim.record.pieces import request_pieces
+from shim.wire.protocols import protocol_of
+
+#: What mitmweb's list shows. Beside a path, which takes all the room, no comment can be read.
+_COLUMNS = ["comment", "time"]
+
+
+class _View(Contentview):
+    """What the views have in common: whose message it is."""
+
+    def render_priority(self, data: bytes, metadata: Metadata) -> float:
+        return -1
+
+    def _path(self, metadata: Metadata) -> str:
+        flow = metadata.flow
+        return flow.request.path if isinstance(flow, http.HTTPFlow) else ""
+
+
+class Turn(_View):
+    name = "Turn"
+
+    def render_priority(self, data: bytes, metadata: Metadata) -> float:
+        return 3 if data and protocol_of(self._path(metadata)) else -1
+
+    def prettify(self, data: bytes, metadata: Metadata) -> str:
+        answer = isinstance(metadata.http_message, http.Response)
+        row = row_of(metadata.flow)
+        return _spaced(show.turn(data, self._path(metadata), row, answer=answer))
+
+
+class Tools(_View):
+    name = "Turn-Tools"
+
+    def prettify(self, data: bytes, metadata: Metadata) -> str:
+        flow = metadata.flow
+        if isinstance(metadata.http_message, http.Response) and isinstance(flow, http.HTTPFlow):
+            data = flow.request.get_content(strict=False) or b""
+        return _spaced(show.tools(data, self._path(metadata)))
+
+
+class Timeline(_View):
+    name = "Turn-Timeline"
+
+    def prettify(self, data: bytes, metadata: Metadata) -> str:
+        flow = metadata.flow
+        if isinstance(metadata.http_message, http.Request) and isinstance(flow, http.HTTPFlow):
+            answer = flow.response.get_content(strict=False) if flow.response else None
+            data = answer or b""
+        return _spaced(show.timeline(data, row_of(flow)))
+
+
+class Exchange(_View):
+    name = "Turn-Exchange"
+
+    def prettify(self, data: bytes, metadata: Metadata) -> str:
+        said = show.exchange(row_of(metadata.flow))
+        legs = _legs(metadata.flow)
+        if len(legs) < 2:
+            return _spaced(said)
+        client, upstream = (
+            request_pieces(leg.request.content or b"", leg.request.path) for leg in legs
+        )
+        found = differences(_told(client), _told(upstream), "the client sent", "went upstream")
+        changed = "\n".join(f"  {line}" for line in found) or "  (nothing)"
+        return _spaced(f"{said}\nwhat changed on the way upstream\n{changed}\n")
+
+
+def _spaced(text: str) -> str:
+    """mitmweb gives an empty line no height."""
+    return text.replace("\n\n", "\n \n")
+
+
+def _told(pieces: list[Any]) -> list[Any]:
+    return [piece for piece in pieces if piece.kind not in ("setting", "tool")]
+
+
+def _legs(flow: Any) -> list[http.HTTPFlow]:
+    """The client leg and the upstream leg of the exchange that ``flow`` belongs to, if known."""
+    id = row_of(flow).get("exchange")
+    view = ctx.master.addons.get("view")
+    if not (id and view):
+        return []
+    legs = {row.get("leg"): f for f, row in _rows(view) if row.get("exchange") == id}
+    return [legs[name] for name in ("client", "upstream") if name in legs]
+
+
+def _rows(view: Any) -> Iterator[tuple[http.HTTPFlow, dict[str, Any]]]:
+    for flow in view:
+        if isinstance(flow, http.HTTPFlow) and (row := row_of(flow)):
+            yield flow, row
+
+
+class Views:
+    def __init__(self) -> None:
+        self._in_list = False
+
+    def load(self, loader) -> None:  # type: ignore[no-untyped-def]
+        for view in (Turn(), Tools(), Timeline(), Exchange()):
+            contentviews.add(view)
+        columns = "web_columns"
+        if columns in ctx.options and ctx.options.default(columns) == getattr(ctx.options, columns):
+            ctx.options.update(web_columns=_COLUMNS)
+            self._in_list = True
+
+    def request(self, flow: http.HTTPFlow) -> None:
+        """A recorded flow that is read: what an older recorder did not write down is added."""
+        row = row_of(flow)
+        if row and "line" not in row:
+            flow.comment = summary.comment(row.pop("leg"), row)
+            flow.marked = flow.marked or summary.mark(row)
+
+    def response(self, flow: http.HTTPFlow) -> None:
+        if not flow.comment and self._in_list:
+            flow.comment = f"{flow.request.method} {flow.request.path.partition('?')[0]}"
+
+
+addons = [Views()]

@@ -1,0 +1,198 @@
+"""What a recording that is shared may not hold: keys, home folders, e-mail addresses, machines.
+
+Patterns only; `pseudonyms` says what stands in their place. Separators may be written as JSON, URLs
+or Windows write them.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from urllib.parse import unquote
+
+import msgspec
+
+from ..policy.rules import RedactRule
+from ..prompt.secrets import Finder
+
+#: A user's name that tells nothing of anybody.
+USER = "user"
+_TELLS_NOTHING = frozenset({USER, "Shared", "Public", "Default", "runner"})
+#: Where a word begins, also behind an escape such as \\n in the text of a call's arguments.
+START = r"(?:(?<=\\[nrtbf])|(?<![A-Za-z0-9]))"
+_SEP = r"(?:/|\\{1,8}/?|%2[Ff]|%5[Cc])"
+HOME = re.compile(rf"({_SEP}(?:home|Users){_SEP})([A-Za-z0-9_](?:[\w.-]*\w)?)", re.I)
+#: The same at the beginning of a path: there the name is a user's for certain.
+WHOSE_HOME = re.compile(rf"(?<![\w.~-]){HOME.pattern}", re.I)
+#: Temporary folders: what stands behind is made up anew every time.
+TEMPORARY = re.compile(rf"({_SEP}tmp{_SEP})([\w.-]+)")
+MAC_TEMPORARY = re.compile(rf"({_SEP}var{_SEP}folders{_SEP})([\w+]+{_SEP}[\w+]+)")
+EMAIL = re.compile(
+    r"(?:(?<=\\[nrtbf])|(?<![A-Za-z0-9._%+\\-])|(?<=\\)(?![nrtbfu]))"
+    r"[A-Za-z0-9._%+-]+@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}\b"
+)
+UUID = re.compile(
+    START + r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\b"
+)
+#: The ids that providers give, by how they begin; what is personal is the rest.
+ID = re.compile(
+    START + r"(?:acct|asst|batch|call|chatcmpl|ctc|fc|file|gen|msg|org|proj|req|resp|rs"
+    r"|run|sess|session|srvtoolu|thread|toolu|user)[-_]"
+    r"((?=[A-Za-z_]*\d)[A-Za-z0-9]{10,})"
+)
+URL_HOST = re.compile(r"(?<=://)(?:[^/\s\"'@\\]*@)?(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+)(?::\d+)?")
+PRIVATE_ADDRESS = re.compile(
+    r"(?<![\d.])(?:10(?:\.\d{1,3}){3}|192\.168(?:\.\d{1,3}){2}|169\.254(?:\.\d{1,3}){2}"
+    r"|172\.(?:1[6-9]|2\d|3[01])(?:\.\d{1,3}){2})(?![\d.])"
+)
+BASE64 = re.compile(r"[A-Za-z0-9+/_-]{24,}={0,2}")
+#: A word in which URLs have escapes.
+QUOTED = re.compile(r"[^\s\"'<>\\]*%[0-9A-Fa-f]{2}[^\s\"'<>\\]*")
+#: Hosts that everybody knows; all names under them, too.
+_KNOWN = (
+    "localhost",
+    "anthropic.com",
+    "apache.org",
+    "chatgpt.com",
+    "cohere.com",
+    "crates.io",
+    "debian.org",
+    "deepseek.com",
+    "docker.com",
+    "docker.io",
+    "example.com",
+    "example.net",
+    "example.org",
+    "example",
+    "github.com",
+    "githubusercontent.com",
+    "gitlab.com",
+    "golang.org",
+    "google.com",
+    "googleapis.com",
+    "groq.com",
+    "huggingface.co",
+    "json-schema.org",
+    "microsoft.com",
+    "mistral.ai",
+    "mozilla.org",
+    "nodejs.org",
+    "npmjs.com",
+    "npmjs.org",
+    "openai.com",
+    "openrouter.ai",
+    "pypi.org",
+    "python.org",
+    "rust-lang.org",
+    "schema.org",
+    "stackoverflow.com",
+    "ubuntu.com",
+    "w3.org",
+    "wikipedia.org",
+    "x.ai",
+)
+_LOOPBACK = re.compile(r"127(?:\.\d{1,3}){3}|0\.0\.0\.0|\[?::1\]?")
+#: Documentation addresses (RFC 5737), from which pseudonyms are made.
+_DOCUMENTATION = re.compile(r"192\.0\.2\.\d{1,3}")
+
+#: A value that looks made at random: letters and digits, no word.
+_RANDOM = r"(?=[A-Za-z_/+.=-]*\d)(?=[^A-Za-z]*[A-Za-z])[A-Za-z0-9+/_=.-]"
+#: Keys by how they look; the secret is the first group. Sources: the providers' own pages.
+_KEYS = [
+    re.compile(pattern)
+    for pattern in (
+        rf"(?i:bearer)[ +]+({_RANDOM}{{16,}})",
+        r"://[^/\s:@\"'\\]*:([^/\s@\"'\\\[][^/\s@\"'\\]{2,})@",
+        r"(?i:password|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|account[_-]?key)"
+        rf"(?:\\*[\"'])?\s*[:=]\s*(?:\\*[\"'])?({_RANDOM}{{16,}})",
+        r"(hooks\.slack\.com/services/[A-Z0-9]+/[A-Z0-9]+/[A-Za-z0-9]{16,})",
+        START + r"(SG\.[\w-]{16,}\.[\w-]{16,})",
+        START + r"(\d{8,10}:AA[\w-]{33})\b",
+        START + r"((?:dop|doo|dor)_v1_[a-f0-9]{64})\b",
+        START + r"(shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32})\b",
+        START + r"(sq0(?:atp|csp)-[\w-]{22,})",
+        START + r"(pypi-AgE[\w-]{50,})",
+        START + r"(ya29\.[\w-]{20,})",
+        START + r"(xapp-\d-[A-Za-z0-9-]{20,})",
+        START + r"(whsec_[A-Za-z0-9]{24,})",
+        START + r"(AGE-SECRET-KEY-1[A-Z0-9]{50,})",
+    )
+]
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """Something in a text that may not be there."""
+
+    kind: str
+    start: int
+    end: int
+
+
+@lru_cache(maxsize=1)
+def _finder() -> Finder:
+    return Finder([RedactRule("key", use=use) for use in ("api-keys", "private-keys", "cards")])
+
+
+def keys(text: str) -> list[Finding]:
+    """The keys in ``text``, from left to right, none inside another."""
+    found = [Finding("key", start, end) for start, end, _ in _finder().find(text)]
+    for pattern in _KEYS:
+        found += [Finding("key", *m.span(1)) for m in pattern.finditer(text)]
+    kept: list[Finding] = []
+    for finding in sorted(found, key=lambda f: (f.start, -f.end)):
+        if not kept or finding.start >= kept[-1].end:
+            kept.append(finding)
+    return kept
+
+
+def findings(text: str) -> list[Finding]:
+    """Everything in ``text`` that must not be shared; ids and hosts are no more than a nuisance."""
+    found = keys(text)
+    found += [Finding("home folder", *m.span()) for m in HOME.finditer(text) if tells_a_name(m[2])]
+    found += [
+        Finding("e-mail address", *m.span())
+        for m in EMAIL.finditer(text)
+        if not is_known_host(m[0].rpartition("@")[2])
+    ]
+    found += [Finding("private address", *m.span()) for m in PRIVATE_ADDRESS.finditer(text)]
+    return found
+
+
+def tells_a_name(name: str) -> bool:
+    """Whether a folder under /home is somebody's."""
+    return name not in _TELLS_NOTHING
+
+
+def is_known_host(host: str) -> bool:
+    """Whether a host's name says nothing about whose recording it is in."""
+    host = host.lower().strip(".")
+    if _LOOPBACK.fullmatch(host) or _DOCUMENTATION.fullmatch(host):
+        return True
+    return any(host == known or host.endswith("." + known) for known in _KNOWN)
+
+
+def forms(text: str) -> Iterator[str]:
+    """``text`` in the forms in which it may hide something: as it stands, as a URL, in Base64."""
+    yield text
+    if "%" in text:
+        yield unquote(text)
+    for match in BASE64.finditer(text):
+        if (inside := decoded(match[0])) is not None:
+            yield inside
+
+
+def decoded(text: str) -> str | None:
+    """What Base64 says, where that is text."""
+    padded = text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4)
+    try:
+        raw = base64.b64decode(padded.translate(_URL_SAFE), validate=True)
+        inside = raw.decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return inside if inside.isprintable() or "\n" in inside else None
+
+
+_URL_SAFE = str.maketrans("-_", "+/")

@@ -1,0 +1,320 @@
+"""Recordings that may be shared: planted secrets go, names stay told apart, and it still replays."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+import re
+import string
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from mitmproxy import http
+
+from addons.flowfile import flows_of, read, recorded_of, row_of, set_body, write
+from addons.replay import main as replay_main
+from addons.sanitise import main
+from shim.cli import UsageError
+from shim.cli.record import rules
+from shim.record import sanitise
+from shim.record.findings import findings, forms
+from shim.record.pseudonyms import Pseudonyms
+from shim.record.replay import replay, today
+
+FLOWS = sorted((Path(__file__).resolve().parents[2] / "flows").glob("*.flow"))
+Out = pytest.CaptureFixture[str]
+
+
+def digits(
+    rng: random.Random, many: int, alphabet: str = string.ascii_letters + string.digits
+) -> str:
+    return "".join(rng.choice(alphabet) for _ in range(many - 2)) + "a1"
+
+
+#: Kinds of secrets, each made anew from random characters.
+SECRETS: dict[str, Callable[[random.Random], str]] = {
+    "openai": lambda r: f"sk-proj-{digits(r, 40)}",
+    "anthropic": lambda r: f"sk-ant-{digits(r, 40)}",
+    "openrouter": lambda r: f"sk-or-{digits(r, 40)}",
+    "github": lambda r: f"ghp_{digits(r, 36)}",
+    "github fine": lambda r: f"github_pat_{digits(r, 40)}",
+    "gitlab": lambda r: f"glpat-{digits(r, 20)}",
+    "aws id": lambda r: f"AKIA{digits(r, 16, string.ascii_uppercase)[:14]}A1",
+    "aws key": lambda r: f"aws_secret_access_key = {digits(r, 40)}",
+    "slack": lambda r: f"xoxb-{digits(r, 24)}",
+    "slack app": lambda r: f"xapp-1-{digits(r, 30)}",
+    "slack hook": lambda r: f"https://hooks.slack.com/services/T000/B000/{digits(r, 24)}",
+    "google": lambda r: f"AIza{digits(r, 35)}",
+    "google token": lambda r: f"ya29.{digits(r, 40)}",
+    "hugging face": lambda r: f"hf_{digits(r, 34)}",
+    "npm": lambda r: f"npm_{digits(r, 36)}",
+    "groq": lambda r: f"gsk_{digits(r, 50)}",
+    "stripe": lambda r: f"sk_live_{digits(r, 24)}",
+    "stripe hook": lambda r: f"whsec_{digits(r, 32)}",
+    "jwt": lambda r: f"eyJ{digits(r, 20)}.eyJ{digits(r, 30)}.{digits(r, 40)}",
+    "sendgrid": lambda r: f"SG.{digits(r, 22)}.{digits(r, 43)}",
+    "telegram": lambda r: f"123456789:AA{digits(r, 33)}",
+    "digitalocean": lambda r: f"dop_v1_{digits(r, 64, '0123456789abcdef')}",
+    "shopify": lambda r: f"shpat_{digits(r, 32, '0123456789abcdef')}",
+    "square": lambda r: f"sq0atp-{digits(r, 22)}",
+    "pypi": lambda r: f"pypi-AgE{digits(r, 60)}",
+    "age": lambda r: f"AGE-SECRET-KEY-1{digits(r, 58, string.ascii_uppercase).upper()}",
+    "private key": lambda r: (
+        f"-----BEGIN RSA PRIVATE KEY-----\n{digits(r, 64)}\n-----END RSA PRIVATE KEY-----"
+    ),
+    "bearer": lambda r: f"Authorization: Bearer {digits(r, 30)}",
+    "database": lambda r: f"postgres://app:{digits(r, 14)}@localhost/db",
+    "password": lambda r: f'password="{digits(r, 20)}"',
+    "azure": lambda r: f"AccountKey={digits(r, 60)}==",
+}
+#: What is left of each after the label that everybody may read.
+_CORE = re.compile(r"[A-Za-z0-9]{14,}")
+
+
+def core(secret: str) -> str:
+    return max(_CORE.findall(secret), key=len)
+
+
+def loaded(words: str, *, path: Path = FLOWS[0]) -> list[http.HTTPFlow]:
+    """A recording in which the user, a tool, the model (in pieces) and a header say ``words``."""
+    flows = [f for f in flows_of(path) if isinstance(f, http.HTTPFlow)]
+    for flow in flows:
+        leg = row_of(flow)["leg"]
+        if leg == "client":
+            value = json.loads(flow.request.content or b"")
+            value["input"][-1:] = [
+                {
+                    "type": "message",
+                    "role": "user",
+                    "content": [{"type": "input_text", "text": words}],
+                },
+                {
+                    "type": "function_call",
+                    "call_id": "call_z",
+                    "name": "exec_command",
+                    "arguments": json.dumps({"cmd": f"echo\n{words}"}),
+                },
+                {"type": "function_call_output", "call_id": "call_z", "output": words},
+            ]
+            set_body(flow.request, json.dumps(value).encode())
+            flow.request.headers["x-note"] = quote(words)
+            flow.request.headers["authorization"] = "Bearer short"
+        elif flow.response and flow.response.status_code == 200:
+            set_body(flow.response, b"".join(chunks(words)))
+        row = {**row_of(flow), "decisions": [f"catch: {words}"], "seed": None}
+        flow.comment = json.dumps(row)
+    for recorded, (client, upstream) in zip(
+        recorded_of(flows), zip(flows[::2], flows[1::2], strict=True), strict=True
+    ):
+        made = today(recorded)
+        assert made and client.response and made.answer is not None
+        set_body(upstream.request, made.request)
+        set_body(client.response, made.answer)
+    return flows
+
+
+def chunks(words: str) -> Iterator[bytes]:
+    """A Chat stream that says and calls ``words`` three characters at a time."""
+    arguments = json.dumps({"cmd": f"echo\n{words}"})
+    deltas: list[dict[str, Any]] = [{"content": words[i : i + 3]} for i in range(0, len(words), 3)]
+    first = {
+        "index": 0,
+        "id": "call_q",
+        "type": "function",
+        "function": {"name": "exec_command", "arguments": ""},
+    }
+    deltas.append({"tool_calls": [first]})
+    deltas += [
+        {"tool_calls": [{"index": 0, "function": {"arguments": arguments[i : i + 3]}}]}
+        for i in range(0, len(arguments), 3)
+    ]
+    for delta in deltas:
+        yield chunk(delta)
+    yield chunk({}, "tool_calls") + b"data: [DONE]\n\n"
+
+
+def chunk(delta: dict[str, Any], finish: str | None = None) -> bytes:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    return (
+        b"data: %b\n\n"
+        % json.dumps({"id": "chatcmpl-AbCd1234EfGh5678", "choices": [choice]}).encode()
+    )
+
+
+def everything(path: Path) -> str:
+    """A file as raw bytes, unescaped, put together, and out of Base64 and URLs."""
+    seen = [path.read_bytes().decode("utf-8", "replace")]
+    for flow in flows_of(path):
+        assert isinstance(flow, http.HTTPFlow)
+        seen.append(flow.comment)
+        for message in (flow.request, flow.response):
+            assert message
+            for text in (
+                *map(str, message.headers.values()),
+                *sanitise.texts(message.content or b""),
+            ):
+                seen += forms(text)
+    return "\n".join(seen)
+
+
+def sanitised(folder: Path, flows: list[http.HTTPFlow], *words: str, code: int = 0) -> Path:
+    write(folder / "in.flow", flows)
+    assert (
+        main(["--sanitise", str(folder / "in.flow"), "-o", str(folder / "out.flow"), *words])
+        == code
+    )
+    return folder / "out.flow"
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_planted_secret_is_found_and_goes(name: str, tmp_path: Path, capsys: Out) -> None:
+    secret = SECRETS[name](random.Random(name))
+    hidden = base64.b64encode(f"it is {secret} here".encode()).decode()
+    flows = loaded(f"see {secret} and {hidden} there")
+    assert core(secret) in "\n".join(sanitise.texts(flows[1].response.content or b""))  # type: ignore[union-attr]
+    write(tmp_path / "in.flow", flows)
+    assert main(["--check", str(tmp_path / "in.flow")]) == 1
+    said = capsys.readouterr().out
+    assert ": key: " in said and core(secret) not in said
+    out = sanitised(tmp_path, flows)
+    assert core(secret) not in everything(out)
+    assert main(["--check", str(out)]) == 0 and replay_main([str(out)]) == 0
+
+
+WORDS = (
+    "in /home/alice/work/shop and C:\\Users\\alice\\x, file:///Users/bob/y; by alice, ALICE-1, malice; "
+    "mail carol@corp.io or dave@example.com; http://git.corp.io:8443/x at git.corp.io, 10.1.2.3; "
+    "resp_0a1B2c3D4e5F6g; 3f2b8c9a-1111-4222-8333-abcdefabcdef; /tmp/pytest-of-alice/z"
+)
+
+
+def test_names_paths_hosts_and_ids_get_stable_pseudonyms(tmp_path: Path) -> None:
+    out = sanitised(tmp_path, loaded(WORDS))
+    found = everything(out)
+    for gone in (
+        "bob",
+        "carol",
+        "corp.io",
+        "10.1.2.3",
+        "0a1B2c3D4e5F6g",
+        "3f2b8c9a",
+        "AbCd1234",
+        "/alice",
+    ):
+        assert gone not in found, gone
+    flow = next(iter(flows_of(out)))
+    assert isinstance(flow, http.HTTPFlow)
+    said = json.loads(flow.request.content or b"")["input"][-1]["output"]
+    assert said.startswith(
+        "in /home/user/work/shop and C:\\Users\\user\\x, file:///Users/user/y; by user, "
+    )
+    assert "malice; mail user-1@example.com or dave@example.com; http://host-" in said
+    host = re.search(r"http://(host-\d+\.example):8443/x at (\S+),", said)
+    assert host and host[1] == host[2]
+    again = tmp_path / "again"
+    again.mkdir()
+    assert sanitised(again, loaded(WORDS)).read_bytes() == out.read_bytes()
+    # What is sanitised already stays as it is.
+    third = tmp_path / "third.flow"
+    assert main(["--sanitise", str(out), "-o", str(third)]) == 0
+    assert [f.request.content for f in flows_of(third)] == [
+        f.request.content for f in flows_of(out)
+    ]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("path", FLOWS, ids=lambda p: p.stem)
+def test_a_sanitised_recording_replays_byte_for_byte(path: Path, tmp_path: Path) -> None:
+    flows = [f for f in flows_of(path) if isinstance(f, http.HTTPFlow)]
+    out = sanitised(tmp_path, flows, "--name", "codex_exec", "--prompts", "hide")
+    recorded = list(read(out))
+    assert recorded and not [d for r in recorded for d in replay(r)]
+    assert b"codex_exec" not in out.read_bytes()
+    assert len(recorded) == len(list(read(path)))
+
+
+def test_prompts_pictures_and_rules_of_ones_own(tmp_path: Path) -> None:
+    picture = "data:image/png;base64," + base64.b64encode(bytes(range(256)) * 2).decode()
+    flows = loaded(f"the Zebra project {picture}")
+    hidden = everything(
+        sanitised(tmp_path, flows, "--prompts", "hide", "--replace", "[Zz]ebra=Horse")
+    )
+    assert "ebra" not in hidden and "the Horse project" in hidden and picture not in hidden
+    assert sanitise.BLANK in hidden and re.search(r"\[prompt \d+, [\d,]+ characters\]", hidden)
+    assert "You are a coding agent" not in hidden
+    flows = loaded(picture)
+    assert picture in everything(sanitised(tmp_path, flows, "--pictures", "keep"))
+
+
+def test_a_rule_is_no_way_around_the_others(tmp_path: Path, capsys: Out) -> None:
+    out = sanitised(tmp_path, loaded("x"), "--replace", "You are=/home/mallory/x", code=0)
+    assert "mallory" not in everything(out)
+    assert main(["--check", str(tmp_path / "none.flow")]) == 2
+    assert "No such file" in capsys.readouterr().err
+
+
+def test_left_over_things_stop_the_writing(
+    tmp_path: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Pseudonyms, "text", lambda self, text: text)
+    out = sanitised(tmp_path, loaded("/home/mallory/x"), code=1)
+    assert not out.exists()
+    said = capsys.readouterr().err
+    assert "home folder: /home/mallory" in said and "not written" in said
+
+
+def test_rules_that_are_none() -> None:
+    for rule in ("x", "=y", "(=y"):
+        with pytest.raises(UsageError, match="--replace"):
+            rules([rule])
+
+
+def test_ordinary_text_holds_nothing() -> None:
+    for text in (
+        "a = b\nreturn token_count(x)", "def f(password: str) -> None", "version 1.2.3.4 of 10.0",
+        "/home/user/x and /homework/alice", "git@github.com:a/b.git", "http://localhost:8080/v1",
+        "0123456789abcdef" * 4, "sk-short", "Bearer [redacted]", "me@example.com",
+    ):  # fmt: skip
+        assert findings(text) == [], text
+
+
+def test_streams_of_every_protocol_are_put_together() -> None:
+    text = Pseudonyms()
+    text.learn("/home/alice")
+    events = [
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "/ho"}},
+        {
+            "type": "content_block_delta",
+            "index": 1,
+            "delta": {"type": "input_json_delta", "partial_json": "al"},
+        },
+        {
+            "type": "content_block_delta",
+            "index": 0,
+            "delta": {"type": "text_delta", "text": "me/alice/x"},
+        },
+        {
+            "type": "content_block_delta",
+            "index": 1,
+            "delta": {"type": "input_json_delta", "partial_json": "ice"},
+        },
+        {"type": "response.output_text.delta", "output_index": 0, "delta": "by al"},
+        {"type": "response.output_text.delta", "output_index": 0, "delta": "ice"},
+    ]
+    body = (
+        b"".join(b"event: x\ndata: %b\n\n" % json.dumps(e).encode() for e in events)
+        + b": alive\n\n"
+    )
+    made = sanitise.body(body, text.text)
+    assert b"alice" not in made and made.endswith(b": alive\n\n")
+    assert {"by user", "/home/user/x", "user"} <= set(joined(made))
+    assert (
+        sanitise.body(b"data: {}\n\ndata: [DONE]\n\n", text.text) == b"data: {}\n\ndata: [DONE]\n\n"
+    )
+
+
+def joined(body: bytes) -> list[str]:
+    return list(sanitise.texts(body))
