@@ -92,6 +92,7 @@ class Scanner:
         self._closes: re.Pattern[str] | None = None
         self._seen = 0
         self._group: list[Piece] = []
+        self._spoilt: set[str] = set()
         self._must_end = False
         self._off = False
         self._out: list[Piece] = []
@@ -309,6 +310,10 @@ class Scanner:
         """Make calls of ``text`` if it says any that may be made; else give it up."""
         why = "it says no call"
         for dialect, calls in [] if isinstance(reading, More) else reading:
+            if dialect.name in self._spoilt:
+                # Which of several such forms is meant, and whether any is, nobody can tell.
+                why = "the same form stood before it, with other text behind"
+                continue
             try:
                 checked = self._check(calls)
             except Refused as e:
@@ -318,6 +323,8 @@ class Scanner:
             self._must_end |= self._ends or dialect.kind != "marked"
             self._state, self._buffer, self._pieces = _State.WAITS, rest, []
             return True
+        if not rest:
+            self._spoilt |= {d.name for d in self._dialects if d.kind == "ended"} - {"xlam"}
         return self._give_up(why)
 
     def _miss(self, why: str, dialects: list[Dialect]) -> None:

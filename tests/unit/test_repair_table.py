@@ -67,6 +67,27 @@ def test_an_intact_call_is_made_in_text_and_in_thoughts(name: str) -> None:
             assert got == ("I look.\n", [(tool.name, tool.arguments)]), strictness
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_several_calls_in_a_row_are_all_made(name: str) -> None:
+    for tool in kinds_of(DIALECTS[name]).values():
+        call = DIALECTS[name].write(tool.name, tool.arguments)
+        for between in ("\n", "\n\n"):
+            text = call + between + call
+            for pieces in ([text], list(text)):
+                said, calls = story(run(pieces))
+                assert calls == [(tool.name, tool.arguments)] * 2 and not said.strip()
+        # Directly behind one another: both or none.
+        assert len(story(run([call + call]))[1]) in (0, 2)
+
+
+def test_of_two_such_forms_with_text_between_none_is_run() -> None:
+    patch = KINDS["custom"].arguments["input"]
+    act = 'Action: exec_command\nAction Input: {"cmd": "ls"}'
+    for form in (patch, act):
+        text = f"{form}\nObservation: it went well.\n{form}"
+        assert story(run([text])) == story(run(list(text))) == (text, [])
+
+
 @pytest.mark.parametrize("case", SAMPLE, ids=lambda c: f"{c[0]}-{c[1]}-{c[2]}")
 def test_a_sample_of_the_table(case: tuple[str, str, str, str]) -> None:
     name, kind, damage, text = case

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..arguments import mend
-from .base import Dialect, Reading, dumps, inner, shown
+from .base import Call, Dialect, Reading, dumps, inner, shown
 from .jsons import ARGUMENTS, NAMES, arguments_of, body_calls
 from .python import calls as python_calls
 from .python import written
@@ -47,7 +47,9 @@ XLAM = Dialect(
     _may_be_call,
 )
 
-_FENCE = re.compile(r"(`{3,}|~{3,})[ \t]*([\w+-]*)[ \t]*\r?\n(.*?)(?:\n[ ]{0,3}\1[`~]*\s*)?$", re.S)
+_FENCE = re.compile(
+    r"(`{3,}|~{3,})(?![`~])[ \t]*([\w+-]*)[ \t]*\r?\n(.*?)(?:\n[ ]{0,3}\1[`~]*\s*)?$", re.S
+)
 #: Words behind a fence that a call may stand in.
 CALL_FENCES = {"", "json", "tool_call", "tool", "tool_calls", "function_call", "xml", "jsonc"}
 _PATCH_FENCES = {"", "diff", "patch", "bash", "sh", "shell", "text", "apply_patch"}
@@ -85,7 +87,7 @@ def _read_fenced_json(text: str, last: bool) -> Reading:
     if fence is None or fence[0] not in CALL_FENCES:
         return None
     body = fence[1].strip()
-    return body_calls(body, True, last) if body.startswith(("{", "[")) else None
+    return body_calls(body, False, last) if body.startswith(("{", "[")) else None
 
 
 FENCED_JSON = Dialect(
@@ -128,17 +130,22 @@ TOOL_CODE = Dialect(
 _REACT = re.compile(
     r"Action:[ \t]*(?P<name>[\w.\-/:]+)[ \t]*\n+[ \t]*Action Input:\s*(?P<body>.*)", re.S
 )
+_ACTION = re.compile(r"^Action:", re.M)
 _OBSERVED = re.compile(r"\n\s*(?:Observation|Thought):\s*$")
 
 
 def _read_react(text: str, last: bool) -> Reading:
-    match = _REACT.match(text.strip())
-    if not match:
-        return None
-    body = _OBSERVED.sub("", match["body"]).strip()
-    fence = fence_of(body)
-    arguments = arguments_of(fence[1] if fence else body)
-    return None if arguments is None else [(match["name"], arguments)]
+    calls: list[Call] = []
+    for part in _ACTION.split(_OBSERVED.sub("", text.strip()))[1:]:
+        match = _REACT.fullmatch("Action:" + part.rstrip())
+        if not match:
+            return None
+        fence = fence_of(match["body"])
+        arguments = arguments_of(fence[1] if fence else match["body"])
+        if arguments is None:
+            return None
+        calls.append((match["name"], arguments))
+    return calls or None
 
 
 REACT = Dialect(
@@ -197,7 +204,7 @@ CLINE = Dialect(
     _write_tags,
 )
 
-_PATCH = re.compile(r"\*\*\* Begin Patch\n.*\n\*\*\* End Patch(?=\s|$)", re.S)
+_BEGIN, _END = "*** Begin Patch", "\n*** End Patch"
 _HEREDOC = re.compile(
     r"(?:\$ )?apply_patch\s*<<\s*['\"]?(\w+)['\"]?\s*\n"
     r"(?P<patch>\*\*\* Begin Patch\n.*\n\*\*\* End Patch)\s*\n\1\s*$",
@@ -214,11 +221,24 @@ def read_patch(text: str, last: bool) -> Reading:
             return None
         text = fence[1].strip()
     heredoc = _HEREDOC.match(text)
-    bare = _PATCH.fullmatch(text)
-    patch = heredoc["patch"] if heredoc else bare[0] if bare else None
-    if patch is None or patch.count("*** Begin Patch") != 1:
+    patches = [heredoc["patch"]] if heredoc else _patches(text)
+    if any(patch.count(_BEGIN) != 1 for patch in patches):
         return None
-    return [("apply_patch", patch)]
+    return [("apply_patch", patch) for patch in patches] or None
+
+
+def _patches(text: str) -> list[str]:
+    """The patches that ``text`` consists of; none where other text stands there."""
+    found: list[str] = []
+    while text:
+        at = text.find(_END)
+        stop = at + len(_END)
+        behind = text[stop : stop + 1]
+        if at < 0 or not text.startswith(_BEGIN + "\n") or (behind and not behind.isspace()):
+            return []
+        found.append(text[:stop])
+        text = text[stop:].strip()
+    return found
 
 
 def _write_patch(tool: str, arguments: dict[str, Any]) -> str:

@@ -117,6 +117,11 @@ def body_calls(
     return calls_in(found, one)
 
 
+def _apart(body: str, opening: str) -> list[str]:
+    """The parts of a body in which some repeat the opening for each call, and close none."""
+    return [part for part in body.split(opening) if part.strip()]
+
+
 def between(
     openings: tuple[str, ...],
     closes: tuple[str, ...],
@@ -126,7 +131,16 @@ def between(
 
     def read(text: str, last: bool) -> Reading:
         body, closed = strip_ends(text, openings, closes)
-        return body_calls(body, closed, last, one)
+        parts = _apart(body, openings[0])
+        if len(parts) < 2:
+            return body_calls(body, closed, last, one)
+        found: list[Call] = []
+        for part in parts:
+            got = body_calls(part, closed, last, one)
+            if not isinstance(got, list):
+                return body_calls(body, closed, last, one)
+            found += got
+        return found
 
     return read
 

@@ -119,8 +119,13 @@ LFM2 = _dialect("lfm2", "LFM2", "<|tool_call_start|>", "<|tool_call_end|>")
 
 def _read_builtin(text: str, last: bool) -> Reading:
     body = strip_ends(text, ("<|python_tag|>",), ("<|eom_id|>", "<|eot_id|>"))[0]
-    found = calls(body)
-    return [(name.removesuffix(".call"), given) for name, given in found] if found else None
+    made: list[Call] = []
+    for part in body.split("<|python_tag|>"):
+        found = calls(part)
+        if found is None:
+            return None
+        made += [(name.removesuffix(".call"), given) for name, given in found]
+    return made
 
 
 LLAMA_BUILTIN = Dialect(
