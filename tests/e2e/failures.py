@@ -180,9 +180,8 @@ RETRIABLE: Sequence[Failure] = [
         "s529",
         "529",
         "Overloaded",
-        json_answer(
-            529, {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
-        ),
+        json_answer(529, {"type": "error", "error": {"type": "overloaded_error",
+                                                     "message": "Overloaded"}}),
     ),
     _retriable("empty", "200 with an empty body", "an empty answer", Answer(200, SSE)),
     _retriable("cut", "reset in mid-stream", "", BROKEN_STREAM),

@@ -121,7 +121,9 @@ class Upstream:
         if "chunked" in handler.headers.get("transfer-encoding", ""):
             body = _read_chunked(handler)
         with self._lock:
-            seen = Seen(len(self.seen) + 1, handler.command, handler.path, handler.headers, body)
+            seen = Seen(
+                len(self.seen) + 1, handler.command, handler.path, handler.headers, body
+            )
             self.seen.append(seen)
         if seen.number == self._last:
             self._server.socket.close()
