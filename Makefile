@@ -9,7 +9,7 @@ PYTEST = $(BIN)/python -m pytest -q
 help:
 	@echo 'make run           set up, then watch a real Codex session go through the chain'
 	@echo 'make test          unit, addon and end-to-end tests'
-	@echo 'make test-fast     unit and addon tests only'
+	@echo 'make test-fast     the quick unit and addon tests only'
 	@echo 'make test-full     everything, with what fetches pinned packages'
 	@echo 'make test-clients  Claude Code, OpenCode, Aider and Codex through the chain'
 	@echo 'make conformance  llmprobe against the chain; writes docs/conformance.md'
@@ -24,7 +24,7 @@ run: setup
 	@$(BIN)/interpose tour
 
 test-fast: setup
-	@$(PYTEST) -n 2 tests/unit tests/addons
+	@$(PYTEST) -n 2 tests/unit tests/addons -m 'not full and not slow'
 
 test: setup
 	@$(PYTEST) -n 2 tests/unit tests/addons -m 'not full'

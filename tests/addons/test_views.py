@@ -19,6 +19,8 @@ from mitmproxy.tools.web.master import WebMaster
 from addons.views import Views
 from tests.addons.test_chain import CODEX, TURN, Stages, stages
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["stages"]
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -33,6 +33,8 @@ from shim.wire.reasoning import unpack
 from shim.wire.translate import Translation
 from tests.unit.conversations import TEXTS, VALUES, state
 
+pytestmark = pytest.mark.slow
+
 PROTOCOLS = ("responses", "chat", "messages")
 PAIRS = [(c, u) for c in PROTOCOLS for u in PROTOCOLS]
 SCHEMA = {"type": "object", "properties": {}}

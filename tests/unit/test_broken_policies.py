@@ -12,6 +12,8 @@ import pytest
 
 from shim.policy.load import PolicyError, examine, load_policy, parse_policy
 
+pytestmark = pytest.mark.slow
+
 GOOD = (Path(__file__).parent / "whole_policy.yaml").read_text("utf-8")
 LINES = GOOD.splitlines()
 COUNT = 200

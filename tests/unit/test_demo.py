@@ -9,6 +9,8 @@ import pytest
 from shim.engines import demo
 from shim.engines.bugs import BUGS, Bug, make_repo
 
+pytestmark = pytest.mark.slow
+
 EXEC = {"type": "function", "function": {"name": "exec_command", "parameters": {
     "type": "object", "properties": {"cmd": {"type": "string"}}, "required": ["cmd"]}}}
 STDIN = {"type": "function", "function": {"name": "write_stdin", "parameters": {}}}

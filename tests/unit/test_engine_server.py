@@ -14,6 +14,8 @@ import pytest
 from shim.engines import app, demo
 from shim.engines.server import EngineServer
 
+pytestmark = pytest.mark.slow
+
 ASK = {"model": "demo", "messages": [{"role": "user", "content": "say hello"}]}
 
 

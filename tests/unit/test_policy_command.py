@@ -11,6 +11,8 @@ from shim.cli import main
 from shim.policy import reference
 from shim.policy.load import load_policy
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 FLOW = str(ROOT / "flows" / "apply-patch.flow")
 GOOD = """\

@@ -29,6 +29,8 @@ from tests.unit.fixtures import DONE, QUIRKS, chunk
 from tests.unit.repair_cases import ALL, KINDS, OFFERED, PATCHES, kinds_of, run, story, text_calls
 from tests.unit.repair_page import PAGE, page
 
+pytestmark = pytest.mark.slow
+
 RULES = Rules(ALL)
 CALL = '<tool_call>{"name": "exec_command", "arguments": {"cmd": "ls"}}</tool_call>'
 

@@ -11,6 +11,8 @@ from shim.turn import CallStart, Event, Finish, Reasoning, Text
 from tests.unit.repair_benign import carrying, unrelated
 from tests.unit.repair_cases import run, text_calls
 
+pytestmark = pytest.mark.slow
+
 CARRYING = list(carrying())
 
 

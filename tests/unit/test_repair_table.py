@@ -21,6 +21,8 @@ from tests.unit.repair_cases import (
     story,
 )
 
+pytestmark = pytest.mark.slow
+
 CASES = list(cases())
 SAMPLE = random.Random(6).sample(CASES, 120)
 #: Damages after which no dialect may give up: they leave no doubt of what is meant.

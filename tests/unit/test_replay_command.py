@@ -13,6 +13,8 @@ from mitmproxy import http
 from addons.flowfile import flows_of, read, row_of, set_body, write
 from addons.replay import main
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -25,6 +25,8 @@ from shim.record.findings import findings, forms
 from shim.record.pseudonyms import Pseudonyms
 from shim.record.replay import replay, today
 
+pytestmark = pytest.mark.slow
+
 FLOWS = sorted((Path(__file__).resolve().parents[2] / "flows").glob("*.flow"))
 Out = pytest.CaptureFixture[str]
 
