@@ -25,8 +25,7 @@ from tests.e2e.chain import ROOT, Chain
 from tests.e2e.upstreams import Upstream
 from tests.unit.test_stable_prompts import blocks
 
-#: The benchmark's shorter tasks; `python -m benchmarks.tokens` runs all of them.
-NAMES = ("config", "docs")
+#: Here are the benchmark's shorter tasks; `python -m benchmarks.tokens` runs all of them.
 BY_NAME = {task.name: task for task in TASKS}
 
 
@@ -41,8 +40,16 @@ def done(name: str, route: type[System], **model: Any) -> dict[str, Any]:
         return run_task(kind, system, upstream, BY_NAME[name])
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(("route", "off"), [(Dedup, Off), (Both, OffMessages)])
+@pytest.mark.parametrize(
+    ("name", "route", "off"),
+    [
+        ("config", Both, OffMessages),
+        ("docs", Dedup, Off),
+        pytest.param("config", Dedup, Off, marks=pytest.mark.full),
+        pytest.param("docs", Both, OffMessages, marks=pytest.mark.full),
+        pytest.param("bug-fix", Both, OffMessages, marks=pytest.mark.full),
+    ],
+)
 def test_the_same_files_for_less(name: str, route: type[System], off: type[System]) -> None:
     with_it, without = done(name, route), plain(name, off)
     assert not with_it["failed"] and not without["failed"]

@@ -28,7 +28,7 @@ REPRESENTATIVE = [
     "codex_patch",
 ]
 #: What `make test` runs; the rest is for `make test-full`.
-ALWAYS = ("hermes", "qwen3_coder", "kimi_k2/thinking", "codex_patch")
+ALWAYS = ("hermes", "codex_patch")
 POLICY = "models: {{m: {{provider: demo, model: {0}}}}}\ndefault: m\nrepair: {1}\n"
 
 
