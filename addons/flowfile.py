@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -9,7 +10,10 @@ import msgspec
 from mitmproxy import exceptions, http
 from mitmproxy.io import FlowReader
 
+from shim.record.files import PACKED, opened, recordings, whole
 from shim.record.replay import Message, Recorded
+
+logger = logging.getLogger(__name__)
 
 
 class Unreadable(Exception):
@@ -17,15 +21,26 @@ class Unreadable(Exception):
 
 
 def read(path: Path) -> Iterator[Recorded]:
-    """The exchanges recorded in the flow file at ``path``, in order."""
+    """The exchanges recorded in the flow file at ``path``, packed or not, in order."""
     try:
-        with path.open("rb") as file:
-            stream = FlowReader(file).stream()
-            yield from recorded_of(flow for flow in stream if isinstance(flow, http.HTTPFlow))
+        yield from recorded_of(_flows(path))
     except OSError as e:
         raise Unreadable(f"{path}: {e.strerror or e}") from None
     except exceptions.FlowReadException as e:
         raise Unreadable(f"{path}: not a flow file: {e}") from None
+
+
+def _flows(path: Path) -> Iterator[http.HTTPFlow]:
+    with opened(path) as file:
+        try:
+            for flow in FlowReader(file).stream():
+                if isinstance(flow, http.HTTPFlow):
+                    yield flow
+        except exceptions.FlowReadException:
+            # A machine that lost its power, or a flow that is just being written.
+            if path.suffix == PACKED or not (good := whole(path)) or file.tell() < good:
+                raise
+            logger.warning("%s: ends in the middle of a flow; what stands before is read", path)
 
 
 def recorded_of(flows: Iterable[http.HTTPFlow]) -> Iterator[Recorded]:
@@ -73,9 +88,9 @@ def _message(message: http.Request | http.Response) -> Message:
 
 
 def files(paths: list[str]) -> Iterator[Path]:
-    """Every flow file among ``paths``; a folder stands for the ``*.flow`` files in it."""
+    """Every flow file among ``paths``; a folder stands for those in it."""
     for path in map(Path, paths):
         if path.is_dir():
-            yield from sorted(path.glob("*.flow"))
+            yield from recordings(path)
         else:
             yield path

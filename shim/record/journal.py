@@ -247,8 +247,10 @@ def _gone(file: sqlite3.Connection, end: End, opening: Opening, now: float) -> b
 
 
 def _told(file: sqlite3.Connection, event: Event) -> bool:
-    known = "SELECT 1 FROM event WHERE subject = ? AND kind = ?"
-    return bool(file.execute(known, (event.subject, event.kind)).fetchone())
+    """Whether the file has ``event``, or the end that makes it untrue."""
+    known = "SELECT 1 FROM event WHERE subject = ? AND kind IN (?, ?)"
+    also = END if event.kind == LOST else event.kind
+    return bool(file.execute(known, (event.subject, event.kind, also)).fetchone())
 
 
 def _closing(end: End) -> str:
