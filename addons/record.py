@@ -174,9 +174,11 @@ class Record:
         ended = max(time.time(), exchange.started)
         stands = self._chain.policies.in_force()
         who = self._who(exchange)
-        row = _row(flow, exchange, self._redactor(exchange, "logged"), ended, who)
+        hide = self._redactor(exchange, "logged")
+        row = _row(flow, exchange, hide, ended, who)
         kept = msgspec.to_builtins(row)
         self._chain.rows.append(kept)
+        self._chain.metrics.add(kept, hide.text)
         del self._chain.rows[:-_KEEP_ROWS]
         logger.log(logging.WARNING if row.error else logging.INFO, summary.line(row))
         job = _job(flow, exchange, kept, ended)

@@ -15,6 +15,10 @@ from ..record.audit import told
 _STYLES = {"ok": "green", "failed": "red", "lost": "bold red", "open": "yellow"}
 #: Ids begin alike; so many characters at their end are shown.
 _ID = 8
+_SHOWN = {
+    "total": "s", "input": "in", "cached": "cached", "output": "out", "saved": "saved",
+    "repairs": "repairs", "dollars": "$",
+}  # fmt: skip
 #: Columns of a timeline besides its bars.
 _NUMBERS = 62
 
@@ -22,28 +26,34 @@ _NUMBERS = 62
 def table(rows: Sequence[dict[str, Any]]) -> Table:
     """A row per exchange, and how many there are of each state."""
     made = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("began (UTC)", "session", "client"):
-        made.add_column(name, no_wrap=True)
-    made.add_column("asked → used", overflow="fold")
+    made.add_column("began (UTC)", no_wrap=True)
+    made.add_column("session", no_wrap=True, min_width=_ID + 1)
+    made.add_column("used", no_wrap=True, overflow="ellipsis", ratio=1)
     made.add_column("status", no_wrap=True)
-    for name in ("seconds", "in", "cached", "out", "saved", "dollars"):
-        made.add_column(name, justify="right", no_wrap=True)
-    made.add_column("flow", no_wrap=True)
+    # What nobody has is no column: a terminal is narrow.
+    shown = [n for n in _SHOWN if any(row[n] for row in rows)]
+    for name in shown:
+        made.add_column(_SHOWN[name], justify="right", no_wrap=True)
+    made.add_column("flow", no_wrap=True, min_width=_ID)
     for row in rows:
-        dollars = row["dollars"]
         made.add_row(
-            told(row["began"]),
+            told(row["began"])[5:],
             _end(row["session"]),
-            str(row["client"] or ""),
-            f"{row['asked'] or '–'} → {row['used'] or '–'}",
+            str(row["used"] or row["asked"] or "–"),
             Text(_status(row), _STYLES[row["state"]]),
-            _seconds(row["total"]),
-            *(f"{row[n]:,}" if row[n] else "" for n in ("input", "cached", "output", "saved")),
-            f"{dollars:.4f}" if dollars is not None else "",
+            *(_number(name, row[name]) for name in shown),
             str(row["flow"])[:_ID],
         )
     made.caption, made.caption_justify = _counts(rows), "left"
     return made
+
+
+def _number(name: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    if name == "total":
+        return _seconds(value)
+    return f"{value:.4f}" if name == "dollars" else f"{value:,}"
 
 
 def timeline(rows: Sequence[dict[str, Any]], width: int) -> Group:
