@@ -138,10 +138,12 @@ def test_what_was_in_flight_is_named_by_any_reader_and_by_the_next_chain(tmp_pat
     with Upstream(lambda seen: held(until)) as upstream:
         with Chain(upstream.url, options=options) as chain:
             with httpx.stream("POST", f"{chain.url}/responses", json=TURN, headers=HEADERS) as got:
-                assert next(got.iter_raw())
+                # Whoever lets go of this hangs up.
+                pieces = got.iter_raw()
+                assert next(pieces)
                 poll(lambda: journal(tmp_path), what="the start")
                 ((flow, row),) = journal(tmp_path).items()
-                assert row["state"] == "open" and row["thread"] == "t1" and row["asked"] == "m", row
+                assert (row["state"], row["thread"], row["asked"]) == ("open", "t1", "m"), str(row)
                 # Both at once, as when the machine goes down: nobody is left to tell.
                 with reading(tmp_path) as file:
                     pids = unclosed(file)[0][1].who["pids"]
