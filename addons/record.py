@@ -220,7 +220,7 @@ def _row(
     translator, first = exchange.translator, exchange.first_byte
     return summary.Row(
         exchange=flow.id,
-        thread=exchange.headers.get("thread-id"),
+        thread=who["thread"],
         model=exchange.turn.model,
         route=summary.route_fields(exchange.route),
         codex=exchange.codex,
@@ -236,7 +236,7 @@ def _row(
         decisions=[redact.text(d) for d in exchange.decisions],
         seed=vars(exchange.turn).get("seed"),
         edited=exchange.edited,
-        session=exchange.facts.session if exchange.facts else None,
+        session=who["session"],
         account=msgspec.to_builtins(exchange.account) if exchange.account else None,
         error=redact.text(error) if error else None,
         client=who["client"],
