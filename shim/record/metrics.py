@@ -22,6 +22,7 @@ class Metrics:
         self._turns: Counter[tuple[str, str, str]] = Counter()
         self._tokens: Counter[tuple[str, str]] = Counter()
         self._dollars: Counter[str] = Counter()
+        self._repairs = 0
         self._added = [0] * (len(BUCKETS) + 1)
         self._added_sum = 0.0
         self._models: set[str] = set()
@@ -36,6 +37,7 @@ class Metrics:
         for name in _TOKENS:
             count = account.get(name) or usage.get(f"{name}_tokens") or 0
             self._tokens[model, name] += max(0, count)
+        self._repairs += sum(str(d).startswith("repair:") for d in row.get("decisions") or ())
         self._dollars[model] += account.get("dollars") or 0
         added = max(0.0, (row.get("ms") or {}).get("added") or 0.0) / 1000
         self._added[bisect_left(BUCKETS, added)] += 1
@@ -64,6 +66,8 @@ class Metrics:
             yield _sample("interpose_cost_dollars_total", {"model": model}, round(dollars, 6))
         yield from _head("interpose_duplicates_total", "counter", "Came while under way already.")
         yield f"interpose_duplicates_total {duplicates}"
+        yield from _head("interpose_repairs_total", "counter", "What was mended in answers.")
+        yield f"interpose_repairs_total {self._repairs}"
         yield from _head("interpose_turns_open", "gauge", "Exchanges under way.")
         yield f"interpose_turns_open {open}"
         yield from _head("interpose_recording", "gauge", "1 while exchanges can be recorded.")

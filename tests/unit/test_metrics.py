@@ -16,7 +16,7 @@ def row(**more: Any) -> dict[str, Any]:
 
 def test_what_is_counted() -> None:
     metrics = Metrics()
-    metrics.add(row())
+    metrics.add(row(decisions=["repair: one call", "route: up/m by default"]))
     metrics.add(row(ms={"added": 2000.0}))
     metrics.add(row(status=429, account=None, usage={"input_tokens": 3}, route={}, ms={}))
     lines = metrics.text(duplicates=2, open=1, recording=False).splitlines()
@@ -30,6 +30,7 @@ def test_what_is_counted() -> None:
         'interpose_tokens_total{model="none",kind="input"} 3',
         'interpose_cost_dollars_total{model="up/m"} 1.0',
         "interpose_duplicates_total 2",
+        "interpose_repairs_total 1",
         "interpose_turns_open 1",
         "interpose_recording 0",
         'interpose_added_seconds_bucket{le="0.001"} 1',
