@@ -15,8 +15,9 @@ from shim.prompt.mask import Sessions
 from shim.prompt.tools import Tools
 from shim.turn import Failure
 
-#: Above this many bytes a prompt is edited beside the event loop, so that streams flow on.
-_BIG = 1024 * 1024
+#: Above this many bytes a prompt is edited beside the event loop, so that streams flow on; dedup
+#: looks at every line of a conversation that is new here.
+_BIG, _BIG_FOR_DEDUP = 1024 * 1024, 512 * 1024
 
 
 class Catch:
@@ -50,7 +51,7 @@ class Catch:
         if stands.finder:
             masks = self._sessions.masks(exchange.facts.session, stands.finder)
         work = (exchange.turn, stands.catch, exchange.facts, masks, stands.policy.dedup)
-        if len(exchange.turn.body) > _BIG:
+        if len(exchange.turn.body) > (_BIG_FOR_DEDUP if stands.policy.dedup else _BIG):
             outcome = await asyncio.to_thread(self._editors.edit, *work)
         else:
             outcome = self._editors.edit(*work)

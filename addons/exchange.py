@@ -177,5 +177,7 @@ class Chain:
         self.recording_error: str | None = None
         #: How many requests came while the same one was under way.
         self.duplicates = 0
+        #: How many tool calls were made of text, or mended.
+        self.repairs = 0
         #: Whose the stored responses of a flow are: a digest of the client key it came with.
         self.owners: WeakKeyDictionary[http.HTTPFlow, str] = WeakKeyDictionary()

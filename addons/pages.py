@@ -58,6 +58,8 @@ class Pages:
         }
         if chain.duplicates:
             page["duplicates"] = chain.duplicates
+        if chain.repairs:
+            page["repairs"] = chain.repairs
         if unwell := chain.breakers.page():
             page["providers"] = unwell
         if exchanges:

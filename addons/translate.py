@@ -14,6 +14,7 @@ from addons.gather import gather
 from shim.client import facts_of
 from shim.prompt import capabilities
 from shim.prompt.cache import Caches
+from shim.repair.turn import rules_for
 from shim.turn import Failure, WireError
 from shim.wire.protocols import Caching
 from shim.wire.translate import STREAM, Translation, count_answer
@@ -54,7 +55,11 @@ class Translate:
             all_calls=bypass,
             unmask=Unmask(exchange.masks, exchange.names),
             told=exchange.asked if exchange.edited else None,
-            text_calls=wanted.tool_text_format if wanted else "none",
+            repair=rules_for(
+                self._chain.policies.current().repair,
+                exchange.route,
+                wanted.tool_text_format if wanted else "none",
+            ),
             caching=self._caching(exchange),
         )
         exchange.translation = translation
@@ -82,10 +87,18 @@ class Translate:
         exchange.added += time.perf_counter() - begun
 
     def _caching(self, exchange: Exchange) -> Caching | None:
-        rules = self._chain.policies.current().cache
-        if rules is None or exchange.facts is None or exchange.counts:
+        facts, policies = exchange.facts, self._chain.policies
+        if facts is None or exchange.counts:
             return None
-        return self._caches.caching(rules, exchange.facts, exchange.turn, exchange.started)
+        rules = policies.for_thread(facts.thread, facts.started).policy.cache
+        if rules is None:
+            return None
+        return self._caches.caching(rules, facts, exchange.turn, exchange.started)
+
+    def _repaired(self, exchange: Exchange) -> None:
+        for note in exchange.translator.repaired if exchange.translator else ():
+            exchange.decide("repair", note)
+            self._chain.repairs += 1
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         exchange = exchange_of(flow)
@@ -114,6 +127,7 @@ class Translate:
             return
         if flow.response.stream:
             exchange.failure = exchange.failure or exchange.translator.failure
+            self._repaired(exchange)
             return
         assert exchange.translation
         response = flow.response
@@ -124,6 +138,7 @@ class Translate:
             plain(response.headers),
             response.get_content(strict=False) or b"",
         )
+        self._repaired(exchange)
         if answer is None:
             return
         exchange.failure = answer.failure

@@ -19,6 +19,7 @@ import statistics
 import time
 import typing as _typing
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -100,11 +101,14 @@ SHAPES: dict[str, Callable[[random.Random], str]] = {
 }
 
 
-def measured(body: bytes, rounds: int) -> tuple[float, float]:
-    """Medians of the seconds to decode the JSON and to dedup it."""
+def measured(body: bytes, rounds: int) -> tuple[float, float, float]:
+    """Medians of the seconds to decode the JSON, to dedup it where it is new here, and to dedup the
+    next turn of the same thread, which has two items more."""
     decode: list[float] = []
-    edit: list[float] = []
-    facts = Facts()
+    fresh: list[float] = []
+    running: list[float] = []
+    facts = Facts(thread="t")
+    longer = codec("responses").read_request(_longer(body))
     for _ in range(rounds):
         gc.collect()
         begun = time.perf_counter()
@@ -116,27 +120,56 @@ def measured(body: bytes, rounds: int) -> tuple[float, float]:
         editors = Editors()
         begun = time.perf_counter()
         editors.edit(turn, _NOTHING, facts, None, _RULES)
-        edit.append(time.perf_counter() - begun)
-    return statistics.median(decode), statistics.median(edit)
+        fresh.append(time.perf_counter() - begun)
+        begun = time.perf_counter()
+        editors.edit(longer, _NOTHING, facts, None, _RULES)
+        running.append(time.perf_counter() - begun)
+    return statistics.median(decode), statistics.median(fresh), statistics.median(running)
+
+
+def _longer(body: bytes) -> bytes:
+    call = {"type": "function_call", "call_id": "next", "name": "exec_command", "arguments": "{}"}
+    done = {"type": "function_call_output", "call_id": "next", "output": "\n".join(_FILES[0][:200])}
+    return body.rstrip()[:-2] + f", {json.dumps(call)}, {json.dumps(done)}]}}".encode()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.dedup", description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--write-docs", action="store_true", help="into docs/benchmarks.md")
     args = parser.parse_args()
-    table = Table("history", "MB", "dedup / decoding", "ms per MB", "per MB / agent-shaped")
-    base = 0.0
     # As in the chain.
     keep_freed()
+    rows: list[tuple[str, ...]] = []
+    base = 0.0
     for name, texts in SHAPES.items():
         for size in (_MB, 10 * _MB) if name == "agent-shaped" else (_MB,):
             body = _history(size, texts)
-            decode, edit = measured(body, args.rounds)
-            per = edit / len(body) * _MB
+            decode, fresh, running = measured(body, args.rounds)
+            per = fresh / len(body)
             base = base or per
-            cells = (f"{len(body) / _MB:.1f}", f"{edit / decode:.1f}", f"{per * 1000:.1f}")
-            table.add_row(name, *cells, f"{per / base:.2f}")
+            numbers = (fresh / decode, running / decode, per / base)
+            label = f"{name}, {round(len(body) / _MB)} MB"
+            rows.append((label, *(f"{number:.1f}" for number in numbers)))
+    table = Table(*_HEAD)
+    for row in rows:
+        table.add_row(*row)
     Console().print(table)
+    if args.write_docs:
+        write_docs(rows)
+
+
+_HEAD = ("history", "new here", "its next turn", "per MB, of agent-shaped")
+_PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
+_BEGIN, _END = "<!-- dedup -->", "<!-- end of dedup -->"
+
+
+def write_docs(rows: list[tuple[str, ...]]) -> None:
+    """Put the table into docs/benchmarks.md."""
+    lines = ["| " + " | ".join(cells) + " |" for cells in (_HEAD, ("---",) * len(_HEAD), *rows)]
+    before, _, rest = _PAGE.read_text("utf-8").partition(_BEGIN)
+    table = "\n".join([_BEGIN, *lines, _END])
+    _PAGE.write_text(f"{before}{table}{rest.partition(_END)[2]}", "utf-8")
 
 
 if __name__ == "__main__":

@@ -219,6 +219,13 @@ class CallDelta(msgspec.Struct, frozen=True):
     arguments: str
 
 
+class CallWhole(msgspec.Struct, frozen=True):
+    """The arguments of a call in the place of all its pieces, since these were no good."""
+
+    key: int
+    arguments: str
+
+
 class Usage(msgspec.Struct, frozen=True):
     """Tokens of one answer. ``input`` includes ``cached`` and ``cache_write``, which includes
     ``cache_write_long`` (for an hour); ``output`` includes ``reasoning``."""
@@ -266,6 +273,7 @@ Event = (
     | Annotation
     | CallStart
     | CallDelta
+    | CallWhole
     | Usage
     | Finish
     | KeepAlive

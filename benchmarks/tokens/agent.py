@@ -12,7 +12,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
-_HEAD = re.compile(r"\A(?:Chunk ID: .*\n)?(?:Wall time: .*\n)?.*?^Output:\n", re.M | re.S)
+_HEAD = re.compile(r"\A(?:[^\n]*\n)*?Output:\n")
 
 
 @dataclass(frozen=True)

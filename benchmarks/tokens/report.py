@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def hits(rows: list[Row]) -> float:
     read = repeated = 0
     for row in rows:
         bills = row["bills"]
-        for before, bill in zip(bills, bills[1:], strict=False):
+        for before, bill in pairwise(bills):
             repeated += min(before[0], bill[0])
             read += min(bill[1], before[0])
     return read / max(1, repeated)
@@ -118,15 +119,15 @@ def picture(result: dict[str, Any]) -> str:
             wide = 380 / times
             ours = "ours" if route.startswith("interpose") else "other"
             bars.append(f'<text x="8" y="{y + 13}">{escape(route)}</text>')
-            bars.append(f'<rect x="220" y="{y}" width="{wide:.1f}" height="18" class="{ours}"/>')
-            bars.append(f'<text x="{226 + wide:.0f}" y="{y + 13}">{1 / times:.0%}</text>')
+            bars.append(f'<rect x="250" y="{y}" width="{wide:.1f}" height="18" class="{ours}"/>')
+            bars.append(f'<text x="{256 + wide:.0f}" y="{y + 13}">{1 / times:.0%}</text>')
             y += 24
         y += 14
     style = (
         "text{font:13px sans-serif;fill:#333}.t{font-weight:bold}.ours{fill:#2a7f62}"
         ".other{fill:#b0b0b0}svg{background:#fff}"
     )
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 680 {y}" role="img">'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 700 {y}" role="img">'
     name = "<title>Billed-equivalent input, of the chain's with everything off</title>"
     return "\n".join([head, name, f"<style>{style}</style>", *bars, "</svg>", ""])
 

@@ -80,6 +80,8 @@ def bug_fix() -> Script:
     yield from run(PROBE)
     yield from read("httpx/_status_codes.py", 1, 90)
     yield from run("grep -n 'value <=' httpx/_status_codes.py")
+    for name in ("is_informational", "is_redirect", "is_client_error", "is_server_error"):
+        yield from run(f"grep -n -A8 'def {name}' httpx/_status_codes.py httpx/_models.py")
     yield from run("python3 -m compileall -q httpx && echo compiled")
     yield from run("git diff --stat")
     return "is_success took 299 for no success; mended and checked."
@@ -272,6 +274,8 @@ def data() -> Script:
     if not best:
         raise Broken("the table was not read")
     yield from add("ANSWER.md", f"The best region is {best}.\n")
+    yield from together("cat ANSWER.md", "git status --short")
+    yield from run("head -5 sales.csv; tail -5 sales.csv")
     return f"{best} sold most."
 
 

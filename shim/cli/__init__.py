@@ -22,6 +22,7 @@ COMMANDS = {
     "compare": "run one task over several models with the real Codex and compare what it took",
     "replay": "run recorded exchanges through today's code and compare byte for byte",
     "policy": "check policies, explain and compare what they do on recordings, import them",
+    "repair": "show which tool calls a text holds, and why what looks like one is none",
     "stats": "what recorded sessions cost: tokens sent, cached, saved and billed, and money",
     "whatif": "what the sessions you have had cost, and would have cost under a policy",
     "audit": "the journal of exchanges: list and filter them, verify that nothing was changed",

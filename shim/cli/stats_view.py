@@ -23,7 +23,7 @@ def table(found: Sequence[Turns]) -> Table:
     title = "What was sent and billed, in tokens"
     made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     made.add_column("session", no_wrap=True)
-    for name in ("turns", "input", "cached", "saved", "billed", "spared", "output", "dollars"):
+    for name in ("turns", "input", "cached", "saved", "billed", "spared", "output", "$"):
         made.add_column(name, justify="right", no_wrap=True)
     for turns in found:
         made.add_row(*_row(turns))
@@ -57,8 +57,8 @@ def _row(turns: Turns) -> list[str]:
 
 
 def _short(count: float) -> str:
-    """1,234 as 1.2 k."""
-    for unit, name in ((1e6, " M"), (1e3, " k")):
+    """1,234 as 1.2k."""
+    for unit, name in ((1e6, "M"), (1e3, "k")):
         if count >= unit:
             return f"{count / unit:.2f}{name}" if unit == 1e6 else f"{count / unit:.1f}{name}"
     return f"{count:.0f}"

@@ -1,5 +1,6 @@
 """The offline demo model: a script that speaks Chat Completions and can drive a real Codex session.
 
+Asked for as a dialect (`demo:hermes`, `demo:hermes/thinking`) it writes its calls as text.
 `respond(request)` is a pure function of the request: what to say comes from `demo_talk` and
 `demo_plan`; here it is put into OpenAI's form, as one JSON object or as streamed chunks.
 Source of the form: OpenAI's API reference, chat/object and chat/streaming.
@@ -14,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from . import demo_classifier
+from .demo_dialect import in_dialect
 from .demo_history import BadRequest, read
 from .demo_plan import Reply
 from .demo_talk import answer, fill
@@ -104,7 +106,9 @@ def respond(request: Any) -> Completion:
         reply = Reply(text=demo_classifier.score(str(asked.get("content"))))
     else:
         reply = answer(read(request))
-    if not reply.calls:
+    if reply.calls:
+        reply = in_dialect(reply, str(request.get("model")))
+    else:
         reply = _shaped(reply, request.get("response_format"))
     digest = hashlib.blake2b(json.dumps(request, sort_keys=True).encode(), digest_size=12)
     return Completion(

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import re2
 
+from ..repair.dialects import DIALECTS
 from .match import pattern_options
 from .read import Where
 from .rules import Part
@@ -36,6 +37,7 @@ def check(policy: Policy, tell: Tell) -> None:
     _models(policy, tell)
     _catch(policy, tell)
     _dedup(policy, tell)
+    _repair(policy, tell)
     _tools(policy, tell)
     _routes(policy, tell)
     _auto(policy, tell)
@@ -140,6 +142,19 @@ def _dedup(policy: Policy, tell: Tell) -> None:
             _unit(tell, ("dedup", name), size, getattr(rules, name))
         if not rules.roles:
             tell(("dedup", "roles"), "names nobody: leave dedup out instead")
+
+
+def _repair(policy: Policy, tell: Tell) -> None:
+    if rules := policy.repair:
+        for name in rules.dialects:
+            if name not in DIALECTS:
+                tell(("repair", "dialects", name), f"no dialect {name}{nearest(name, DIALECTS)}")
+        known = [*policy.providers, *BUILT_IN]
+        for name in rules.providers:
+            if name not in known:
+                tell(("repair", "providers", name), f"no provider {name}{nearest(name, known)}")
+        for name in rules.models:
+            _model(policy, tell, ("repair", "models", name), name)
 
 
 def _part(tell: Tell, at: Where, when: Part) -> None:

@@ -32,6 +32,7 @@ _ORDER = (
     "ToolRule",
     "Dedup",
     "Cache",
+    "Repair",
     "RouteRule",
     "When",
     "Spread",

@@ -133,6 +133,32 @@ class Cache(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     ] = "auto"
 
 
+Strictness = Literal["strict", "normal", "loose"]
+
+
+class Repair(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """When a tool call that a model writes as text is made a call again."""
+
+    strictness: Annotated[
+        Strictness,
+        Meta(description="How sure it must be: strict only at the end, loose also in a sentence."),
+    ] = "normal"
+    arguments: Annotated[
+        bool, Meta(description="Also mend broken arguments and near-miss names of proper calls.")
+    ] = True
+    dialects: Annotated[
+        dict[str, bool], Meta(description="Forms that are not looked for; all are otherwise.")
+    ] = {}
+    providers: Annotated[
+        dict[str, bool | Strictness],
+        Meta(description="Providers for which it is off, on in any protocol, or otherwise strict."),
+    ] = {}
+    models: Annotated[
+        dict[str, bool | Strictness],
+        Meta(description="Models for which it is off or otherwise strict; goes before providers."),
+    ] = {}
+
+
 class ToolRule(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """What becomes of a tool that a client offers."""
 

@@ -19,6 +19,7 @@ from .rules import (
     Dedup,
     Limit,
     RedactRule,
+    Repair,
     RouteRule,
     ToolRule,
 )
@@ -109,6 +110,9 @@ class Policy(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     cache: Annotated[
         Cache | None, Meta(description="Use the provider's prompt cache as well as can be.")
     ] = None
+    repair: Annotated[
+        Repair | None, Meta(description="Make a tool call that stands in a text a call again.")
+    ] = None
     route: Annotated[list[RouteRule], Meta(description="Which model answers; first match.")] = []
     auto: Annotated[
         Auto | None, Meta(description="A virtual model that picks a real one for each thread.")
@@ -117,7 +121,7 @@ class Policy(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     redact: Annotated[list[RedactRule], Meta(description="What is masked, and where.")] = []
     apply: Annotated[
         Literal["new_threads", "now"],
-        Meta(description="Whether edits of catch, tools and redact reach threads under way."),
+        Meta(description="Whether edits of what is done to prompts reach threads under way."),
     ] = "new_threads"
     duplicates: Annotated[
         Literal["pass", "refuse"],

@@ -40,11 +40,13 @@ def warnings(policy: Policy, environ: Mapping[str, str] | None = None) -> Iterat
     """What works, but costs or does nothing: where, and a sentence."""
     for number, rule in enumerate(policy.catch):
         yield from _costs(number, rule)
-    if policy.apply == "now" and (policy.catch or policy.tools or policy.redact):
+    if policy.apply == "now" and (
+        policy.catch or policy.tools or policy.redact or policy.dedup or policy.cache
+    ):
         yield (
             ("apply",),
-            "an edit of catch, tools or redact rewrites the prompts of all threads under way: "
-            "each of them is sent once more without the provider's cache",
+            "an edit of catch, tools, dedup, cache or redact rewrites the prompts of all threads "
+            "under way: each of them is sent once more without the provider's cache",
         )
     for number, route in enumerate(policy.route[:-1]):
         if route.when == type(route.when)():

@@ -15,7 +15,7 @@ from ..client import Facts
 from ..codex.catalog import base_instructions
 from ..codex.tools import tools_for
 from ..policy.rules import Capabilities, Inject
-from ..repair.stream import DIALECTS
+from ..repair.describe import describe
 from ..tools.bridge import Bridge
 from ..turn import Turn, WireError
 from . import inject
@@ -73,7 +73,7 @@ def apply(turn: Turn, wanted: Capabilities, facts: Facts, date: str) -> tuple[Tu
         notes.append("folder, shell and date told to the model")
     form = wanted.tool_text_format
     if form != "none" and (offered := Bridge(turn.tools).offered):
-        text = DIALECTS[form].describe(offered.values())
+        text = describe(offered.values())
         injects.append(Inject(text=text, at="after_instructions"))
         notes.append(f"tools described as text too: {form}")
     if injects:

@@ -27,8 +27,8 @@ _PATCH = "*** Begin Patch"
 #: Shorter lines stand everywhere: no run begins to be looked for at one.
 _SEED = 6
 _ANCHOR = 32
-#: So many runs that do not pay are looked at in a text, and one more for as many lines.
-_TRIES = 16
+#: So many runs that do not pay are looked at in a text, and one more for every so many lines.
+_TRIES, _LINES_PER_TRY = 8, 32
 #: Lines shorter than this on an average are no text to be looked through.
 _THIN = 6
 #: The first line of a run, the one behind it, and the line that stands for it.
@@ -186,7 +186,7 @@ class Dedup:
         source, count = sent.all, len(lines)
         done, failed, failed_on = 0, 0, 0
         oldest = 0 if self._within is None else sent.oldest(self._within)
-        tries = _TRIES + count // _TRIES
+        tries = _TRIES + count // _LINES_PER_TRY
         n, end = 0, len(known)
         while n < end:
             seed = known[n]

@@ -13,11 +13,11 @@ from typing import Any, Protocol
 
 import msgspec
 
-from ..repair.stream import TextCalls
+from ..repair.turn import Repairs, Rules
 from ..route.choose import Route
 from ..tools.bridge import Bridge
 from ..tools.offered import Offered
-from ..turn import Event, Failure, Turn, Usage, WireError
+from ..turn import Event, Failure, Text, Turn, Usage, WireError
 from .errors import http_failure
 from .fields import pass_on
 from .protocols import Caching, Codec, Target, codec
@@ -59,6 +59,10 @@ class Translator(Protocol):
     def response(self) -> dict[str, Any] | None:
         """The whole answer once it has ended; None where the upstream's bytes pass."""
 
+    @property
+    def repaired(self) -> list[str]:
+        """What was made a call again, or mended in one."""
+
 
 class Answer(msgspec.Struct, frozen=True):
     """A whole answer for the client; ``body`` None leaves the upstream's own as it is."""
@@ -74,8 +78,8 @@ class Translation:
 
     ``all_calls``: calls of tools that nobody offered go back as calls too. ``unmask``: secrets and
     tools' names that the client's own stand for. ``told`` is the turn that the client hears of in
-    its answer, where a policy has changed it on its way; ``text_calls`` is the form in which calls
-    may stand in the answer's text; ``caching`` is how the prompt is to be cached.
+    its answer, where a policy has changed it on its way; ``repair`` says in which forms calls may
+    stand in the answer's text; ``caching`` is how the prompt is to be cached.
     """
 
     def __init__(
@@ -87,10 +91,10 @@ class Translation:
         all_calls: bool = False,
         unmask: Unmask | None = None,
         told: Turn | None = None,
-        text_calls: str = "none",
+        repair: Rules | None = None,
         caching: Caching | None = None,
     ) -> None:
-        self.text_calls = text_calls
+        self.repair = repair
         self.caching = _fitting(caching, route)
         self.told = turn
         if told is not None:
@@ -111,7 +115,9 @@ class Translation:
     @property
     def translates(self) -> bool:
         """Whether the answer is made anew: other protocols, or calls to be found in its text."""
-        return self.route.protocol != self.turn.protocol or self.text_calls != "none"
+        if self.route.protocol != self.turn.protocol:
+            return True
+        return self.repair is not None and self.repair.always
 
     @property
     def warning(self) -> str | None:
@@ -256,10 +262,8 @@ class _Translated:
         translation.bridge.rename(translation.unmask.names)
         self._offered = Offered(translation.bridge, strange=translation.all_calls)
         self._unmask = UnmaskEvents(translation.unmask)
-        self._calls = None
-        if translation.text_calls != "none":
-            offered = translation.bridge.offered
-            self._calls = TextCalls(translation.text_calls, offered, lambda: turn.seed)
+        self.repairs = Repairs(translation.repair, translation.bridge, turn)
+        self._plain = self.repairs.plain
         self._encoder = translation.client.encoder(
             turn=translation.told,
             model=turn.model or route.model,
@@ -284,6 +288,10 @@ class _Translated:
     def response(self) -> dict[str, Any] | None:
         return self._encoder.response
 
+    @property
+    def repaired(self) -> list[str]:
+        return self.repairs.notes
+
     def feed(self, data: bytes) -> bytes:
         return self._encoder.encode(self._filter(self._decoder.feed(data)))
 
@@ -303,8 +311,12 @@ class _Translated:
         return self._encoder.encode([failure])
 
     def _filter(self, events: list[Event]) -> list[Event]:
-        if self._calls:
-            events = self._calls.filter(events)
+        # Most events are a piece of plain text alone.
+        if len(events) == 1 and type(event := events[0]) is Text and self._plain(event.text):
+            return self._unmask.filter(events)
+        return self.repairs.filter(events, self._pass_on)
+
+    def _pass_on(self, events: list[Event]) -> list[Event]:
         return self._unmask.filter(self._offered.filter(events))
 
     def _finish(self, events: list[Event]) -> bytes:
@@ -339,6 +351,10 @@ class Passthrough:
     @property
     def failure(self) -> Failure | None:
         return None
+
+    @property
+    def repaired(self) -> list[str]:
+        return []
 
     @property
     def response(self) -> dict[str, Any] | None:

@@ -3,12 +3,16 @@ follows its references, leaves the same files behind; it does not when a referen
 
 from __future__ import annotations
 
+import json
 import re
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
+import httpx
 import pytest
 
+from addons.flowfile import read
 from benchmarks.systems import System
 from benchmarks.tokens.biller import Tokens
 from benchmarks.tokens.model import Model
@@ -16,6 +20,10 @@ from benchmarks.tokens.report import billed
 from benchmarks.tokens.routes import Both, Dedup, Off, OffMessages
 from benchmarks.tokens.run import run_task
 from benchmarks.tokens.tasks import TASKS
+from tests.e2e.answers import chat_text, messages_turn
+from tests.e2e.chain import ROOT, Chain
+from tests.e2e.upstreams import Upstream
+from tests.unit.test_stable_prompts import blocks
 
 #: The benchmark's shorter tasks; `python -m benchmarks.tokens` runs all of them.
 NAMES = ("config", "docs")
@@ -52,3 +60,31 @@ def test_a_wrong_reference_makes_the_task_fail() -> None:
     run = done("docs", Dedup, spoil=spoilt)
     assert "that is not what stands there" in run["failed"]
     assert run["files"] != plain("docs")["files"]
+
+
+def test_another_process_sends_what_the_first_one_sent() -> None:
+    """A recorded session, with the proxy started again in the middle of it."""
+    recorded = read(ROOT / "flows" / "bug-fix-by-the-demo-model.flow")
+    bodies = [json.loads(exchange.request.body) for exchange in recorded]
+    rules = "\n".join(f"{n}. rule" for n in range(60))
+    again = {"type": "message", "role": "user", "content": rules}
+    answers = {"chat": chat_text("ok"), "messages": messages_turn("ok", (), (), True)}
+    for protocol, answer in answers.items():
+        with Upstream([answer]) as upstream:
+            policy = {
+                "providers": {"up": {"base_url": f"{upstream.url}/v1", "protocol": protocol}},
+                "models": {"m": {"provider": "up"}},
+                "default": "m",
+                "dedup": {},
+                "cache": {},
+            }
+            for part in (bodies[:3], bodies[3:]):
+                with Chain(policy=json.dumps(policy)) as chain:
+                    for body in part:
+                        asked = {**body, "input": [again, again, *body["input"]]}
+                        httpx.post(f"{chain.url}/responses", json=asked).raise_for_status()
+            sent = [blocks(seen.json()) for seen in upstream.posts()]
+        assert len(sent) == len(bodies) == 6
+        for (head, early), (later_head, late) in pairwise(sent):
+            assert head == later_head and late[: len(early)] == early
+        assert "[^same as lines 1-60 of message 1: 0. rule]" in str(sent[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -154,6 +155,38 @@ def test_auto(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
         run = run_codex(chain.url, "Say hello.", tmp_path / "two", model="codex-auto")
         told = explained(chain, capfd)
         assert "auto, the cheapest at or above 0.7" in told and "auto, cached: the cheapest" in told
+
+
+def test_frugal(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """What is read twice is sent once, the prompt is marked, and the statistics tell of it."""
+    workdir = tmp_path / "frugal"
+    workdir.mkdir()
+    (workdir / "long.txt").write_text("".join(f"line {n} of a long file\n" for n in range(200)))
+
+    def script(seen: Seen) -> Answer:
+        body = seen.json()
+        calls = [b for m in body["messages"] for b in m["content"] if b["type"] == "tool_result"]
+        if len(calls) < 2:
+            cat = (f"toolu_{len(calls)}", "exec_command", {"cmd": "cat long.txt"})
+            return messages_turn("", [cat], (), True, str(len(calls)))
+        return messages_turn("Read it twice.", (), (), True, "3")
+
+    with Upstream(script) as upstream:
+        with Chain(policy=example("frugal", upstream.url), env=KEYS) as chain:
+            run = run_codex(chain.url, "Read it.", workdir, model="sonnet")
+            assert said(run) == "Read it twice."
+            told = explained(chain, capfd)
+            assert "dedup: 1 run of 20" in told
+            assert main(["stats", str(chain.record_dir), "--json"]) == 0
+        last = upstream.posts()[-1].json()
+    whole = json.loads(capfd.readouterr().out)["all"]
+    assert whole["turns"] == 3 and whole["saved"] > 0 and whole["dollars"] > 0
+    results = [b for m in last["messages"] for b in m["content"] if b["type"] == "tool_result"]
+    assert "line 199 of a long file" in results[0]["content"]
+    assert "[^same as lines" in results[1]["content"] and "line 199" not in results[1]["content"]
+    marked = [b for m in last["messages"] for b in m["content"] if "cache_control" in b]
+    assert len(marked) == 2 and "cache_control" in last["system"][-1]
+    assert "cache_control" in last["tools"][-1]
 
 
 PATCH = """*** Begin Patch

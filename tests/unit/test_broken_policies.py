@@ -71,7 +71,7 @@ def bad_reference(rng: random.Random) -> Broken:
 
 
 def bad_unit(rng: random.Random) -> Broken:
-    names = ("cooldown", "cap", "larger_than", "older_than", "tokens", "timeout")
+    names = ("cooldown", "cap", "larger_than", "older_than", "tokens", "timeout", "within")
     n = rng.choice(fields(lambda m: m[2] in names))
     m = _FIELD.match(LINES[n])
     assert m

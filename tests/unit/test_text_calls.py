@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shim.repair.stream import TextCalls
+from shim.repair.checks import Toolbox
+from shim.repair.stream import Rules, TextCalls
+from shim.tools.bridge import Bridge
 from shim.turn import CallDelta, CallStart, Event, Finish, Text
 
 CALL = '<tool_call>{"name": "run", "arguments": {"cmd": "ls </tool_call"}}</tool_call>'
@@ -20,8 +22,13 @@ PIECES = st.lists(
 ).map("".join)
 
 
+def text_calls() -> TextCalls:
+    tools = Toolbox(Bridge([{"type": "function", "name": "run"}]))
+    return TextCalls(Rules(("hermes",), "loose"), tools, lambda: "0123456789abcdef")
+
+
 def run(pieces: list[str], reason: str = "stop") -> list[Event]:
-    made = TextCalls("hermes", {"run"}, lambda: "0123456789abcdef")
+    made = text_calls()
     out = [e for piece in pieces for e in made.filter([Text(piece)])]
     return out + made.filter([Finish(reason)])
 
@@ -69,13 +76,13 @@ def test_a_call_cut_off_by_the_limit_is_not_made() -> None:
 
 
 def test_text_beside_a_proper_call_is_text() -> None:
-    made = TextCalls("hermes", {"run"}, lambda: "s")
+    made = text_calls()
     out = made.filter([Text("<tool_call>{"), CallStart(1, "c", "run"), Text(CALL), Finish("stop")])
     assert story([e for e in out if not isinstance(e, CallStart)])[0] == "<tool_call>{" + CALL
 
 
 def test_what_is_held_is_bounded() -> None:
-    made = TextCalls("hermes", {"run"}, lambda: "s")
+    made = text_calls()
     made.filter([Text("<tool_call>")])
     out = [e for _ in range(300) for e in made.filter([Text("x" * 1024)])]
     assert sum(len(e.text) for e in out if isinstance(e, Text)) > 256 * 1024

@@ -17,6 +17,7 @@ from ...turn import (
     Annotation,
     CallDelta,
     CallStart,
+    CallWhole,
     Event,
     Failure,
     Finish,
@@ -151,6 +152,13 @@ class Encoder:
         if not call.freeform:
             self._call(out, call, {"function": {"arguments": event.arguments}})
 
+    def _call_whole(self, event: CallWhole, out: list[bytes]) -> None:
+        call = self._calls[event.key]
+        said = "".join(call.pieces)
+        if not call.freeform and event.arguments.startswith(said):
+            self._call_delta(CallDelta(event.key, event.arguments[len(said) :]), out)
+        call.pieces[:] = [event.arguments]
+
     def _whole_call(self, call: _Call) -> dict[str, Any]:
         arguments = "".join(call.pieces)
         if call.freeform:
@@ -223,6 +231,7 @@ _HANDLERS: dict[type, Any] = {
     Annotation: Encoder._annotation,
     CallStart: Encoder._call_start,
     CallDelta: Encoder._call_delta,
+    CallWhole: Encoder._call_whole,
     Usage: Encoder._use,
     Finish: Encoder._finish,
     KeepAlive: Encoder._keep_alive,

@@ -17,6 +17,7 @@ from ...turn import (
     Annotation,
     CallDelta,
     CallStart,
+    CallWhole,
     Event,
     Failure,
     Finish,
@@ -195,6 +196,13 @@ class Encoder:
         if event.key == self._streaming:
             self._argue(event.arguments, out)
 
+    def _call_whole(self, event: CallWhole, out: list[bytes]) -> None:
+        call = self._calls[event.key]
+        said = "".join(call.pieces)
+        if event.key == self._streaming and event.arguments.startswith(said):
+            self._argue(event.arguments[len(said) :], out)
+        call.pieces[:] = [event.arguments]
+
     def _argue(self, arguments: str, out: list[bytes]) -> None:
         delta = {"type": "input_json_delta", "partial_json": arguments}
         self._send(out, "content_block_delta", index=len(self._content), delta=delta)
@@ -263,6 +271,7 @@ _HANDLERS: dict[type, Any] = {
     Annotation: Encoder._annotation,
     CallStart: Encoder._call_start,
     CallDelta: Encoder._call_delta,
+    CallWhole: Encoder._call_whole,
     Usage: Encoder._use,
     Finish: Encoder._finish,
     KeepAlive: Encoder._keep_alive,

@@ -19,6 +19,7 @@ from ...turn import (
     Annotation,
     CallDelta,
     CallStart,
+    CallWhole,
     Event,
     Failure,
     Finish,
@@ -275,6 +276,9 @@ class Encoder:
             out.append(call.frame.fill(self._number, event.arguments))
             self._number += 1
 
+    def _call_whole(self, event: CallWhole, out: list[bytes]) -> None:
+        self._calls[event.key].pieces[:] = [event.arguments]
+
     def _call_done(self, call: Call, out: list[bytes]) -> None:
         item = self._bridge.call_item(call.start.name, call.start.id, "".join(call.pieces))
         where: dict[str, Any] = {"item_id": call.id, "output_index": call.index}
@@ -357,6 +361,7 @@ _HANDLERS: dict[type, Any] = {
     Annotation: Encoder._annotation,
     CallStart: Encoder._call_start,
     CallDelta: Encoder._call_delta,
+    CallWhole: Encoder._call_whole,
     Usage: Encoder._use,
     Finish: Encoder._finish,
     KeepAlive: Encoder._keep_alive,
