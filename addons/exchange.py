@@ -16,6 +16,7 @@ from shim.account.bill import Account
 from shim.client import Facts
 from shim.policy.rules import Capabilities
 from shim.policy.store import PolicyStore
+from shim.record.metrics import Metrics
 from shim.record.redact import Redactor
 from shim.route.choose import Route
 from shim.route.failures import Failures
@@ -105,6 +106,11 @@ def exchange_of(flow: http.HTTPFlow) -> Exchange | None:
     return _exchanges.get(flow)
 
 
+def under_way() -> int:
+    """How many exchanges have begun and not ended."""
+    return len(_exchanges)
+
+
 def begin(flow: http.HTTPFlow, exchange: Exchange) -> None:
     """Bind ``exchange`` to ``flow`` for as long as the flow lives."""
     _exchanges[flow] = exchange
@@ -166,6 +172,7 @@ class Chain:
         self.breakers = Breakers()
         self.default_model: str | None = None
         self.rows: list[dict[str, object]] = []
+        self.metrics = Metrics()
         self.flow_file: str | None = None
         self.recording_error: str | None = None
         #: How many requests came while the same one was under way.

@@ -3,17 +3,23 @@ writing them anew."""
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import zstandard
 from mitmproxy import exceptions, http
 from mitmproxy import flow as mflow
 from mitmproxy.io import FlowReader, FlowWriter
 
+from shim.record.files import PACKED, opened, recordings, whole
 from shim.record.replay import Message, Recorded
+
+logger = logging.getLogger(__name__)
 
 
 class Unreadable(Exception):
@@ -21,15 +27,14 @@ class Unreadable(Exception):
 
 
 def read(path: Path) -> Iterator[Recorded]:
-    """The exchanges recorded in the flow file at ``path``, in order."""
+    """The exchanges recorded in the flow file at ``path``, packed or not, in order."""
     yield from recorded_of(flow for flow in flows_of(path) if isinstance(flow, http.HTTPFlow))
 
 
 def flows_of(path: Path) -> Iterator[mflow.Flow]:
-    """Every flow in the file at ``path``."""
+    """Every flow in the file at ``path``, packed or not."""
     try:
-        with path.open("rb") as file:
-            yield from FlowReader(file).stream()
+        yield from _flows(path)
     except OSError as e:
         raise Unreadable(f"{path}: {e.strerror or e}") from None
     except exceptions.FlowReadException as e:
@@ -42,8 +47,9 @@ def write(path: Path, flows: Iterable[mflow.Flow]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(descriptor, "wb") as file:
-            writer = FlowWriter(file)
+        packer = zstandard.ZstdCompressor().stream_writer if path.suffix == PACKED else nullcontext
+        with open(descriptor, "wb") as file, packer(file) as out:
+            writer = FlowWriter(out)
             for flow in flows:
                 writer.add(flow)
         if path.exists():
@@ -61,6 +67,17 @@ def set_body(message: http.Message, body: bytes) -> None:
     message.raw_content = body
     if "content-length" in message.headers:
         message.headers["content-length"] = str(len(body))
+
+
+def _flows(path: Path) -> Iterator[mflow.Flow]:
+    with opened(path) as file:
+        try:
+            yield from FlowReader(file).stream()
+        except exceptions.FlowReadException:
+            # A machine that lost its power, or a flow that is just being written.
+            if path.suffix == PACKED or not (good := whole(path)) or file.tell() < good:
+                raise
+            logger.warning("%s: ends in the middle of a flow; what stands before is read", path)
 
 
 def recorded_of(flows: Iterable[http.HTTPFlow]) -> Iterator[Recorded]:
@@ -109,9 +126,9 @@ def _message(message: http.Request | http.Response) -> Message:
 
 
 def files(paths: list[str]) -> Iterator[Path]:
-    """Every flow file among ``paths``; a folder stands for the ``*.flow`` files in it."""
+    """Every flow file among ``paths``; a folder stands for those in it."""
     for path in map(Path, paths):
         if path.is_dir():
-            yield from sorted(path.glob("*.flow"))
+            yield from recordings(path)
         else:
             yield path

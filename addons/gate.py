@@ -27,7 +27,7 @@ from shim.wire.protocols import codec, protocol_of
 logger = logging.getLogger(__name__)
 
 #: The last part of every path the chain serves, and the methods it takes there.
-_PATHS = {"models": ("GET",), "health": ("GET",)}
+_PATHS = {"models": ("GET",), "health": ("GET",), "metrics": ("GET",)}
 _TURN = ("POST",)
 _SOCKET = ("GET",)
 _LOOPBACK = "127.0.0.1"
@@ -121,9 +121,9 @@ class Gate:
                 404,
                 f"no such path: {bare(request.path)}; "
                 "POST /v1/responses, /v1/chat/completions and /v1/messages, "
-                "GET /v1/models and GET /health are served",
+                "GET /v1/models, GET /health and GET /metrics are served",
             )
-        elif what != "health" and not self._take_key(flow, keep=socket):
+        elif not _is_open(flow, what) and not self._take_key(flow, keep=socket):
             refuse(
                 flow,
                 401,
@@ -244,6 +244,13 @@ class Gate:
 def upgrades(request: http.Request) -> bool:
     """Whether ``request`` wants to become a WebSocket."""
     return "websocket" in request.headers.get("upgrade", "").lower()
+
+
+def _is_open(flow: http.HTTPFlow, what: str) -> bool:
+    """Whether a page is there for those without a key: only for this machine the numbers are."""
+    peer = flow.client_conn.peername
+    local = bool(peer) and client.is_loopback(str(peer[0]))
+    return what == "health" or (what == "metrics" and local)
 
 
 def _methods(path: str) -> tuple[str, ...] | None:

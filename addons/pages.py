@@ -1,4 +1,6 @@
-"""The chain's own answers: ``GET /health`` and ``GET /v1/models`` in each client's form."""
+"""The chain's own answers: ``GET /health``, ``GET /metrics``, and ``GET /v1/models`` in each
+client's form.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +8,13 @@ import msgspec
 from mitmproxy import http
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from addons.exchange import Chain, refuse, tail
+from addons.exchange import Chain, refuse, tail, under_way
 from shim import client
 from shim.codex import catalog
 from shim.policy.schema import Policy
 from shim.policy.warn import unset
+
+_METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Pages:
@@ -26,8 +30,16 @@ class Pages:
             if exchanges and self._chain.settle:
                 await self._chain.settle()
             _json(flow, self._health(exchanges))
+        elif what == "metrics":
+            flow.response = http.Response.make(200, self._metrics(), {"content-type": _METRICS})
         elif what == "models":
             self._models(flow)
+
+    def _metrics(self) -> str:
+        chain = self._chain
+        return chain.metrics.text(
+            duplicates=chain.duplicates, open=under_way(), recording=not chain.recording_error
+        )
 
     def _health(self, exchanges: bool) -> dict[str, object]:
         chain = self._chain

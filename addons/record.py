@@ -14,11 +14,14 @@ from typing import Any
 import msgspec
 from mitmproxy import ctx, http
 from mitmproxy.proxy.mode_specs import ReverseMode
+from mitmproxy.utils import human
 
 from addons import recorder
 from addons.exchange import STAGES, Chain, Exchange, end, exchange_of, refuse
+from addons.stop import stop
 from addons.writer import Writer
-from shim.record import summary
+from shim import client
+from shim.record import events, summary
 from shim.record.folder import default_folder
 from shim.record.redact import Redactor
 from shim.turn import Failure
@@ -34,6 +37,8 @@ class Record:
         self._chain = chain
         self._writer: Writer | None = None
         self._former: list[Writer] = []
+        #: Where what has begun is written to the end.
+        self._begun: dict[str, Writer] = {}
         self._saved = False
         chain.settle = self._settle
 
@@ -42,16 +47,55 @@ class Record:
             "record_dir",
             str,
             str(default_folder()),
-            "Folder for recorded flows; empty: nothing is recorded.",
+            "Folder for recorded flows and the journal; empty: nothing is recorded.",
+        )
+        loader.add_option(
+            "record_rotate", str, "64m", "Flow files go on in another at this size; 0: never."
+        )
+        loader.add_option(
+            "record_keep_days", int, 90, "Packed flow files are dropped after days; 0: never."
+        )
+        loader.add_option(
+            "record_keep_size", str, "10g", "The oldest are dropped beyond that together; 0: never."
+        )
+        loader.add_option(
+            "journal_keep_days", int, 365, "Segments of the journal are dropped after; 0: never."
+        )
+        loader.add_option(
+            "record_required", bool, False, "Refuse new turns while they cannot be recorded."
         )
 
     def configure(self, updated: set[str]) -> None:
         self._saved = bool("save_stream_file" in ctx.options and ctx.options.save_stream_file)
-        if "record_dir" in updated:
+        if updated & _OPTIONS:
             if self._writer:
                 self._former.append(self._writer)
-            folder = ctx.options.record_dir
-            self._writer = Writer(self._chain, Path(folder).expanduser() if folder else None)
+            folder, required = ctx.options.record_dir, ctx.options.record_required
+            if required and not folder:
+                stop("record_required needs a record_dir", running=self._chain.running)
+            settings = recorder.Settings(
+                "",
+                0,
+                -1,
+                rotate=self._size("record_rotate"),
+                days=ctx.options.record_keep_days,
+                size=self._size("record_keep_size"),
+                journal_days=ctx.options.journal_keep_days,
+            )
+            path = Path(folder).expanduser() if folder else None
+            self._writer = Writer(self._chain, path, settings, required=required)
+
+    def _size(self, option: str) -> int:
+        value = getattr(ctx.options, option)
+        try:
+            return human.parse_size(value) or 0
+        except ValueError:
+            said = f"{option} must be a size such as 64m, is {value!r}"
+            stop(said, running=self._chain.running)
+
+    async def running(self) -> None:
+        if self._writer:
+            await self._writer.start()
 
     async def done(self) -> None:
         for writer in (*self._former, self._writer):
@@ -73,6 +117,42 @@ class Record:
                 refuse(flow, 500, said)
         elif self._writer:
             await self._writer.room()
+            if exchange:
+                await self._begin(flow, exchange, self._writer)
+
+    async def _begin(self, flow: http.HTTPFlow, exchange: Exchange, writer: Writer) -> None:
+        begun = time.perf_counter()
+        said = events.begun(
+            self._who(exchange)
+            | {
+                "model": exchange.turn.model,
+                "route": summary.route_fields(exchange.route),
+            }
+        )
+        data = self._redactor(exchange, "recorded").data(msgspec.json.encode(said)).decode()
+        self._begun[flow.id] = writer
+        exchange.added += time.perf_counter() - begun
+        why = await writer.begin(recorder.Begun(flow.id, exchange.started, data))
+        if why:
+            self._begun.pop(flow.id, None)
+            exchange.upstream_request = None
+            told = f"interpose: not sent, since it could not be recorded: {why}"
+            exchange.fail(flow, Failure(told, 503, "not_recorded"))
+
+    def _who(self, exchange: Exchange) -> dict[str, Any]:
+        """Whose turn it is, and under which policy, as far as that is known."""
+        session, thread, turn = client.conversation(exchange.headers)
+        if facts := exchange.facts:
+            session, thread = facts.session or session, facts.thread or thread
+        name, policy = client.client_name(exchange.headers), self._chain.policies.in_force()
+        made = {"session": session, "thread": thread, "turn": turn}
+        return {**made, "client": name, "policy": policy.version}
+
+    def _redactor(self, exchange: Exchange, place: str) -> Redactor:
+        stands, session = self._chain.policies.in_force(), ""
+        if stands.policy.redact:
+            session = exchange.facts.session if exchange.facts else ""
+        return recorder.redactor(frozenset(exchange.secrets), stands.masked(place), session)
 
     def response(self, flow: http.HTTPFlow) -> None:
         self._keep(flow)
@@ -87,23 +167,25 @@ class Record:
 
     def _keep(self, flow: http.HTTPFlow) -> None:
         exchange = exchange_of(flow)
-        if exchange is None or self._writer is None:
+        writer = self._begun.pop(flow.id, self._writer)
+        if exchange is None or writer is None:
             return
-        ended = time.time()
-        secrets, session = frozenset(exchange.secrets), ""
+        # A clock may be set back.
+        ended = max(time.time(), exchange.started)
         stands = self._chain.policies.in_force()
-        if stands.policy.redact:
-            facts = exchange.facts
-            session = facts.session if facts else ""
-        logged = recorder.redactor(secrets, stands.masked("logged"), session)
-        row = _row(flow, exchange, logged, ended)
+        who = self._who(exchange)
+        hide = self._redactor(exchange, "logged")
+        row = _row(flow, exchange, hide, ended, who)
         kept = msgspec.to_builtins(row)
         self._chain.rows.append(kept)
+        self._chain.metrics.add(kept, hide.text)
         del self._chain.rows[:-_KEEP_ROWS]
         logger.log(logging.WARNING if row.error else logging.INFO, summary.line(row))
         job = _job(flow, exchange, kept, ended)
-        job.rules, job.session = stands.masked("recorded"), session
-        self._writer.put(job)
+        job.rules = stands.masked("recorded")
+        job.session = exchange.facts.session if exchange.facts and stands.policy.redact else ""
+        job.times = (exchange.started, ended)
+        writer.put(job)
         view = ctx.master.addons.get("view")
         if view or self._saved:
             # The live flow becomes the client leg; in mitmweb the upstream leg stands beside it.
@@ -121,13 +203,25 @@ def _is_turn(flow: http.HTTPFlow) -> bool:
     return ours and flow.request.method == "POST" and bool(protocol_of(flow.request.path))
 
 
-def _row(flow: http.HTTPFlow, exchange: Exchange, redact: Redactor, ended: float) -> summary.Row:
+_OPTIONS = {
+    "record_dir",
+    "record_rotate",
+    "record_keep_days",
+    "record_keep_size",
+    "journal_keep_days",
+    "record_required",
+}
+
+
+def _row(
+    flow: http.HTTPFlow, exchange: Exchange, redact: Redactor, ended: float, who: dict[str, Any]
+) -> summary.Row:
     broke = flow.error.msg if flow.error else None
     error = exchange.failure.message if exchange.failure else broke
     translator, first = exchange.translator, exchange.first_byte
     return summary.Row(
         exchange=flow.id,
-        thread=exchange.headers.get("thread-id"),
+        thread=who["thread"],
         model=exchange.turn.model,
         route=summary.route_fields(exchange.route),
         codex=exchange.codex,
@@ -137,15 +231,18 @@ def _row(flow: http.HTTPFlow, exchange: Exchange, redact: Redactor, ended: float
         usage=summary.usage_fields(translator.usage if translator else None),
         ms={
             "total": round((ended - exchange.started) * 1000, 1),
-            "first_byte": round((first - exchange.started) * 1000, 1) if first else None,
+            "first_byte": round(max(0, first - exchange.started) * 1000, 1) if first else None,
             "added": round(exchange.added * 1000, 2),
         },
         decisions=[redact.text(d) for d in exchange.decisions],
         seed=vars(exchange.turn).get("seed"),
         edited=exchange.edited,
-        session=exchange.facts.session if exchange.facts else None,
+        session=who["session"],
         account=msgspec.to_builtins(exchange.account) if exchange.account else None,
         error=redact.text(error) if error else None,
+        client=who["client"],
+        turn=who["turn"],
+        policy=who["policy"],
     )
 
 

@@ -1,51 +1,105 @@
-"""Hands ended exchanges to the recorder process, one by one, while the proxy goes on."""
+"""Hands exchanges to the recorder process as they begin and end, while the proxy goes on."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
-import sys
 import time
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
+
 from addons import recorder
 from addons.exchange import Chain
+from addons.link import Link
 
 logger = logging.getLogger(__name__)
 
 #: More than this many bytes waiting for the recorder, and new turns wait for it too.
 _MOST = 256 * 1024 * 1024
 _PATIENCE = 30.0
-_SLICE = 128 * 1024
 #: Seconds an exchange waits, so that where turns come thick they are written in batches, and most
 #: turns meet none of that work.
 _PAUSE = 0.1
 
 
 class Writer:
-    """A queue with a recorder at its end, which is started with the first exchange."""
+    """A queue with a recorder at its end, which is started with the first exchange.
 
-    def __init__(self, chain: Chain, folder: Path | None) -> None:
+    ``settings`` has everything but the path. With ``required``, an exchange may only begin when
+    that is written down.
+    """
+
+    def __init__(
+        self,
+        chain: Chain,
+        folder: Path | None,
+        settings: recorder.Settings | None = None,
+        *,
+        required: bool = False,
+    ) -> None:
         name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.flow"
-        self._path = folder / name if folder else None
+        self._on = folder is not None
+        made = settings or recorder.Settings("", 0, -1)
+        self._settings = msgspec.structs.replace(
+            made, path=str(folder / name) if folder else "", proxy=os.getpid(), urgent=required
+        )
+        self.required = required and self._on
         self._chain = chain
         self._jobs: deque[recorder.Job] = deque()
         self._waiting = 0
         self._task: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
-        self._recorder: asyncio.subprocess.Process | None = None
+        self._link: Link | None = None
+        self._starting = asyncio.Lock()
+        #: What has begun and not ended: another recorder is told again.
+        self._begun: dict[str, bytes] = {}
+        self._trouble = {"file": "", "journal": ""}
+
+    async def begin(self, begun: recorder.Begun) -> str:
+        """Note that an exchange begins; why it may not, which is only said where it is required."""
+        if not self._on:
+            return ""
+        begun.answer, begun.probe = self.required, bool(self._trouble["file"])
+        line = msgspec.json.encode(begun) + b"\n"
+        if self.required:
+            try:
+                link = await self._linked()
+            except OSError as e:
+                return self._trouble_with("file", f"the recorder cannot be started: {e}")
+            self._begun[begun.id] = line
+            why = await link.confirm(begun.id, line)
+            if not why:
+                self._trouble_with("file", "")
+            else:
+                self._begun.pop(begun.id, None)
+            return why
+        self._begun[begun.id] = line
+        if self._link and not self._link.failed:
+            self._link.begin(line)
+        elif self._chain.running:
+            await self.start()
+        return ""
 
     def put(self, job: recorder.Job) -> None:
         """Have ``job`` written down soon."""
-        if self._path is None:
+        if not self._on:
             return
         self._jobs.append(job)
         self._waiting += job.size
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
+
+    async def start(self) -> None:
+        """Have the recorder there when the first exchange comes."""
+        if self._on:
+            try:
+                await self._linked()
+            except OSError as e:
+                self._trouble_with("file", f"the recorder cannot be started: {e}")
 
     async def settle(self) -> None:
         """Wait until everything put so far is written, or could not be."""
@@ -62,10 +116,9 @@ class Writer:
     async def close(self) -> None:
         """Write what is waiting, then end the recorder."""
         await self.settle()
-        if self._recorder and self._recorder.stdin:
-            self._recorder.stdin.close()
-            await self._recorder.wait()
-            self._recorder = None
+        if self._link:
+            await self._link.close()
+            self._link = None
 
     async def _run(self) -> None:
         with suppress(TimeoutError):
@@ -79,44 +132,41 @@ class Writer:
                 logger.exception("not recorded")
                 why = f"an exchange could not be recorded: {e!r}"
             self._waiting -= job.size
-            if why and self._chain.recording_error != why:
-                logger.error("not recorded: %s", why)
-            self._chain.recording_error = why or None
+            self._begun.pop(str(job.row["exchange"]), None)
+            self._trouble_with("file", why)
             if not why:
-                self._chain.flow_file = str(self._path)
+                self._chain.flow_file = self._settings.path
 
     async def _record(self, job: recorder.Job) -> str:
         """Why ``job`` is not in the file; empty when it is."""
         for _ in range(2):
             # A recorder that ended meanwhile is started again, so that nothing is lost with it.
-            process = self._recorder or await self._start()
-            self._recorder = process
-            assert process.stdin and process.stdout
-            try:
-                for piece in recorder.frame(job):
-                    view = memoryview(piece)
-                    # In slices: what does not fit into the pipe is copied to wait.
-                    for at in range(0, len(view), _SLICE):
-                        process.stdin.write(view[at : at + _SLICE])
-                        await process.stdin.drain()
-                if said := await process.stdout.readline():
-                    return said.decode().strip()
-            except OSError:
-                pass
-            self._recorder = None
-            await process.wait()
-        return f"{self._path}: the recorder ends before it has written an exchange"
+            link = await self._linked()
+            if (why := await link.send(job)) is not None:
+                return why
+            await link.close()
+        return f"{self._settings.path}: the recorder ends before it has written an exchange"
 
-    async def _start(self) -> asyncio.subprocess.Process:
-        # A session of its own: Ctrl-C ends the proxy, and then its stdin ends.
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            recorder.__file__,
-            str(self._path),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            start_new_session=True,
-        )
-        assert process.stdin
-        process.stdin.transport.set_write_buffer_limits(0)
-        return process
+    async def _linked(self) -> Link:
+        """The recorder; another one where the last has ended. OSError when there can be none."""
+        async with self._starting:
+            if self._link is None or self._link.failed:
+                self._link = link = await Link.start(self._settings, self._told)
+                for line in list(self._begun.values()):
+                    link.begin(line)
+            return self._link
+
+    def _told(self, said: dict[str, str]) -> None:
+        if path := said.get("file"):
+            # The recorder goes on in other files; one that takes its place shall too.
+            self._settings = msgspec.structs.replace(self._settings, path=path)
+        if "journal" in said:
+            self._trouble_with("journal", said["journal"])
+
+    def _trouble_with(self, what: str, why: str) -> str:
+        """Tell everybody what cannot be written, and when it can be again."""
+        if why and self._trouble[what] != why:
+            logger.error("not recorded: %s", why)
+        self._trouble[what] = why
+        self._chain.recording_error = next(filter(None, self._trouble.values()), None)
+        return why

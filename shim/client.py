@@ -130,6 +130,7 @@ _SESSIONS = (
     "x-session-affinity",
     "x-conversation-id",
 )
+_TURN = re.compile(r'"turn_id"\s*:\s*"([^"\\]{1,100})"')
 #: What agents write before the folder they work in, and what ends it there.
 _FOLDERS = ((b"<cwd>", b"<"), (b"Working directory: ", b"\\n"), (b"working directory: ", b"\\n"))
 _LONGEST_FOLDER = 4096
@@ -155,6 +156,13 @@ def facts_of(
         key=key,
         started=began(thread),
     )
+
+
+def conversation(headers: Mapping[str, str]) -> tuple[str | None, str | None, str | None]:
+    """The ids of session, thread and turn that the client itself names."""
+    thread = _first(headers, _THREADS) or None
+    told = _TURN.search(headers.get("x-codex-turn-metadata", ""))
+    return _first(headers, _SESSIONS) or thread, thread, told[1] if told else None
 
 
 def client_name(headers: Mapping[str, str]) -> str:

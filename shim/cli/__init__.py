@@ -26,6 +26,7 @@ COMMANDS = {
     "repair": "show which tool calls a text holds, and why what looks like one is none",
     "stats": "what recorded sessions cost: tokens sent, cached, saved and billed, and money",
     "whatif": "what the sessions you have had cost, and would have cost under a policy",
+    "audit": "the journal of exchanges: list and filter them, verify that nothing was changed",
     "tour": "watch a real Codex session fix a bug through the chain (`make run`)",
 }
 

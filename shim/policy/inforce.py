@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import cached_property
 
 import msgspec
@@ -19,6 +20,11 @@ class InForce:
     def __init__(self, policy: Policy, since: float = 0.0) -> None:
         self.policy = policy
         self.since = since
+
+    @cached_property
+    def version(self) -> str:
+        """A mark of what it says: equal for equal policies, on any machine."""
+        return hashlib.sha256(msgspec.json.encode(self.policy)).hexdigest()[:12]
 
     @cached_property
     def catch(self) -> Catch:

@@ -1,1 +1,1 @@
-"""What is kept of an exchange: redaction, the summary, and replay of what was recorded."""
+"""What is kept of an exchange: redaction, the summary, files, the journal, and replay."""

@@ -16,7 +16,8 @@ class Row(msgspec.Struct, frozen=True):
     ``ms`` in milliseconds: total, first_byte, added by the chain. ``seed`` made the ids:
     it cannot be had again from a body that was redacted. ``edited``: the policy changed the prompt.
     ``session``: what the thread belongs to, where that is told; ``account``: what the turn cost
-    (`shim.account.bill.Account`), where it was answered.
+    (`shim.account.bill.Account`), where it was answered. ``turn`` is the client's own id of it,
+    ``policy`` the version that was in force.
     """
 
     exchange: str
@@ -35,6 +36,9 @@ class Row(msgspec.Struct, frozen=True):
     session: str | None = None
     account: dict[str, Any] | None = None
     error: str | None = None
+    client: str = ""
+    turn: str | None = None
+    policy: str = ""
     interpose: int = 1
 
 

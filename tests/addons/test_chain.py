@@ -373,8 +373,8 @@ def test_a_recorder_that_dies_takes_nothing_along(stages: Stages, tmp_path: Path
         health = stages.send(stages.flow(path="/health")).response
         states.append(json.loads(health.content)["status"])  # type: ignore[union-attr, arg-type]
         if dies:
-            writer._recorder.kill()
-            stages.loop.run_until_complete(writer._recorder.wait())
+            writer._link.kill()
+            stages.loop.run_until_complete(writer._link._process.wait())
     assert states == ["ok", "ok", "ok"]
     assert len(read(tmp_path)) == 6
 

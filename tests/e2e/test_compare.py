@@ -61,7 +61,7 @@ def test_two_models_that_pass(place: Place, task: Bug) -> None:
         assert line[8].strip() == "passed"
     for said in ("run 2 of 2, slow …", "run 1 of 2, fast: passed", "not part of it: 1 file"):
         assert said in done.stderr
-    (flow_file,) = (place.folder / "flows").iterdir()
+    (flow_file,) = (place.folder / "flows").glob("*.flow")
     assert f"Recorded in {flow_file}" in done.stderr
     assert git(repo, "status", "--porcelain", "--branch") == before
     assert task.wrong in (repo / task.source).read_text()

@@ -40,7 +40,7 @@ def test_a_session_fixes_a_bug_and_leaves_only_the_recording(place: Place) -> No
     ]
     assert "file_change" in kinds and "error" not in kinds, done.stdout
     assert subprocess.run(["sh", "-c", bug.test_command], cwd=repo).returncode == 0
-    (flow_file,) = (place.folder / "flows").iterdir()
+    (flow_file,) = (place.folder / "flows").glob("*.flow")
     assert f"interpose: recorded in {flow_file}" in done.stderr
     place.assert_clean()
 
@@ -99,7 +99,7 @@ def test_the_tour_ends_with_the_bug_fixed(place: Place) -> None:
     ):
         assert words in done.stdout
     assert "warning" not in done.stdout
-    (flow_file,) = (place.folder / "flows").iterdir()
+    (flow_file,) = (place.folder / "flows").glob("*.flow")
     assert flow_file.name in done.stdout
     place.assert_clean()
 

@@ -28,7 +28,12 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 
 # Lines that are for the reader's shell; `codex` is run by the end-to-end tests.
-PLAIN = ("codex", "export INTERPOSE_KEY=any", "curl http://127.0.0.1:8080/health")
+PLAIN = (
+    "codex",
+    "export INTERPOSE_KEY=any",
+    "curl http://127.0.0.1:8080/health",
+    "curl http://127.0.0.1:8080/metrics",
+)
 
 
 def blocks(kind: str) -> Iterator[tuple[str, str]]:

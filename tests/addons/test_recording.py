@@ -1,0 +1,221 @@
+"""Recording through the chain: turned and packed files, the journal, and where it is required."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mitmproxy import ctx
+
+from addons.exchange import Exchange, exchange_of
+from addons.flowfile import Unreadable, read
+from addons.record import Record
+from addons.replay import main as replay
+from addons.trial import main as trial
+from shim.cli import main as interpose
+from shim.record.audit import Asked, exchanges, reading
+from shim.record.files import pack, recordings
+from shim.record.verify import verify
+from tests.addons.test_chain import ANSWER, CODEX, KEY, TURN, Stages, error, stages, with_policy
+
+__all__ = ["stages"]
+
+
+def ask(stages: Stages, text: str = "hi", **headers: str) -> Any:
+    return stages.send(stages.flow({**TURN, "input": text}, **{**CODEX, **headers}))
+
+
+def answered(stages: Stages, **headers: str) -> Any:
+    flow = ask(stages, **headers)
+    stages.answer(flow, ANSWER, content_type="text/event-stream")
+    return flow
+
+
+def settle(stages: Stages) -> None:
+    assert stages.chain.settle
+    stages.loop.run_until_complete(stages.chain.settle())  # type: ignore[arg-type]
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    with reading(folder) as file:
+        assert not verify(file).problems
+        return exchanges(file, Asked(), 0.0)
+
+
+def test_the_journal_tells_of_every_exchange(stages: Stages, tmp_path: Path) -> None:
+    with_policy(stages)
+    told = json.dumps({"turn_id": "turn-7", "thread_id": "x"})
+    answered(stages, x_codex_turn_metadata=told, session_id="s1")
+    stages.answer(ask(stages), b'{"error": {"message": "no"}}', 404)
+    left = ask(stages)
+    settle(stages)
+    stages.fire("done")
+    first, second, third = rows(tmp_path)
+    assert (first["session"], first["thread"], first["turn"]) == ("s1", "t1", "turn-7")
+    assert (first["client"], first["asked"], first["used"], first["route"]) == (
+        "codex",
+        "m",
+        "up/vendor/big",
+        "big",
+    )
+    assert (first["state"], first["status"], second["state"], second["status"]) == (
+        "ok",
+        200,
+        "failed",
+        404,
+    )
+    assert first["policy"] == second["policy"] and len(first["policy"]) == 12
+    assert first["file"] == next(tmp_path.glob("*.flow")).name
+    assert (third["flow"], third["state"]) == (left.id, "lost")
+    raw = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert KEY.encode() not in raw
+
+
+def test_no_key_comes_into_the_journal_by_an_id(stages: Stages, tmp_path: Path) -> None:
+    stages.chain.running = True
+    flow = stages.send(stages.flow({**TURN, "model": KEY}, session_id=KEY, thread_id=f"a-{KEY}"))
+    stages.answer(flow, ANSWER, content_type="text/event-stream")
+    settle(stages)
+    page = stages.send(stages.flow(path="/metrics")).response
+    assert page and b"interpose_turns_total" in page.content and KEY.encode() not in page.content
+    stages.fire("done")
+    (row,) = rows(tmp_path)
+    assert row["session"] == "[redacted]"
+    for path in tmp_path.glob("journal.db*"):
+        assert KEY.encode() not in path.read_bytes()
+
+
+def test_packed_files_are_read_by_every_command(
+    stages: Stages, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_policy(stages)
+    answered(stages)
+    settle(stages)
+    stages.fire("done")
+    packed = pack(next(tmp_path.glob("*.flow")))
+    assert [recorded.row["thread"] for recorded in read(packed)] == ["t1"]
+    assert replay([str(tmp_path)]) == 0 and replay([str(packed)]) == 0
+    assert trial(["explain", str(tmp_path)]) == 0
+    assert packed.name in capsys.readouterr().out
+
+
+def test_a_file_that_ends_in_the_middle_is_read_so_far(
+    stages: Stages, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with_policy(stages)
+    answered(stages)
+    answered(stages)
+    settle(stages)
+    stages.fire("done")
+    path = next(tmp_path.glob("*.flow"))
+    data = path.read_bytes()
+    path.write_bytes(data[:-100])
+    # The last leg is cut: its exchange is told by the one before.
+    assert len(list(read(path))) == 2 and "in the middle" in caplog.text
+    path.write_bytes(data.replace(b"regular", b"ruined!", 1).replace(b":", b"?", 1))
+    with pytest.raises(Unreadable):
+        list(read(path))
+
+
+def test_files_go_on_in_another_at_their_size(stages: Stages, tmp_path: Path) -> None:
+    ctx.options.update(upstream="chat", record_rotate="8k")
+    for _ in range(4):
+        answered(stages)
+    settle(stages)
+    stages.fire("done")
+    files = list(recordings(tmp_path))
+    assert len(files) > 1
+    assert sum(len(list(read(path))) for path in files) == 4
+    assert {row["file"] for row in rows(tmp_path)} == {p.name.removesuffix(".zst") for p in files}
+
+
+def test_where_recording_is_required_nothing_goes_out_without(
+    stages: Stages, tmp_path: Path
+) -> None:
+    way = tmp_path / "file"
+    way.write_text("in the way")
+    ctx.options.update(upstream="chat", record_required=True, record_dir=str(way / "sub"))
+    flow = ask(stages)
+    status, said = error_of(flow)
+    assert status == 503 and "could not be recorded" in said
+    exchange = exchange_of(flow)
+    assert isinstance(exchange, Exchange) and exchange.upstream_request is None
+    stages.fire("response", flow)
+    way.unlink()
+    assert b"completed" in stages.answer(ask(stages), ANSWER, content_type="text/event-stream")
+    settle(stages)
+    health = stages.send(stages.flow(path="/health")).response
+    assert health and json.loads(health.content or b"")["status"] == "ok"
+    states = [row["state"] for row in rows(way / "sub")]
+    assert sorted(states) == ["failed", "ok"]
+
+
+def error_of(flow: Any) -> tuple[int, str]:
+    if flow.response.status_code != 200:
+        return error(flow)
+    # Codex reads of a failure in the stream.
+    return 503, flow.response.text
+
+
+def test_another_recorder_is_told_what_is_open(stages: Stages, tmp_path: Path) -> None:
+    ctx.options.update(upstream="chat")
+    stages.chain.running = True
+    writer = stages.one(Record)._writer
+    flow = ask(stages)
+    writer._link.kill()
+    stages.loop.run_until_complete(writer._link._process.wait())
+    stages.answer(flow, ANSWER, content_type="text/event-stream")
+    settle(stages)
+    stages.fire("done")
+    assert [row["state"] for row in rows(tmp_path)] == ["ok"]
+    with sqlite3.connect(tmp_path / "journal.db") as file:
+        kinds = file.execute("SELECT kind FROM event ORDER BY rowid").fetchall()
+    assert ("lost",) not in kinds and kinds.count(("start",)) == 1
+
+
+def test_the_numbers_are_for_this_machine_or_those_with_a_key(stages: Stages) -> None:
+    from addons.gate import Gate
+
+    stages.one(Gate)._keys = ["right-key"]
+    stages.one(Gate)._remote = True
+    page = stages.flow(path="/metrics")
+    assert stages.send(page).response.status_code == 200
+    for header, status in (({}, 401), ({"authorization": "Bearer right-key"}, 200)):
+        page = stages.flow(path="/metrics", **header)
+        page.client_conn.peername = ("10.0.0.9", 1)
+        assert stages.send(page).response.status_code == status
+
+
+def test_the_command(stages: Stages, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*words: str) -> tuple[int, str]:
+        code = interpose(["audit", *words, "--journal", str(tmp_path)])
+        told = capsys.readouterr()
+        return code, told.out + told.err
+
+    assert run() == (2, f"interpose: {tmp_path / 'journal.db'}: there is no journal\n")
+    with_policy(stages)
+    answered(stages)
+    answered(stages, thread_id="other")
+    settle(stages)
+    code, head = run("head")
+    assert code == 0 and head.count(":") == 2
+    assert run("verify", "--head", head.strip())[0] == 0
+    code, said = run("--session", "oth")
+    assert code == 0 and "1 exchanges: 1 ok" in said
+    assert run("--status", "lost")[0] == 1
+    assert run("--since", "never")[0] == 2 and run("--head", "x")[0] == 2
+    assert [row["thread"] for row in json.loads(run("--json", "--model", "vendor")[1])] == [
+        "t1",
+        "other",
+    ]
+    assert run("--csv", "--since", "1h")[1].startswith("flow,state,began")
+    assert "turn" in run("--timeline", "t1")[1]
+    stages.fire("done")
+    with sqlite3.connect(tmp_path / "journal.db") as file:
+        file.execute("DROP TRIGGER event_stays")
+        file.execute("UPDATE event SET data = '{}' WHERE n = 2")
+    code, said = run("verify")
+    assert code == 1 and "#2 (" in said and "changed" in said
