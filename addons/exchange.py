@@ -16,6 +16,7 @@ from shim.account.bill import Account
 from shim.client import Facts
 from shim.policy.rules import Capabilities
 from shim.policy.store import PolicyStore
+from shim.record.live import Live
 from shim.record.redact import Redactor
 from shim.route.choose import Route
 from shim.route.failures import Failures
@@ -110,6 +111,11 @@ def begin(flow: http.HTTPFlow, exchange: Exchange) -> None:
     _exchanges[flow] = exchange
 
 
+def under_way() -> list[tuple[http.HTTPFlow, Exchange]]:
+    """The exchanges that have begun and not ended."""
+    return list(_exchanges.items())
+
+
 def end(flow: http.HTTPFlow) -> None:
     """Let go of the exchange: mitmproxy keeps a flow until its next collection of cycles."""
     _exchanges.pop(flow, None)
@@ -166,6 +172,7 @@ class Chain:
         self.breakers = Breakers()
         self.default_model: str | None = None
         self.rows: list[dict[str, object]] = []
+        self.live = Live()
         self.flow_file: str | None = None
         self.recording_error: str | None = None
         #: How many requests came while the same one was under way.

@@ -27,7 +27,9 @@ from shim.wire.protocols import codec, protocol_of
 logger = logging.getLogger(__name__)
 
 #: The last part of every path the chain serves, and the methods it takes there.
-_PATHS = {"models": ("GET",), "health": ("GET",)}
+_PATHS = {"models": ("GET",), "health": ("GET",), "dashboard": ("GET",)}
+#: Served without a client key: a browser, or whoever watches the chain, has none to send.
+_OPEN = ("health", "dashboard")
 _TURN = ("POST",)
 _SOCKET = ("GET",)
 _LOOPBACK = "127.0.0.1"
@@ -123,7 +125,7 @@ class Gate:
                 "POST /v1/responses, /v1/chat/completions and /v1/messages, "
                 "GET /v1/models and GET /health are served",
             )
-        elif what != "health" and not self._take_key(flow, keep=socket):
+        elif what not in _OPEN and not self._take_key(flow, keep=socket):
             refuse(
                 flow,
                 401,

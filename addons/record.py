@@ -99,6 +99,7 @@ class Record:
         row = _row(flow, exchange, logged, ended)
         kept = msgspec.to_builtins(row)
         self._chain.rows.append(kept)
+        self._chain.live.add(kept)
         del self._chain.rows[:-_KEEP_ROWS]
         logger.log(logging.WARNING if row.error else logging.INFO, summary.line(row))
         job = _job(flow, exchange, kept, ended)
