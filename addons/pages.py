@@ -19,6 +19,8 @@ from shim.record.live import about, session_name, short
 
 #: Turns under way that a page names; their number is told in full.
 _MOST_SHOWN = 100
+#: Marks a flow that somebody asks for every second.
+_POLLED = "interpose_polled"
 
 
 class Pages:
@@ -34,8 +36,10 @@ class Pages:
             if exchanges and self._chain.settle:
                 await self._chain.settle()
             page = self._health(exchanges)
-            if exchanges or "live" in flow.request.query:
+            live = "live" in flow.request.query
+            if exchanges or live:
                 page |= self._live(page, flow.request.query.get("session", ""))
+            flow.metadata[_POLLED] = live
             _json(flow, page)
         elif what == "dashboard":
             page = self._health(False)
@@ -44,6 +48,15 @@ class Pages:
             flow.response = http.Response.make(200, body, headers)
         elif what == "models":
             self._models(flow)
+
+    def response(self, flow: http.HTTPFlow) -> None:
+        """Take a page that is asked for every second out of mitmweb, which would keep each."""
+        view = ctx.master.addons.get("view") if flow.metadata.get(_POLLED) else None
+        if view:
+            # The view kills what is alive before it lets go of it; this one is to be answered.
+            alive, flow.live = flow.live, False
+            view.remove([flow])
+            flow.live = alive
 
     def _health(self, exchanges: bool) -> dict[str, object]:
         chain = self._chain

@@ -24,6 +24,7 @@ COMMANDS = {
     "policy": "check policies, explain and compare what they do on recordings, import them",
     "stats": "what recorded sessions cost: tokens sent, cached, saved and billed, and money",
     "whatif": "what the sessions you have had cost, and would have cost under a policy",
+    "top": "watch a running chain: turns under way, sessions, tokens, errors, providers",
     "tour": "watch a real Codex session fix a bug through the chain (`make run`)",
 }
 
