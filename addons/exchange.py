@@ -14,9 +14,10 @@ from mitmproxy import http
 
 from shim.account.bill import Account
 from shim.client import Facts
+from shim.live.metrics import Metrics
+from shim.live.sums import Live
 from shim.policy.rules import Capabilities
 from shim.policy.store import PolicyStore
-from shim.record.metrics import Metrics
 from shim.record.redact import Redactor
 from shim.route.choose import Route
 from shim.route.failures import Failures
@@ -106,14 +107,14 @@ def exchange_of(flow: http.HTTPFlow) -> Exchange | None:
     return _exchanges.get(flow)
 
 
-def under_way() -> int:
-    """How many exchanges have begun and not ended."""
-    return len(_exchanges)
-
-
 def begin(flow: http.HTTPFlow, exchange: Exchange) -> None:
     """Bind ``exchange`` to ``flow`` for as long as the flow lives."""
     _exchanges[flow] = exchange
+
+
+def under_way() -> list[tuple[http.HTTPFlow, Exchange]]:
+    """The exchanges that have begun and not ended."""
+    return list(_exchanges.items())
 
 
 def end(flow: http.HTTPFlow) -> None:
@@ -173,6 +174,7 @@ class Chain:
         self.default_model: str | None = None
         self.rows: list[dict[str, object]] = []
         self.metrics = Metrics()
+        self.live = Live()
         self.flow_file: str | None = None
         self.recording_error: str | None = None
         #: How many requests came while the same one was under way.

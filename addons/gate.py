@@ -27,7 +27,9 @@ from shim.wire.protocols import codec, protocol_of
 logger = logging.getLogger(__name__)
 
 #: The last part of every path the chain serves, and the methods it takes there.
-_PATHS = {"models": ("GET",), "health": ("GET",), "metrics": ("GET",)}
+_PATHS = dict.fromkeys(("models", "health", "metrics", "dashboard"), ("GET",))
+#: Pages that a program or browser on this machine may have without a client key.
+_LOCAL = ("health", "metrics", "dashboard")
 _TURN = ("POST",)
 _SOCKET = ("GET",)
 _LOOPBACK = "127.0.0.1"
@@ -121,7 +123,7 @@ class Gate:
                 404,
                 f"no such path: {bare(request.path)}; "
                 "POST /v1/responses, /v1/chat/completions and /v1/messages, "
-                "GET /v1/models, GET /health and GET /metrics are served",
+                "GET /v1/models, /health, /metrics and /dashboard are served",
             )
         elif not _is_open(flow, what) and not self._take_key(flow, keep=socket):
             refuse(
@@ -247,10 +249,11 @@ def upgrades(request: http.Request) -> bool:
 
 
 def _is_open(flow: http.HTTPFlow, what: str) -> bool:
-    """Whether a page is there for those without a key: only for this machine the numbers are."""
+    """Whether a page is there for those without a key: what tells of sessions, on this machine."""
+    if what == "health" and not flow.request.query:
+        return True
     peer = flow.client_conn.peername
-    local = bool(peer) and client.is_loopback(str(peer[0]))
-    return what == "health" or (what == "metrics" and local)
+    return what in _LOCAL and bool(peer) and client.is_loopback(str(peer[0]))
 
 
 def _methods(path: str) -> tuple[str, ...] | None:

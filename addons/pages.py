@@ -1,18 +1,26 @@
-"""The chain's own answers: ``GET /health``, ``GET /metrics``, and ``GET /v1/models`` in each
-client's form.
-"""
+"""The chain's own answers: health, metrics, dashboard, and the models in each client's form."""
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
 import msgspec
-from mitmproxy import http
+from mitmproxy import ctx, http
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from addons.exchange import Chain, refuse, tail, under_way
+from addons.exchange import Chain, Exchange, refuse, tail, under_way
 from shim import client
 from shim.codex import catalog
+from shim.live import dashboard
+from shim.live.sums import about, session_name, short
 from shim.policy.schema import Policy
 from shim.policy.warn import unset
+
+#: Turns under way that a page names; their number is told in full.
+_MOST_SHOWN = 100
+#: Marks a flow that somebody asks for every second.
+_POLLED = "interpose_polled"
 
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -29,16 +37,37 @@ class Pages:
             exchanges = "exchanges" in flow.request.query
             if exchanges and self._chain.settle:
                 await self._chain.settle()
-            _json(flow, self._health(exchanges))
+            page = self._health(exchanges)
+            live = "live" in flow.request.query
+            if exchanges or live:
+                page |= self._live(page, flow.request.query.get("session", ""))
+            flow.metadata[_POLLED] = live
+            _json(flow, page)
+        elif what == "dashboard":
+            page = self._health(False)
+            page |= self._live(page, flow.request.query.get("session", ""))
+            body, headers = dashboard.render(page)
+            flow.response = http.Response.make(200, body, headers)
         elif what == "metrics":
             flow.response = http.Response.make(200, self._metrics(), {"content-type": _METRICS})
         elif what == "models":
             self._models(flow)
 
+    def response(self, flow: http.HTTPFlow) -> None:
+        """Take a page that is asked for every second out of mitmweb, which would keep each."""
+        view = ctx.master.addons.get("view") if flow.metadata.get(_POLLED) else None
+        if view:
+            # The view kills what is alive before it lets go of it; this one is to be answered.
+            alive, flow.live = flow.live, False
+            view.remove([flow])
+            flow.live = alive
+
     def _metrics(self) -> str:
         chain = self._chain
         return chain.metrics.text(
-            duplicates=chain.duplicates, open=under_way(), recording=not chain.recording_error
+            duplicates=chain.duplicates,
+            open=len(under_way()),
+            recording=not chain.recording_error,
         )
 
     def _health(self, exchanges: bool) -> dict[str, object]:
@@ -66,6 +95,14 @@ class Pages:
             page |= {"exchanges": chain.rows, "flow_file": chain.flow_file}
         return page
 
+    def _live(self, page: dict[str, object], session: str) -> dict[str, object]:
+        now = time.time()
+        found = [_under_way(flow.id, e, now) for flow, e in under_way() if not e.counts]
+        found.sort(key=lambda row: -row["seconds"])
+        says = about(page, records=bool(ctx.options.record_dir))
+        live = self._chain.live.page(len(found), says, session)
+        return {"under_way": found[:_MOST_SHOWN], "live": live}
+
     def _models(self, flow: http.HTTPFlow) -> None:
         policy = self._chain.policies.current()
         codex = "client_version" in flow.request.query or client.is_codex(flow.request.headers)
@@ -78,6 +115,19 @@ class Pages:
             _json(flow, found, {"etag": catalog.etag(found)})
         else:
             _json(flow, _openai_list(policy))
+
+
+def _under_way(id: str, exchange: Exchange, now: float) -> dict[str, Any]:
+    """A turn that has not ended: who, where and how long, nothing of what it says."""
+    route, facts = exchange.route, exchange.facts
+    return {
+        "exchange": id,
+        "session": session_name(exchange.headers.get("thread-id"), facts and facts.session),
+        "model": short(exchange.asked.model or "(no model)"),
+        "route": short(f"{route.provider}/{route.model}") if route else None,
+        "state": "streaming" if exchange.first_byte else "waiting",
+        "seconds": round(max(0.0, now - exchange.started), 1),
+    }
 
 
 def _openai_list(policy: Policy) -> dict[str, object]:

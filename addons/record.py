@@ -179,6 +179,7 @@ class Record:
         kept = msgspec.to_builtins(row)
         self._chain.rows.append(kept)
         self._chain.metrics.add(kept, hide.text)
+        self._chain.live.add(kept)
         del self._chain.rows[:-_KEEP_ROWS]
         logger.log(logging.WARNING if row.error else logging.INFO, summary.line(row))
         job = _job(flow, exchange, kept, ended)

@@ -27,6 +27,7 @@ COMMANDS = {
     "stats": "what recorded sessions cost: tokens sent, cached, saved and billed, and money",
     "whatif": "what the sessions you have had cost, and would have cost under a policy",
     "audit": "the journal of exchanges: list and filter them, verify that nothing was changed",
+    "top": "watch a running chain: turns under way, sessions, tokens, errors, providers",
     "tour": "watch a real Codex session fix a bug through the chain (`make run`)",
 }
 

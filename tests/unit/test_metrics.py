@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from shim.record.metrics import Metrics
+from shim.live.metrics import Metrics
 
 
 def row(**more: Any) -> dict[str, Any]:

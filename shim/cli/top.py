@@ -1,0 +1,130 @@
+"""``interpose top``: what a running chain does and has come to, refreshed once a second."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from rich.console import Console
+from rich.live import Live
+
+from . import UserError
+from .top_view import lost, view
+
+EVERY = 1.0
+_PATIENCE = 5.0
+
+
+class NoChain(UserError):
+    """Nothing at that address answers as a chain does."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--url",
+        default="http://127.0.0.1:8080",
+        help="where the chain listens (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--once", action="store_true", help="print it once and end; exit code 1 without a chain"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print JSON, a line each second without --once"
+    )
+    parser.epilog = "Ctrl-C ends it. Example: interpose top --url http://127.0.0.1:8081"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit code 0, or 1 when it is to print once and no chain answers."""
+    url = _address(args.url)
+    import httpx
+
+    console = Console()
+    # What watches a chain on this machine goes there directly, whatever proxy is set.
+    with httpx.Client(trust_env=False, timeout=_PATIENCE) as client:
+
+        def ask() -> dict[str, Any]:
+            return _ask(client, url)
+
+        if args.once or not (args.json or console.is_terminal):
+            page = ask()
+            print(json.dumps(page)) if args.json else console.print(view(page, url))
+            return 0
+        try:
+            if args.json:
+                lines(ask)
+            else:
+                watch(ask, url, console)
+        except KeyboardInterrupt:
+            pass
+    return 0
+
+
+def lines(ask: Callable[[], dict[str, Any]], pause: Callable[[float], None] = time.sleep) -> None:
+    """A line of JSON per look, until Ctrl-C; one with ``error`` when no chain answers."""
+    while True:
+        try:
+            page = ask()
+        except NoChain as e:
+            page = {"error": str(e)}
+        print(json.dumps(page), flush=True)
+        pause(EVERY)
+
+
+def watch(
+    ask: Callable[[], dict[str, Any]],
+    url: str,
+    console: Console,
+    pause: Callable[[float], None] = time.sleep,
+) -> None:
+    """Show it until Ctrl-C; a chain may go meanwhile and come back."""
+    last: dict[str, Any] | None = None
+    with Live(console=console, screen=True, auto_refresh=False) as live:
+        while True:
+            try:
+                last = ask()
+                shown = view(last, url, console.height)
+            except NoChain as e:
+                shown = lost(str(e), last, url, console.height)
+            live.update(shown, refresh=True)
+            pause(EVERY)
+
+
+def _address(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise UserError(f"--url must be an http:// or https:// address, is {url}")
+    return url.rstrip("/")
+
+
+def _ask(client: Any, url: str) -> dict[str, Any]:
+    """What the chain says; NoChain when none answers there."""
+    import httpx
+
+    try:
+        answer = client.get(f"{url}/health", params={"live": "1"})
+        page = answer.json()
+    except httpx.TransportError as e:
+        why = str(e) or type(e).__name__
+        raise NoChain(
+            f"no chain answers at {url} ({why}); start one with `interpose serve`, "
+            "or name its address with --url"
+        ) from None
+    except ValueError:
+        raise NoChain(f"what answers at {url} is no chain of Interpose") from None
+    if isinstance(page, dict) and isinstance(page.get("live"), dict):
+        return page
+    told = page.get("error") if isinstance(page, dict) else None
+    if isinstance(told, dict):
+        raise NoChain(f"the chain at {url} refuses: {told.get('message')}")
+    if isinstance(page, dict) and "recording" in page:
+        raise NoChain(f"the chain at {url} is of an older version, without these numbers")
+    raise NoChain(f"what answers at {url} is no chain of Interpose")

@@ -1,0 +1,1 @@
+"""What a running chain tells of itself: sums, metrics, the dashboard."""

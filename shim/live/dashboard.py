@@ -1,0 +1,109 @@
+"""``GET /dashboard``: the running chain's numbers as a page that a browser keeps up to date.
+
+The page comes with its numbers in it, so it can be read without scripts; its one script then asks
+``/health?live=1``. Nothing is loaded from elsewhere, and the Content-Security-Policy lets nothing
+run but that script, by its hash.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping
+from functools import cache
+from hashlib import sha256
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from . import tables
+from .tables import Table, cell
+
+_HERE = Path(__file__).parent
+
+
+def render(page: Mapping[str, Any]) -> tuple[bytes, dict[str, str]]:
+    """The HTML and its headers; ``page`` is what ``GET /health?live=1`` answers."""
+    template, parts, headers = _shell()
+    live = page["live"]
+    shown = (tables.TOTALS, tables.UNDER_WAY, tables.SESSIONS, tables.TURNS, tables.CHAIN)
+    made = {table.name: _table(table, page) for table in shown}
+    totals = live["totals"]
+    said = f"Turns: {totals['turns']:,}, errors: {totals['errors']:,}."
+    html = template.substitute(parts, said=escape(said), options=_options(live), **made)
+    return html.encode("utf-8", "replace"), headers
+
+
+@cache
+def _shell() -> tuple[Template, dict[str, str], dict[str, str]]:
+    """What is the same for every page: the template, style and script, and the headers."""
+    texts = {kind: (_HERE / f"dashboard.{kind}").read_text("utf-8") for kind in _KINDS}
+    policy = {
+        "default-src": "'none'",
+        "script-src": _hash(texts["js"]),
+        "style-src": _hash(texts["css"]),
+        "connect-src": "'self'",
+        "form-action": "'self'",
+        "base-uri": "'none'",
+        "frame-ancestors": "'none'",
+    }
+    headers = {
+        "content-type": "text/html; charset=utf-8",
+        "content-security-policy": "; ".join(f"{name} {value}" for name, value in policy.items()),
+        "cache-control": "no-store",
+        "referrer-policy": "no-referrer",
+        "x-content-type-options": "nosniff",
+    }
+    return Template(texts["html"]), {"style": texts["css"], "script": texts["js"]}, headers
+
+
+_KINDS = ("html", "css", "js")
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
+
+
+def _table(table: Table, page: Mapping[str, Any]) -> str:
+    """A table that can be scrolled by keyboard where it is too wide; the script fills it anew."""
+    head = "".join(
+        f'<th scope="col" data-key="{escape(c.key)}" data-form="{c.form}"{_class(c.form)}>'
+        f"{escape(c.title)}</th>"
+        for c in table.columns
+    )
+    rows = table.rows(page)
+    body = "\n".join(_row(table, row) for row in rows)
+    there, none = ("", " hidden") if rows else (" hidden", "")
+    name, caption = table.name, escape(table.caption)
+    return (
+        f'<div class="wide" role="region" aria-label="{caption}" tabindex="0">\n'
+        f'<table id="{name}"{there}><caption>{caption}</caption>\n'
+        f"<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>\n"
+        f'<p id="{name}-empty"{none}>{escape(table.empty)}</p></div>'
+    )
+
+
+def _row(table: Table, row: Mapping[str, Any]) -> str:
+    cells = []
+    for at, column in enumerate(table.columns):
+        tag, scope = ("td", "") if at else ("th", ' scope="row"')
+        text = escape(cell(row.get(column.key), column.form))
+        cells.append(f"<{tag}{scope}{_class(column.form)}>{text}</{tag}>")
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _class(form: str) -> str:
+    return "" if form == "text" else ' class="number"'
+
+
+def _options(live: Mapping[str, Any]) -> str:
+    """The sessions to choose from; none of them chosen means the latest, whichever that is."""
+    chosen = live["turns"]["session"] if live["turns"]["asked"] else ""
+    names = [row["session"] for row in live["sessions"]]
+    if chosen and chosen not in names:
+        names.insert(0, chosen)
+    made = ['<option value="">the latest</option>']
+    for name in names:
+        selected = " selected" if name == chosen else ""
+        made.append(f'<option value="{escape(name)}"{selected}>{escape(name)}</option>')
+    return "".join(made)
