@@ -28,6 +28,7 @@ COMMANDS = {
     "whatif": "what the sessions you have had cost, and would have cost under a policy",
     "audit": "the journal of exchanges: list and filter them, verify that nothing was changed",
     "top": "watch a running chain: turns under way, sessions, tokens, errors, providers",
+    "doctor": "look for what is wrong on this machine, and say what to do about it",
     "tour": "watch a real Codex session fix a bug through the chain (`make run`)",
 }
 
