@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -45,17 +46,21 @@ def asked(found: Sequence[Client], patience: float = PATIENCE) -> list[Client]:
     """``found``, each with what it says to ``--version``."""
     if not found:
         return []
-    with ThreadPoolExecutor(len(found)) as pool:
-        return list(pool.map(lambda client: _ask(client, patience), found))
+    # Even for its version Codex puts links into its home; into the user's own nothing is put.
+    with tempfile.TemporaryDirectory(prefix="interpose-doctor-") as home:
+        env = {**os.environ, "CODEX_HOME": home}
+        with ThreadPoolExecutor(len(found)) as pool:
+            return list(pool.map(lambda client: _ask(client, patience, env), found))
 
 
-def _ask(client: Client, patience: float) -> Client:
+def _ask(client: Client, patience: float, env: Mapping[str, str]) -> Client:
     try:
         process = subprocess.Popen(
             [client.path, "--version"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            env=env,
             start_new_session=True,
         )
     except OSError as e:

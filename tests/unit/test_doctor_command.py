@@ -40,7 +40,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "SSL_CERT_FILE", "CODEX_CA_CERTIFICATE", "CODEX_BIN", "INTERPOSE_POLICY"
         ):  # fmt: skip
             monkeypatch.delenv(name)
-    program(tmp_path / "bin" / "codex", "echo codex-cli 0.169.0")
+    # As the real one does, it leaves something in its home.
+    program(tmp_path / "bin" / "codex", 'echo >"$CODEX_HOME/link"; echo codex-cli 0.169.0')
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setattr(programs, "local_folder", lambda: tmp_path / "nowhere")
     folder = tmp_path / "home"
