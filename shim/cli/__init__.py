@@ -29,6 +29,7 @@ COMMANDS = {
     "audit": "the journal of exchanges: list and filter them, verify that nothing was changed",
     "top": "watch a running chain: turns under way, sessions, tokens, errors, providers",
     "doctor": "look for what is wrong on this machine, and say what to do about it",
+    "opencode-go": "the models of OpenCode Go, tried one by one, as entries of the policy",
     "tour": "watch a real Codex session fix a bug through the chain (`make run`)",
 }
 
@@ -74,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _command(name: str, words: list[str]) -> int:
-    module = importlib.import_module(f".{name}", __package__)
+    module = importlib.import_module(f".{name.replace('-', '_')}", __package__)
     parser = argparse.ArgumentParser(prog=f"interpose {name}", description=COMMANDS[name] + ".")
     module.add_arguments(parser)
     rest: list[str] = []
