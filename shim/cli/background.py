@@ -97,10 +97,9 @@ def ensure_command() -> list[str]:
 
 def current_model(raw: bytes, name: str) -> str | None:
     """The model that Codex asks Interpose for; None when it is not sent through it."""
-    if not enabled(raw):
-        return None
     found = read(raw, name)
-    model = found.get("model") if found.get("model_provider") == PROVIDER else None
+    ours = enabled(raw) and found.get("model_provider") == PROVIDER
+    model = found.get("model") if ours else None
     return model if isinstance(model, str) else None
 
 

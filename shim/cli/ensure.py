@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from ..daemon.files import Files, health
+from ..daemon.files import Files, Settings, health
 
 #: Seconds a daemon that is up has to say so; then it is asked with more patience.
 _QUICK = 2.0
@@ -44,7 +44,12 @@ def key(files: Files) -> str:
     who = files.who()
     if not (who and health(who["port"], _QUICK)):
         from ..daemon.control import start
-        from .background import kept_settings
 
-        start(kept_settings(files), files)
+        start(files.settings() or _first(files), files)
     return files.key()
+
+
+def _first(files: Files) -> Settings:
+    from .background import kept_settings
+
+    return kept_settings(files)
