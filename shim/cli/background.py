@@ -79,15 +79,19 @@ def say(line: str) -> None:
 def write_block(settings: Settings, model: str | None) -> tuple[Path, str, bool]:
     """The block for that daemon in Codex's config: the file, the model, whether that is new."""
     file = config_file()
-    raw = edit.read(file) or b""
+    made = setting(settings, model, file)
+    return file, made.model, edit.enable(file, made)
+
+
+def setting(settings: Settings, model: str | None, file: Path) -> Setting:
+    """What the block in ``file`` is to say; the model is the one asked for, else the one in use."""
     policy = load_policy(Path(settings.policy))
     if model:
         known(model, policy)
     else:
-        stands = current_model(raw, str(file))
+        stands = current_model(edit.read(file) or b"", str(file))
         model = stands if stands and may_ask(stands, policy) else first_model(policy)
-    setting = Setting(model, settings.base_url, ensure_command())
-    return file, model, edit.enable(file, setting)
+    return Setting(model, settings.base_url, ensure_command())
 
 
 def ensure_command() -> list[str]:

@@ -6,6 +6,7 @@ import argparse
 
 from ..codex import edit
 from ..codex.places import config_file
+from ..daemon import units
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,7 +15,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     file = config_file()
-    if not edit.disable(file):
+    changed = edit.disable(file)
+    if units.remove():
+        print("Removed the service that kept the daemon up")
+    if not changed:
         print(f"Nothing to take out: Codex does not go through Interpose ({file})")
         return 0
     print(f"Disabled: {file} is as it was" + ("" if file.exists() else ", that is, not there"))

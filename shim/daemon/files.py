@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import socket
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -125,6 +126,17 @@ class Files:
             answers=health(port) if who else None,
             log=str(self.log),
         )
+
+    def remove(self) -> None:
+        """All of it, and the folder if nothing else is in there. No daemon runs."""
+        ours = [self._key, self._who, self._settings, self.log, self.alive.path, self.starting]
+        ours += [self.log.with_suffix(".log.1"), self.folder / "config.lock"]
+        for path in ours:
+            with suppress(OSError):
+                path.unlink()
+        shutil.rmtree(self.folder / "mitmproxy", ignore_errors=True)
+        with suppress(OSError):
+            self.folder.rmdir()
 
     def last_words(self) -> str:
         """The last line of the log."""
