@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 
 import pytest
 
@@ -25,10 +24,12 @@ def test_codex_in_a_home_of_ours(daily: Daily) -> None:
     words = ["--", "exec", "--json", "--skip-git-repo-check", "hello"]
     os.kill(daily.daemon, signal.SIGKILL)
     assert_answered(daily.run("codex", *words), "offline demo model")
-    again = daily.run("codex", "--model", "other", "--", "exec", "resume", "--last", *words[2:])
+    again = daily.run("codex", "--", "exec", "resume", "--last", *words[2:])
     assert_answered(again, "offline demo model")
-    rollouts = list((daily.state / "codex" / "sessions").rglob("*.jsonl"))
-    assert len(rollouts) == 1 and '"model":"other"' in rollouts[0].read_text()
+    assert len(list((daily.state / "codex" / "sessions").rglob("*.jsonl"))) == 1
+    other = daily.run("codex", "--model", "other", *words)
+    assert_answered(other, "offline demo model")
+    assert 'model = "other"\n' in (daily.state / "codex" / "config.toml").read_text()
     assert daily.run("codex", "--", "--no-such-option").returncode == 2
     printed = daily.run("home").stdout
     assert f"export CODEX_HOME={daily.state / 'codex'}\n" in printed
@@ -90,5 +91,5 @@ def test_uninstall_leaves_nothing_of_ours(daily: Daily) -> None:
     assert untouched(daily) and not daily.state.exists()
     assert pid not in daily.processes()
     assert daily.run("uninstall").returncode == 0
-    assert subprocess.run([*daily.command("disable")], env=daily.env, cwd=daily.folder).returncode == 0
+    assert daily.run("disable").returncode == 0
     assert untouched(daily)
