@@ -45,15 +45,15 @@ class Lock:
             self._fd = -1
 
     def held(self) -> bool:
-        """Whether some process holds it now."""
+        """Whether some process has taken it. To ask is in nobody's way who asks, too."""
         try:
-            self.take()
-        except Busy:
-            return True
+            fd = os.open(self.path, os.O_RDWR)
         except OSError:
             return False
-        self.release()
-        return False
+        try:
+            return not _free(fd)
+        finally:
+            os.close(fd)
 
 
 @contextmanager
@@ -77,12 +77,26 @@ if os.name == "nt":
         except OSError:
             return False
         return True
+
+    def _free(fd: int) -> bool:
+        # There is no shared lock here, so another who asks may be in the way for a moment.
+        for _ in range(5):
+            if _try(fd):
+                return True
+            time.sleep(_PAUSE)
+        return False
 else:
     import fcntl
 
     def _try(fd: int) -> bool:
+        return _flock(fd, fcntl.LOCK_EX)
+
+    def _free(fd: int) -> bool:
+        return _flock(fd, fcntl.LOCK_SH)
+
+    def _flock(fd: int, kind: int) -> bool:
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(fd, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True

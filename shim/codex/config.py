@@ -71,8 +71,8 @@ class Setting:
                 "args": self.command[1:],
                 # Until the daemon is up, on a machine that is busy.
                 "timeout_ms": 30_000,
-                # A daemon that died is started again by the next turn after so long.
-                "refresh_interval_ms": 60_000,
+                # Codex asks again after so long, also while it waits for a daemon that died.
+                "refresh_interval_ms": 15_000,
             },
         }
 
