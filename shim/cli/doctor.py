@@ -6,15 +6,13 @@ import argparse
 import asyncio
 import json
 import os
-from pathlib import Path
 
 import msgspec
 from rich.console import Console
 from rich.text import Text
 
 from ..doctor.finding import Finding
-from ..doctor.gather import Asked, gather, report
-from ..record.folder import default_folder
+from ..doctor.gather import Asked, gather, report, settle
 from .chain import DEFAULT_POLICY
 
 _MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red")}
@@ -25,12 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--policy",
         metavar="FILE",
-        help="policy YAML (else $INTERPOSE_POLICY, else policies/default.yaml)",
+        help="policy YAML (else the daemon's, else $INTERPOSE_POLICY, else policies/default.yaml)",
     )
     parser.add_argument(
-        "--record", metavar="DIR", help="where flow files go (else flows/local of the checkout)"
+        "--record", metavar="DIR", help="where flow files go (else where the daemon's go)"
     )
-    parser.add_argument("--port", type=int, default=8080, help="the chain's port (default: 8080)")
+    parser.add_argument("--port", type=int, help="a port to look at (else the daemon's, else 8080)")
     parser.add_argument(
         "--online", action="store_true", help="ask the policy's providers for their model lists too"
     )
@@ -39,15 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0, or 1 when something does not work."""
-    named = args.policy or os.environ.get("INTERPOSE_POLICY") or DEFAULT_POLICY
-    asked = Asked(
-        policy=Path(named).expanduser().absolute(),
-        record_dir=Path(args.record or default_folder()).expanduser().absolute(),
-        port=args.port,
-    )
-    found = gather(asked, os.environ)
+    asked = settle(args.policy, args.record, args.port, os.environ, DEFAULT_POLICY)
+    found = gather(asked)
     if args.online:
-        found += _online(asked.policy)
+        found += _online(asked)
     failed = sum(finding.level == "fail" for finding in found)
     if args.json:
         told = {"failed": failed, "findings": msgspec.to_builtins(found)}
@@ -57,12 +50,12 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _online(path: Path) -> list[Finding]:
+def _online(asked: Asked) -> list[Finding]:
     from rich.progress import Progress
 
     from ..doctor import online
 
-    policy = report(path, os.environ).policy
+    policy = report(asked.policy, asked.env).policy
     if policy is None:
         return []
     console = Console(stderr=True)
@@ -70,7 +63,7 @@ def _online(path: Path) -> list[Finding]:
         task = progress.add_task("Asking providers", total=None)
         reached = asyncio.run(
             online.reach(
-                policy, os.environ, lambda n, of: progress.update(task, completed=n, total=of)
+                policy, asked.env, lambda n, of: progress.update(task, completed=n, total=of)
             )
         )
     return online.providers(reached, policy)

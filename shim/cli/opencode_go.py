@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from ..client import is_loopback
 from ..codex.config import ConfigError
 from ..codex.edit import write
+from ..daemon.files import Files
 from ..opencode_go import BASE_URL, KEY_ENV
 from ..opencode_go.answers import PROTOCOLS, Stop
 from ..opencode_go.entries import PROVIDERS, Made, entries
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     refresh = commands.add_parser(
         "refresh", help="ask which models there are, try each, write them into the policy"
     )
-    refresh.add_argument("--policy", metavar="FILE", help="the policy (else $INTERPOSE_POLICY)")
+    refresh.add_argument("--policy", metavar="FILE", help="the policy (else the daemon's, else $INTERPOSE_POLICY)")
     refresh.add_argument(
         "--prefer",
         choices=PROTOCOLS,
@@ -87,8 +88,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _policy(named: str | None) -> Path:
     """The policy in force. The one that comes with Interpose is written to only when named."""
-    chosen = named or os.environ.get("INTERPOSE_POLICY")
-    if not chosen:
+    kept = Files().settings()
+    chosen = named or (str(kept.policy) if kept else os.environ.get("INTERPOSE_POLICY"))
+    if not chosen or (not named and Path(chosen) == DEFAULT_POLICY):
         raise UsageError(
             "which policy? Name yours with --policy or INTERPOSE_POLICY; for one to begin with,"
             f" copy {DEFAULT_POLICY}"

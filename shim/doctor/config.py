@@ -31,6 +31,7 @@ class Config(msgspec.Struct, frozen=True):
     base_url: str = ""
     model: str = ""
     catalog: str = ""
+    enabled: bool = False
 
     @property
     def loopback(self) -> tuple[str, int] | None:
@@ -68,8 +69,8 @@ def config(
         said = str(e) if isinstance(e, tomllib.TOMLDecodeError) else "is nested too deeply"
         section.fail(f"{path} is no valid TOML: {said}", "correct that line: Codex does not start")
         return Config(), section.found
-    found = _config(data)
-    if enabled(raw):
+    found = msgspec.structs.replace(_config(data), enabled=enabled(raw))
+    if found.enabled:
         section.ok(f"{path} holds Interpose's block (`interpose disable` takes it out)")
     _provider(section, found, path, env, listens, runs)
     _others(section, found, path, listens)

@@ -20,33 +20,87 @@ import msgspec
 
 from ..codex.config import PROVIDER
 from ..codex.places import codex_home
+from ..daemon.files import Files
 from ..policy.load import Report, examine
 from ..policy.read import Problem
+from ..record.folder import default_folder
 from . import catalog, clients, config, login, machine, network, policies
+from .daemon import Daemon, daemon, environment
 from .finding import Finding, Section, Unread, read
 from .programs import asked, programs
 from .sockets import health, listens
 
 #: Seconds for a group of sections.
 PATIENCE = 5.0
+#: Where `interpose serve` listens.
+USUAL_PORT = 8080
 _CATALOG, _POLICY = 16 << 20, 4 << 20
 _ROOT = Path(__file__).resolve().parents[2]
 ORDER = (
-    "Python", "Packages", "Codex", "Config", "Catalog", "Port", "Login", "Proxies",
+    "Python", "Packages", "Codex", "Config", "Catalog", "Daemon", "Port", "Login", "Proxies",
     "Certificates", "Policy", "Recordings", "Providers",
 )  # fmt: skip
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """What the user asks about."""
+    """What the user asks about; what is None is as the daemon has it, or would have."""
 
     policy: Path
     record_dir: Path
-    port: int
+    port: int | None
+    env: dict[str, str]
+    daemon: Daemon
 
 
-def gather(asked: Asked, env: Mapping[str, str]) -> list[Finding]:
+def settle(
+    policy: str | None,
+    record: str | None,
+    port: int | None,
+    env: Mapping[str, str],
+    usual: Path,
+) -> Asked:
+    """What is asked about: what the command line says, else the daemon's, else the ``usual``."""
+    files = Files()
+    kept = files.settings()
+    now, more = _daemon(files, env)
+    named = policy or now.policy or (kept.policy if kept else env.get("INTERPOSE_POLICY"))
+    folder = record or (kept.record_dir if kept else "") or str(default_folder())
+    return Asked(
+        policy=Path(str(named or usual)).expanduser().absolute(),
+        record_dir=Path(str(folder)).expanduser().absolute(),
+        port=port,
+        env=more,
+        daemon=now,
+    )
+
+
+def _daemon(files: Files, env: Mapping[str, str]) -> tuple[Daemon, dict[str, str]]:
+    """The daemon, and the environment it has; asking for its lock would make the folder."""
+    if not files.alive.path.exists():
+        return Daemon(), dict(env)
+    try:
+        raw = read(files.environment)
+    except Unread:
+        raw = None
+    more, bad = environment((raw or b"").decode("utf-8", "replace"), env)
+    who = files.who()
+    number, port = who.get("pid"), who.get("port")
+    private = [files.environment, files.folder / "client-key"] if os.name == "posix" else []
+    return Daemon(
+        known=True,
+        pid=number if isinstance(number, int) else None,
+        port=port if isinstance(port, int) else 0,
+        policy=str(who.get("policy") or ""),
+        answers=_word(port) if isinstance(port, int) else "",
+        log=str(files.log),
+        readable=[p for p in private if p.is_file() and p.stat().st_mode & 0o077],
+        env_line=bad,
+    ), more
+
+
+def gather(asked: Asked) -> list[Finding]:
     """All findings that need no network, in the order of the sections."""
+    env = asked.env
     groups: dict[str, Callable[[], list[Finding]]] = {
         "Python": lambda: _python(),
         "Codex": lambda: _clients(env),
@@ -56,6 +110,12 @@ def gather(asked: Asked, env: Mapping[str, str]) -> list[Finding]:
     }
     found = _in_time(groups, PATIENCE)
     return sorted(found, key=lambda finding: ORDER.index(finding.section))
+
+
+def _word(port: int) -> str:
+    """How the chain on that port says it is; empty when it says nothing."""
+    page = network.page(health(port).raw) or {}
+    return str(page.get("status") or "")
 
 
 def report(path: Path, env: Mapping[str, str]) -> Report:
@@ -156,9 +216,11 @@ def _home(asked: Asked, env: Mapping[str, str]) -> list[Finding]:
     if known.catalog:
         found += _catalog(home / Path(known.catalog).expanduser(), known.model)
     found += _login(home / "auth.json", known)
+    found += daemon(asked.daemon, known.enabled)
     ours = known.loopback if known.provider == PROVIDER else None
-    ports = dict.fromkeys([*([ours[1]] if ours else []), asked.port])
-    found += network.ports([health(port) for port in ports])
+    ports = {place for place in (ours and ours[1], asked.daemon.port, asked.port) if place}
+    answers = [health(port) for port in sorted(ports) or [USUAL_PORT]]
+    found += network.ports(answers, ours and ours[1])
     found += network.proxies(env, known.loopback is not None)
     found += network.certificates(env, lambda file: read(file, _CATALOG))
     return found

@@ -24,35 +24,41 @@ class Answer(msgspec.Struct, frozen=True):
     raw: bytes = b""
 
 
-def ports(answers: list[Answer]) -> list[Finding]:
-    """What is at each port: a chain, somebody else, nobody."""
+def ports(answers: list[Answer], used: int | None = None) -> list[Finding]:
+    """What is at each port: a chain, somebody else, nobody. ``used`` is the one to which Codex
+    sends its turns."""
     section = Section("Port")
     for answer in answers:
         where = f"127.0.0.1:{answer.port}"
-        page = _page(answer.raw)
+        says = page(answer.raw)
         if not answer.listens:
             section.ok(f"nothing listens at {where}; `interpose serve --port {answer.port}` can")
-        elif page is None:
-            section.warn(
-                f"another program has {where}, not a chain of Interpose",
-                f"stop it, or use another port: `interpose serve --port {answer.port + 1}`",
-            )
+        elif says is None:
+            said = f"another program has {where}, not a chain of Interpose"
+            if answer.port == used:
+                section.fail(
+                    f"{said}, and Codex sends its turns there",
+                    f"end it, or take another port: `interpose restart --port {answer.port + 1}`",
+                )
+            else:
+                section.warn(said, "end it, or take another port with --port")
         else:
-            _chain(section, where, page)
+            _chain(section, where, says)
     return section.found
 
 
-def _page(raw: bytes) -> dict[str, Any] | None:
+def page(raw: bytes) -> dict[str, Any] | None:
+    """What a chain says of itself in ``raw``; None when it is no chain's."""
     try:
-        page = json.loads(raw)
+        says = json.loads(raw)
     except (ValueError, RecursionError):
         return None
-    known = isinstance(page, dict) and "status" in page and isinstance(page.get("recording"), dict)
-    return page if known else None
+    known = isinstance(says, dict) and "status" in says and isinstance(says.get("recording"), dict)
+    return says if known else None
 
 
-def _chain(section: Section, where: str, page: dict[str, Any]) -> None:
-    policy = page.get("policy")
+def _chain(section: Section, where: str, says: dict[str, Any]) -> None:
+    policy = says.get("policy")
     policy = policy if isinstance(policy, dict) else {}
     section.ok(f"a chain answers at {where}, policy {policy.get('file') or 'none'}")
     if error := policy.get("error"):
@@ -60,9 +66,9 @@ def _chain(section: Section, where: str, page: dict[str, Any]) -> None:
             f"the chain at {where} keeps an older policy: {error}",
             "correct the policy; it counts from the next request on",
         )
-    if error := page["recording"].get("error"):
+    if error := says["recording"].get("error"):
         section.warn(f"the chain at {where} does not record: {error}", "see the section Recordings")
-    providers = page.get("providers")
+    providers = says.get("providers")
     for name, why in list(providers.items())[:5] if isinstance(providers, dict) else []:
         section.warn(
             f"the chain at {where} leaves the provider {name} alone: {why}",

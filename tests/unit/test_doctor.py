@@ -12,6 +12,7 @@ import pytest
 from shim.codex.catalog import catalog as made
 from shim.codex.home import paste_lines
 from shim.doctor import catalog, clients, config, login, machine, network, policies
+from shim.doctor.daemon import Daemon, daemon
 from shim.doctor.finding import Finding, Unread, clean, read, shown
 from shim.doctor.online import Reached, providers
 from shim.policy.load import examine, parse_policy
@@ -218,6 +219,20 @@ def test_who_has_a_port() -> None:
     ]
     for answer, expected in cases:
         assert levels(network.ports([answer])) == expected
+    assert levels(network.ports([network.Answer(1, True, b"x")], used=1)) == ["fail"]
+
+
+def test_the_daemon() -> None:
+    cases = [
+        (Daemon(), True, "ok", "starts it"),
+        (Daemon(known=True), False, "ok", "interpose enable"),
+        (Daemon(), False, "ok", "never run"),
+        (Daemon(known=True, pid=7, port=1, answers="ok"), True, "ok", "process 7"),
+        (Daemon(known=True, pid=7, port=1), True, "fail", "does not answer"),
+    ]
+    for now, enabled, level, said in cases:
+        found = daemon(now, enabled)
+        assert levels(found) == [level] and said in found[0].text
 
 
 def client(said: str = "codex-cli 0.169.0", place: clients.Place = "PATH", **more: str) -> clients.Client:

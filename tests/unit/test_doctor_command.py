@@ -17,6 +17,7 @@ import pytest
 
 from shim.cli import main
 from shim.codex.home import paste_lines
+from shim.daemon.files import Files, Settings
 from shim.doctor import gather, online, programs
 from shim.doctor.clients import Client
 from shim.doctor.sockets import health
@@ -48,6 +49,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("CODEX_HOME", str(folder))
     monkeypatch.setenv("INTERPOSE_KEY", "any")
+    monkeypatch.setenv("INTERPOSE_HOME", str(tmp_path / "state"))
     return folder
 
 
@@ -81,7 +83,7 @@ def test_all_is_well_on_a_fresh_machine(
     assert code == 0 and time.monotonic() - began < 4
     sections = list(dict.fromkeys(f["section"] for f in told["findings"]))
     assert sections == [s for s in gather.ORDER if s in sections] and len(sections) > 8
-    assert not (tmp_path / "a").exists() and not list(home.iterdir())
+    assert not (tmp_path / "a").exists() and not (tmp_path / "state").exists() and not list(home.iterdir())
     assert main(["doctor", "--port", port]) == 0
     assert "All is well" in capsys.readouterr().out
 
@@ -185,6 +187,35 @@ def test_a_chain_and_another_program_are_told_apart(
     door.page = []  # type: ignore[attr-defined]
     _, told = doctor(capsys, "--port", str(port))
     assert "another program" in of(told, "Port")[0]
+
+
+def test_the_daemon_is_told_by_its_lock_and_its_file_of_keys_is_used(
+    home: Path, door: HTTPServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = Files()
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(
+        'providers: { p: { base_url: "http://x/v1", key: "${P_KEY}" } }\n'
+        "models: { m: { provider: p } }\ndefault: m\n"
+    )
+    files.make()
+    files.environment.write_text(f"# keys\nP_KEY='{SECRET}'\n")
+    files.environment.chmod(0o644)
+    files.alive.take()
+    files.sign(Settings(str(policy), door.server_port))
+    try:
+        _, told = doctor(capsys)
+        assert of(told, "Daemon")[0].startswith(f"ok: process {os.getpid()} on 127.0.0.1")
+        assert "other users may read" in of(told, "Daemon")[1]
+        assert of(told, "Policy") == [f"ok: {policy}: 1 models, default m"]
+        door.page = []  # type: ignore[attr-defined]
+        code, told = doctor(capsys)
+        assert code == 1 and "does not answer" in of(told, "Daemon")[0]
+    finally:
+        files.alive.release()
+    files.environment.write_text("no line\n")
+    _, told = doctor(capsys)
+    assert "line 1 of its file env" in of(told, "Daemon")[-1]
 
 
 def test_a_port_that_says_nothing_is_not_waited_for() -> None:

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from shim.cli import main
+from shim.cli.chain import DEFAULT_POLICY
 from shim.cli.opencode_go import BLOCK
+from shim.daemon.files import Files, Settings
 from shim.opencode_go import answers, probe
 from shim.opencode_go.answers import Judged, Stop
 from shim.policy.block import BlockError
@@ -38,8 +40,9 @@ TOOLS = wrong(400, "error", "[1210] tools")
 
 
 @pytest.fixture
-def go(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+def go(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandIn]:
     monkeypatch.setenv("OPENCODE_API_KEY", KEY)
+    monkeypatch.setenv("INTERPOSE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr(probe, "_WAITS", (0.0, 0.0, 0.0))
     with stand_in() as server:
         server.models = {
@@ -261,6 +264,13 @@ def test_the_policy_of_interpose_itself_is_not_written_to(
     assert main(["opencode-go", "refresh", "--base-url", go.url]) == 2
     assert "which policy?" in capsys.readouterr().err
     monkeypatch.setenv("INTERPOSE_POLICY", str(policy))
+    assert main(["opencode-go", "refresh", "--base-url", go.url]) == 0
+    assert made(policy)
+    Files().keep(Settings(str(DEFAULT_POLICY)))
+    assert main(["opencode-go", "refresh", "--base-url", go.url]) == 2
+    policy.write_text(POLICY)
+    monkeypatch.delenv("INTERPOSE_POLICY")
+    Files().keep(Settings(str(policy)))
     assert main(["opencode-go", "refresh", "--base-url", go.url]) == 0
     assert made(policy)
 
