@@ -42,6 +42,7 @@ COMMANDS = {
     "top": "watch a running chain: turns under way, sessions, tokens, errors, providers",
     "doctor": "look for what is wrong on this machine, and say what to do about it",
     "opencode-go": "the models of OpenCode Go, tried one by one, as entries of the policy",
+    "completion": "what bash, zsh and fish need to complete commands, options and models",
     "tour": "watch a real Codex session fix a bug through the chain (`make run`)",
 }
 

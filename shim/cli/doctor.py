@@ -80,7 +80,7 @@ def _print(found: list[Finding]) -> None:
         console.print(Text.assemble(("  " + mark, colour), " ", finding.text))
         if finding.fix:
             console.print(Text.assemble("    ", ("→ ", "bold"), finding.fix))
-    counts = {level: sum(f.level == level for f in found) for level in ("fail", "warn")}
-    told = [f"{n} {'does' if n == 1 else 'do'} not work" for n in [counts["fail"]] if n]
-    told += [f"{n} to look at" for n in [counts["warn"]] if n]
+    bad, odd = (sum(f.level == level for f in found) for level in ("fail", "warn"))
+    told = [f"{bad} thing{'s' * (bad > 1)} not working"] if bad else []
+    told += [f"{odd} to look at"] if odd else []
     console.print("\n" + (", ".join(told) or "All is well") + ".")

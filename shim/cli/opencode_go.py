@@ -35,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     refresh = commands.add_parser(
         "refresh", help="ask which models there are, try each, write them into the policy"
     )
-    refresh.add_argument("--policy", metavar="FILE", help="the policy (else the daemon's, else $INTERPOSE_POLICY)")
+    refresh.add_argument(
+        "--policy", metavar="FILE", help="the policy (else the daemon's, else $INTERPOSE_POLICY)"
+    )
     refresh.add_argument(
         "--prefer",
         choices=PROTOCOLS,

@@ -114,7 +114,7 @@ def test_a_home_whose_chain_is_gone_fails_in_words_without_secrets(
     assert "policy.yaml:2:1: models" in of(told, "Policy")[0]
     assert main(["doctor", "--port", str(port), "--policy", str(policy)]) == 1
     out = capsys.readouterr().out
-    assert "do not work" in out and SECRET not in out and "→ start a chain there" in out
+    assert "things not working" in out and SECRET not in out and "→ start a chain there" in out
 
 
 def test_what_hangs_or_is_huge_costs_its_own_section_only(
