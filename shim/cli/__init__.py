@@ -108,7 +108,7 @@ def _one_line(e: Exception) -> str:
     from ..codex.config import ConfigError
     from ..codex.find import CodexMissing
     from ..codex.home import HomeError
-    from ..codex.places import PlaceError
+    from ..codex.where import PlaceError
     from ..daemon.files import DaemonError
     from ..policy.load import PolicyError
 

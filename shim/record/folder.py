@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..codex.places import state_folder
+from ..codex.where import state_folder
 
 _ROOT = Path(__file__).resolve().parents[2]
 

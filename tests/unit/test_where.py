@@ -6,8 +6,8 @@ from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 
 import pytest
 
-from shim.codex import places
-from shim.codex.places import PlaceError, codex_path, script_path, state_path, without_proxy
+from shim.codex import where
+from shim.codex.where import PlaceError, codex_path, script_path, state_path, without_proxy
 
 WINDOWS = {"USERPROFILE": r"C:\Users\Ann Lee", "LOCALAPPDATA": r"D:\Data\Local"}
 
@@ -57,8 +57,8 @@ def test_a_relative_folder_is_that_of_where_one_is(
     assert state_path({"INTERPOSE_HOME": "here"}, "linux") == PurePath(tmp_path / "here")
     monkeypatch.setenv("INTERPOSE_HOME", str(tmp_path / "i"))
     monkeypatch.setenv("CODEX_HOME", str(tmp_path / "c"))
-    assert places.state_folder() == tmp_path / "i"
-    assert places.config_file() == tmp_path / "c" / "config.toml"
+    assert where.state_folder() == tmp_path / "i"
+    assert where.config_file() == tmp_path / "c" / "config.toml"
 
 
 def test_our_own_command() -> None:
@@ -66,7 +66,7 @@ def test_our_own_command() -> None:
         r"C:\venv\Scripts\interpose.exe"
     )
     assert script_path("/venv/bin/python3", "linux") == PurePosixPath("/venv/bin/interpose")
-    assert Path(places.own_command()[0]).is_absolute()
+    assert Path(where.own_command()[0]).is_absolute()
 
 
 def test_loopback_needs_no_proxy() -> None:
