@@ -110,7 +110,7 @@ def write(archive: Archive, target: Path, changes: Mapping[str, bytes]) -> Archi
     The copy is read again and checked against its hashes. AsarError when files lie over each
     other in part, so that one cannot be changed alone.
     """
-    header = json.loads(json.dumps(archive.header))  # the archive itself stays as it was
+    header = json.loads(_text(archive.path, archive.header))  # the archive itself stays as it was
     nodes = {entry.name: entry.node for entry in _entries(archive.path, header["files"], None)}
     parts: list[tuple[Entry, bytes | None]] = []
     places: dict[tuple[int, int], int] = {}
@@ -149,12 +149,16 @@ def write(archive: Archive, target: Path, changes: Mapping[str, bytes]) -> Archi
 
 
 def _pickled(path: Path, header: dict[str, Any]) -> bytes:
-    try:
-        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-    except UnicodeEncodeError:
-        raise AsarError(f"{path}: its header has a name that is no text") from None
+    text = _text(path, header)
     padded = text + b"\0" * (-len(text) % 4)
     return struct.pack("<4I", 4, len(padded) + 8, len(padded) + 4, len(text)) + padded
+
+
+def _text(path: Path, header: dict[str, Any]) -> bytes:
+    try:
+        return json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    except (UnicodeEncodeError, RecursionError):
+        raise AsarError(f"{path}: its header cannot be written again") from None
 
 
 def _entries(path: Path, top: dict[str, Any], room: int | None) -> Iterator[Entry]:
