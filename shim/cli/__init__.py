@@ -1,7 +1,8 @@
 """The `interpose` command: one module per subcommand, imported only when it is asked for.
 
 To add a command: a module here with ``add_arguments(parser)`` and ``run(args) -> int``, and a
-line in COMMANDS. A module with ``PASSES_ON = True`` gets what stands after ``--`` as ``args.rest``.
+line in COMMANDS (`patch-app` is the module `patch_app`). A module with ``PASSES_ON = True`` gets
+what stands after ``--`` as ``args.rest``.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import plistlib
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from shim.codex import desktop
 from tests.e2e.chain import poll
 from tests.e2e.electron import ORIGINAL, PATCHED, Mac, backup, does, make_app, tree, works
 from tests.unit.desktop_shapes import PICKERS, RECENTS
@@ -254,3 +256,26 @@ def test_the_app_is_found_where_macos_has_it(
     assert mac("patch-app")[0] == 1
     app = make_app(tmp_path / "Applications", version="1")
     assert mac("patch-app")[0] == 0 and does(app) == PATCHED
+
+
+def test_macos_does_not_let_the_terminal_change_apps(
+    applications: Path, mac: Mac, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app(applications)
+    before = tree(applications)
+
+    def refuse(one: Path, other: Path) -> None:
+        raise PermissionError(1, "Operation not permitted", str(one))
+
+    monkeypatch.setattr(desktop, "_swap", refuse)
+    code, _, err = mac("patch-app", app)
+    assert code == 1 and "App Management" in err and tree(applications) == before
+
+
+def test_an_app_that_cannot_be_copied(applications: Path, mac: Mac) -> None:
+    app = make_app(applications)
+    os.mkfifo(app / "Contents" / "pipe")
+    before = tree(applications)
+    code, _, err = mac("patch-app", app)
+    assert code == 1 and "could not be copied" in err and "pipe" in err
+    assert tree(applications) == before
