@@ -48,6 +48,16 @@ def test_both_places_may_stand_in_one_file() -> None:
     assert len(after["webview/all.js"]) < len(files["webview/all.js"])
 
 
+def test_a_flag_counts_up_to_its_next_mention_only() -> None:
+    other = (
+        "function Ka({models:a,useHiddenModels:b}){return a}function Kb({useHiddenModels:c}){return c}"
+        "function Kc(b,d,e){return(b?d.has(e.model):!e.hidden)}"
+    )
+    files = archive(PICKERS["26.825"] + other, RECENTS["26.818"])
+    (at,) = [each.start for each in look(files) if each.place is PICKER]
+    assert at < files["webview/assets/app-initial.js"].index(b"function Ka")
+
+
 def test_a_build_that_lists_all_threads_by_itself_needs_only_the_other_change() -> None:
     recent = RECENTS["26.707"].replace("modelProviders:null,archived:!1,source", "modelProviders:[],archived:!1,source")
     files = archive(PICKERS["26.707"], recent)
