@@ -125,10 +125,13 @@ def patch(app: App, dry_run: bool = False) -> Result:
         return Result(app, False, "can be patched", found)
     _must_not_run(app)
     _remove(app.backup)  # what is left of a patch cut short, or of a version that is gone
+    before = app.sums()
     try:
         app.backup.mkdir(mode=0o700)
-        copy = _patched_copy(app, archive, places.change(found, archive.read))
+        copy = _patched_copy(app, archive, places.change(found, archive.read), before)
         _must_not_run(app)
+        if app.sums() != before:
+            raise DesktopError(f"{app.path} was changed meanwhile, by its updater maybe: try again")
     except BaseException:
         _remove(app.backup)
         raise
@@ -177,9 +180,10 @@ def restore(app: App, dry_run: bool = False) -> Result:
     return Result(open_app(app.path), True, "restored")
 
 
-def _patched_copy(app: App, archive: asar.Archive, changes: dict[str, bytes]) -> App:
+def _patched_copy(
+    app: App, archive: asar.Archive, changes: dict[str, bytes], before: dict[str, str]
+) -> App:
     """A patched and signed copy in the backup's folder, with the record of both."""
-    before = app.sums()
     # Data and modes only: attributes such as quarantine, at which codesign stops, stay behind.
     target = app.backup / app.path.name
     try:

@@ -279,3 +279,19 @@ def test_an_app_that_cannot_be_copied(applications: Path, mac: Mac) -> None:
     code, _, err = mac("patch-app", app)
     assert code == 1 and "could not be copied" in err and "pipe" in err
     assert tree(applications) == before
+
+
+def test_updated_while_it_is_patched(
+    applications: Path, mac: Mac, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app(applications)
+
+    def update(copy: desktop.App) -> None:
+        app.rename(applications / "old")
+        make_app(applications, version="26.1002.7")
+
+    monkeypatch.setattr(desktop, "_sign", update)
+    code, _, err = mac("patch-app", app)
+    assert code == 1 and "was changed meanwhile" in err
+    assert does(app) == ORIGINAL and not backup(app).exists()
+    assert "26.1002.7" in (app / "Contents" / "Info.plist").read_text()
