@@ -13,9 +13,8 @@ import pickle
 import sys
 import threading
 from functools import lru_cache
-from io import BytesIO
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO, cast
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -25,6 +24,7 @@ from mitmproxy import http
 from mitmproxy.connection import Client, Server
 from mitmproxy.io import FlowWriter
 
+from addons.memory import keep_freed
 from shim.policy.rules import RedactRule
 from shim.policy.units import size
 from shim.prompt.mask import Masks
@@ -175,13 +175,19 @@ def _message(fields: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def written(job: Job) -> bytes:
+class _Pieces(list[bytes]):
+    """A file as FlowWriter wants one, without a copy of what is long."""
+
+    write = list[bytes].append
+
+
+def written(job: Job) -> list[bytes]:
     """The flows of ``job`` as a flow file holds them."""
-    file = BytesIO()
-    writer = FlowWriter(file)
+    file = _Pieces()
+    writer = FlowWriter(cast(BinaryIO, file))
     for leg in flows(job):
         writer.add(leg)
-    return file.getvalue()
+    return file
 
 
 class Recorder:
@@ -211,7 +217,7 @@ class Recorder:
         """Write down an exchange that has ended."""
         path = self._files.path
         try:
-            path, why = self._files.append(written(job)), ""
+            path, why = self._files.append(*written(job)), ""
         except OSError as e:
             why = f"{self._files.path}: {e.strerror or e}"
         except Exception as e:
@@ -254,6 +260,7 @@ class Recorder:
 
 def main(settings: Settings) -> None:
     """Serve until the proxy closes its ends, however it ends."""
+    keep_freed()
     # Nobody waits for the file; somebody waits for the next delta.
     if not settings.urgent:
         if hasattr(os, "SCHED_IDLE"):

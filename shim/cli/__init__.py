@@ -1,7 +1,8 @@
 """The `interpose` command: one module per subcommand, imported only when it is asked for.
 
 To add a command: a module here with ``add_arguments(parser)`` and ``run(args) -> int``, and a
-line in COMMANDS. A module with ``PASSES_ON = True`` gets what stands after ``--`` as ``args.rest``.
+line in COMMANDS (`patch-app` is the module `patch_app`). A module with ``PASSES_ON = True`` gets
+what stands after ``--`` as ``args.rest``.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ COMMANDS = {
     "doctor": "look for what is wrong on this machine, and say what to do about it",
     "opencode-go": "the models of OpenCode Go, tried one by one, as entries of the policy",
     "completion": "what bash, zsh and fish need to complete commands, options and models",
+    "patch-app": "let Codex Desktop for macOS show every model and thread; a backup is kept",
+    "restore-app": "undo `interpose patch-app`: put the original Codex Desktop back",
     "tour": "watch a real Codex session fix a bug through the chain (`make run`)",
 }
 
@@ -111,7 +114,7 @@ def _one_line(e: Exception) -> str:
     from ..codex.config import ConfigError
     from ..codex.find import CodexMissing
     from ..codex.home import HomeError
-    from ..codex.places import PlaceError
+    from ..codex.where import PlaceError
     from ..daemon.files import DaemonError
     from ..policy.load import PolicyError
 

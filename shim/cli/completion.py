@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from ..codex.catalog import models_of
-from ..codex.places import own_command
+from ..codex.where import own_command
 from ..daemon.files import Files
 from ..policy.load import PolicyError, load_policy
 from . import COMMANDS, UsageError

@@ -13,7 +13,7 @@ from ..codex.bundled import bundled
 from ..codex.catalog import catalog, merged
 from ..codex.find import codex
 from ..codex.home import CATALOG, CONFIG
-from ..codex.places import config_file
+from ..codex.where import config_file
 from ..daemon.files import Files
 from ..policy.load import load_policy
 from . import UserError

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 from ..codex.home import CONFIG, keep_home, write_home
-from ..codex.places import state_folder
+from ..codex.where import state_folder
 from ..daemon.files import Files
 from ..policy.load import load_policy
 from .background import kept_settings, setting

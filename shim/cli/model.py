@@ -7,7 +7,7 @@ import json
 
 from ..codex import edit
 from ..codex.catalog import models_of
-from ..codex.places import config_file
+from ..codex.where import config_file
 from ..daemon.files import Files
 from ..policy.load import load_policy
 from .background import current_model, first_model, kept_settings, running_settings, write_block

@@ -16,7 +16,7 @@ from types import FrameType
 
 from ..codex.find import cache_folder, codex
 from ..codex.home import write_home
-from ..codex.places import without_proxy
+from ..codex.where import without_proxy
 from .chain import Chain, add_chain_arguments, options
 
 PASSES_ON = True

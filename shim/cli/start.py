@@ -6,7 +6,7 @@ import argparse
 
 from ..codex import edit
 from ..codex.config import enabled
-from ..codex.places import config_file
+from ..codex.where import config_file
 from ..daemon import control
 from ..daemon.files import Files
 from ..daemon.run import run as become

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from ..codex import edit
 from ..codex.config import ConfigError, enabled
-from ..codex.places import config_file
+from ..codex.where import config_file
 from ..daemon.files import Files
 from .background import current_model
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..codex import edit
-from ..codex.places import config_file
+from ..codex.where import config_file
 from ..daemon import control, units
 from ..daemon.files import Files
 

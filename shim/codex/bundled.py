@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .find import CodexMissing
-from .places import without_proxy
+from .where import without_proxy
 
 #: Seconds for a program that only prints what it has in itself.
 _PATIENCE = 20.0

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..lock import Busy, locked
 from . import config
 from .config import ConfigError, Setting
-from .places import state_folder
+from .where import state_folder
 
 #: Seconds to wait for another command that is changing the file.
 _PATIENCE = 10.0

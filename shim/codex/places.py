@@ -1,105 +1,140 @@
-"""Where things are on Linux, macOS and Windows: Codex's home, our state folder, our own command."""
+"""The two places of Codex Desktop's code that `patch-app` changes, found by their structure.
+
+The code is minified: names of variables change with every build, names of properties and what
+passes from where to where do not. So each shape is a pattern over properties and data flow, and a
+place counts only when all shapes together find it exactly once. The shapes come from published
+reports of the builds 26.422 to 26.1002; none was tried here on the app itself.
+"""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Mapping
-from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
-_ROOT = Path(__file__).resolve().parents[2]
+#: Where the code of the app's windows lies in the archive.
+UNDER = "webview/"
+
+_ID = rb"[A-Za-z_$][\w$]*"
+#: What a flag may be joined with: `&&!custom`, `&&auth!==`amazonBedrock``.
+_AND = rb"(?:&&!?" + _ID + rb"(?:[!=]==?[`'\"][\w-]*[`'\"])?)*"
+#: `?allowed.has(model.model):!model.hidden`, with or without a further alternative.
+_LIST = (
+    rb"\?(?:" + _ID + rb"\.)*" + _ID + rb"\.has\((?P<m>" + _ID + rb")\.model\)"
+    rb"[^;{}]{0,400}?:!(?P=m)\.hidden\b"
+)
+#: Code up to the next mention of the flag's name, at most so much.
+_GAP = rb"(?:(?!useHiddenModels)[\s\S]){0,2500}?"
+_FLAG = rb"useHiddenModels:(?P<flag>" + _ID + rb")\b[^{}]{0,400}\}\)\s*\{"
+
+_RECENT = (
+    rb"listRecentThreads\(\{(?=[^{}]*\bcursor:)(?=[^{}]*\blimit:)[^{}]{0,300}\}\)\s*\{"
+    rb"(?=(?:(?!listRecentThreads)[\s\S]){0,900}?[`'\"]thread/list[`'\"])"
+    rb"[^;]{0,500}?\bmodelProviders:"
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """What is looked for: the span ``at`` of a shape's match is replaced by ``becomes``."""
+
+    name: str
+    does: str
+    #: No file without these bytes is searched.
+    hint: bytes
+    shapes: tuple[re.Pattern[bytes], ...]
+    becomes: bytes
+    #: The place as it is after the change, and in builds that need none.
+    done: re.Pattern[bytes]
+
+
+PICKER = Place(
+    name="model picker",
+    does="shows every model of the catalog that is not hidden",
+    hint=b"useHiddenModels",
+    shapes=tuple(
+        map(
+            re.compile,
+            (
+                # 26.727 and later: a function that is handed the flag asks it directly.
+                _FLAG + _GAP + rb"\((?P<at>(?P=flag)" + _AND + rb")" + _LIST,
+                # 26.601 to 26.707: it keeps the flag and what it is joined with in a variable.
+                _FLAG + _GAP + rb"[\s,](?P<kept>" + _ID + rb")=(?P=flag)" + _AND + rb"[,;]"
+                + _GAP + rb"\bif\((?P<at>(?P=kept))" + _LIST,
+                # 26.519: the same with the flag of a configuration.
+                rb"[\s,](?P<kept>" + _ID + rb")=" + _ID + rb"\.useHiddenModels" + _AND + rb"[,;]"
+                + _GAP + rb"\bif\((?P<at>(?P=kept))" + _LIST,
+                # 26.422: asked directly. (Since 26.727 that stands in an arrow function too, which
+                # decides for the tool `create_thread`; that is not the picker.)
+                rb"if\((?P<at>" + _ID + rb"\.useHiddenModels" + _AND + rb")" + _LIST,
+            ),
+        )
+    ),
+    becomes=b"!1",
+    done=re.compile(rb"\((?P<at>!1)" + _LIST),
+)  # fmt: skip
+
+RECENT = Place(
+    name="recent threads",
+    does="lists the threads of every provider, not of the configured one only",
+    hint=b"listRecentThreads",
+    shapes=(re.compile(_RECENT + rb"(?P<at>null)\b"),),
+    becomes=b"[]",
+    done=re.compile(_RECENT + rb"(?P<at>\[\])"),
+)
+
+PLACES = (PICKER, RECENT)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A place in the archive: in which file, at which bytes; ``done`` when nothing is to change."""
+
+    place: Place
+    file: str
+    start: int
+    end: int
+    done: bool
 
 
 class PlaceError(Exception):
-    """What is missing on this machine, in one line."""
+    """Which place was not found exactly once, in one line."""
 
 
-def state_folder() -> Path:
-    """The one folder that holds what Interpose keeps: the daemon's files, homes of its own."""
-    return Path(state_path(os.environ, sys.platform))
-
-
-def codex_home() -> Path:
-    """The home of the user's own Codex: ``CODEX_HOME``, else ``~/.codex``."""
-    return Path(codex_path(os.environ, sys.platform))
-
-
-def config_file() -> Path:
-    """The user's own ``config.toml``, whether it is there or not."""
-    return codex_home() / "config.toml"
-
-
-def state_path(env: Mapping[str, str], system: str) -> PurePath:
-    """``INTERPOSE_HOME``, else where ``system`` (a ``sys.platform``) keeps such things."""
-    named = env.get("INTERPOSE_HOME")
-    if named:
-        return _absolute(named, env, system)
-    home = home_path(env, system)
-    if system == "win32":
-        local = env.get("LOCALAPPDATA")
-        return (PureWindowsPath(local) if local else home / "AppData" / "Local") / "Interpose"
-    if system == "darwin":
-        return home / "Library" / "Application Support" / "Interpose"
-    base = env.get("XDG_STATE_HOME", "")
-    # The XDG rules: a path that is not absolute counts as not set.
-    chosen = PurePosixPath(base) if base.startswith("/") else home / ".local" / "state"
-    return chosen / "interpose"
-
-
-def codex_path(env: Mapping[str, str], system: str) -> PurePath:
-    """Codex's home folder under that environment."""
-    named = env.get("CODEX_HOME")
-    return _absolute(named, env, system) if named else home_path(env, system) / ".codex"
-
-
-def home_path(env: Mapping[str, str], system: str) -> PurePath:
-    """The user's home folder. PlaceError when the environment does not say."""
-    if system == "win32":
-        profile = env.get("USERPROFILE")
-        if not profile and env.get("HOMEDRIVE") and env.get("HOMEPATH"):
-            profile = env["HOMEDRIVE"] + env["HOMEPATH"]
-        if not profile:
-            raise PlaceError("%USERPROFILE% is not set, so there is no home folder; set it")
-        return PureWindowsPath(profile)
-    if env.get("HOME"):
-        return PurePosixPath(env["HOME"])
-    try:
-        return Path.home()
-    except RuntimeError:
-        raise PlaceError("HOME is not set, so there is no home folder; set it") from None
-
-
-def script_path(executable: str, system: str) -> PurePath:
-    """The `interpose` command that was installed beside the Python ``executable``."""
-    if system == "win32":
-        return PureWindowsPath(executable).parent / "interpose.exe"
-    return PurePosixPath(executable).parent / "interpose"
-
-
-def own_command() -> list[str]:
-    """The words that start `interpose` from anywhere, whatever the PATH of the caller is."""
-    script = Path(script_path(sys.executable, sys.platform))
-    if script.is_file():
-        return [str(script)]
-    # Not installed as a command: the package is found from its own file.
-    boot = "import sys; sys.path.insert(0, sys.argv.pop(1)); from {0} import main; sys.exit(main())"
-    package = __package__.rpartition(".")[0]
-    root = _ROOT.parent if package.startswith("interpose.") else _ROOT
-    return [sys.executable, "-c", boot.format(f"{package}.cli"), str(root)]
-
-
-def without_proxy(env: Mapping[str, str]) -> dict[str, str]:
-    """``env``, with loopback exempt from a proxy: Codex sends even that to one that is set."""
-    found = dict(env)
-    for name in ("NO_PROXY", "no_proxy"):
-        known = [part.strip() for part in env.get(name, "").split(",") if part.strip()]
-        missing = [host for host in ("127.0.0.1", "localhost") if host not in known]
-        found[name] = ",".join([*known, *missing])
+def find(names: Iterable[str], read: Callable[[str], bytes]) -> list[Found]:
+    """Where the places are, in their order. PlaceError when one is missing or there twice."""
+    open_: dict[str, set[tuple[str, int, int]]] = {place.name: set() for place in PLACES}
+    done: dict[str, set[tuple[str, int, int]]] = {place.name: set() for place in PLACES}
+    for name in names:
+        if not name.startswith(UNDER) or not name.endswith(".js"):
+            continue
+        text = read(name)
+        for place in PLACES:
+            if place.hint in text:
+                for shape in place.shapes:
+                    open_[place.name] |= {(name, *m.span("at")) for m in shape.finditer(text)}
+                done[place.name] |= {(name, *m.span("at")) for m in place.done.finditer(text)}
+    found = []
+    for place in PLACES:
+        hits = [(span, False) for span in open_[place.name]]
+        hits += [(span, True) for span in done[place.name]]
+        if len(hits) != 1:
+            where = ", ".join(sorted({span[0] for span, _ in hits}))
+            raise PlaceError(
+                f"the place of the {place.name} was found {len(hits)} times"
+                + (f" (in {where})" if where else "")
+                + ", not once: this version's code is of a shape that is not known"
+            )
+        (span, is_done) = hits[0]
+        found.append(Found(place, *span, is_done))
     return found
 
 
-def _absolute(named: str, env: Mapping[str, str], system: str) -> PurePath:
-    path: PurePath = PureWindowsPath(named) if system == "win32" else PurePosixPath(named)
-    if path.parts[:1] == ("~",):
-        return home_path(env, system).joinpath(*path.parts[1:])
-    return path if path.is_absolute() else Path.cwd() / path
+def change(found: Iterable[Found], read: Callable[[str], bytes]) -> dict[str, bytes]:
+    """The files with the places changed."""
+    texts: dict[str, bytes] = {}
+    todo = [each for each in found if not each.done]
+    for each in sorted(todo, key=lambda each: each.start, reverse=True):
+        text = texts.get(each.file) or read(each.file)
+        texts[each.file] = text[: each.start] + each.place.becomes + text[each.end :]
+    return texts

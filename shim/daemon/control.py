@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..codex.places import own_command, without_proxy
+from ..codex.where import own_command, without_proxy
 from ..lock import Busy, locked
 from .files import DaemonError, Files, Settings, Status, health, taken
 

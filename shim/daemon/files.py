@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..codex.places import state_folder
+from ..codex.where import state_folder
 from ..lock import Lock
 
 #: Where the daemon listens unless it is told otherwise.

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path, PurePath, PurePosixPath
 
-from ..codex.places import home_path, own_command, state_folder
+from ..codex.where import home_path, own_command, state_folder
 from .files import DaemonError
 
 #: Its name at systemd, and at launchd.

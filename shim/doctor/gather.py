@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from ..codex.config import PROVIDER
-from ..codex.places import codex_home
+from ..codex.where import codex_home
 from ..daemon.files import Files
 from ..policy.load import Report, examine
 from ..policy.read import Problem

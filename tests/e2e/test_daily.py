@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
-from shim.codex.places import own_command
+from shim.codex.where import own_command
 from tests.e2e.answers import responses_text
 from tests.e2e.chain import free_port, poll
 from tests.e2e.clients import CODEX, OLD_CODEX

@@ -65,6 +65,8 @@ def there_and_back(raw: bytes) -> None:
     assert {k: v for k, v in now["model_providers"].items() if k != "interpose"} == others
     for line in raw.decode("utf-8-sig").splitlines():
         assert line in on.decode(), "a line is gone"
+    if raw.partition(b"\n")[0].endswith(b"\r"):
+        assert on.count(b"\n") - on.count(b"\r\n") == raw.count(b"\n") - raw.count(b"\r\n")
     assert apply(on, SETTING, "config.toml") == on
     assert strip(on, "config.toml") == raw
     assert strip(apply(on, OTHER, "config.toml"), "config.toml") == raw

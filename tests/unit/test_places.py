@@ -1,76 +1,111 @@
-"""Where things are, under the rules of each system; Windows' by its own path rules, on any machine."""
+"""Finding the two places of Codex Desktop in code of every known shape, and refusing otherwise."""
 
 from __future__ import annotations
 
-from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
+import itertools
+import time
 
 import pytest
 
-from shim.codex import places
-from shim.codex.places import PlaceError, codex_path, script_path, state_path, without_proxy
+from shim.codex.places import PICKER, RECENT, Found, PlaceError, change, find
+from tests.unit.desktop_shapes import PICKERS, RECENTS, renamed
 
-WINDOWS = {"USERPROFILE": r"C:\Users\Ann Lee", "LOCALAPPDATA": r"D:\Data\Local"}
-
-
-@pytest.mark.parametrize(
-    ("env", "system", "state", "codex"),
-    [
-        ({"HOME": "/home/me"}, "linux", "/home/me/.local/state/interpose", "/home/me/.codex"),
-        ({"HOME": "/h", "XDG_STATE_HOME": "/s"}, "linux", "/s/interpose", "/h/.codex"),
-        ({"HOME": "/h", "XDG_STATE_HOME": "rel"}, "linux", "/h/.local/state/interpose", "/h/.codex"),
-        ({"HOME": "/Users/me", "XDG_STATE_HOME": "/s"}, "darwin", "/Users/me/Library/Application Support/Interpose", "/Users/me/.codex"),
-        ({"HOME": "/h", "INTERPOSE_HOME": "/i", "CODEX_HOME": "/c"}, "linux", "/i", "/c"),
-        ({"HOME": "/h", "INTERPOSE_HOME": "~/i", "CODEX_HOME": "~/c"}, "darwin", "/h/i", "/h/c"),
-    ],
-)  # fmt: skip
-def test_places_of_unix(env: dict[str, str], system: str, state: str, codex: str) -> None:
-    assert state_path(env, system) == PurePosixPath(state)
-    assert codex_path(env, system) == PurePosixPath(codex)
+PAIRS = list(itertools.product(PICKERS, RECENTS))
 
 
-@pytest.mark.parametrize(
-    ("env", "state", "codex"),
-    [
-        (WINDOWS, r"D:\Data\Local\Interpose", r"C:\Users\Ann Lee\.codex"),
-        ({"USERPROFILE": r"C:\Users\me"}, r"C:\Users\me\AppData\Local\Interpose", r"C:\Users\me\.codex"),
-        ({"HOMEDRIVE": "C:", "HOMEPATH": r"\me"}, r"C:\me\AppData\Local\Interpose", r"C:\me\.codex"),
-        ({**WINDOWS, "HOME": "/msys/home"}, r"D:\Data\Local\Interpose", r"C:\Users\Ann Lee\.codex"),
-        ({**WINDOWS, "INTERPOSE_HOME": r"E:\i", "CODEX_HOME": r"\\server\share\c"}, r"E:\i", r"\\server\share\c"),
-        ({**WINDOWS, "INTERPOSE_HOME": "~/i", "CODEX_HOME": r"~\c"}, r"C:\Users\Ann Lee\i", r"C:\Users\Ann Lee\c"),
-    ],
-)  # fmt: skip
-def test_places_of_windows(env: dict[str, str], state: str, codex: str) -> None:
-    assert state_path(env, "win32") == PureWindowsPath(state)
-    assert codex_path(env, "win32") == PureWindowsPath(codex)
-    assert isinstance(state_path(env, "win32"), PureWindowsPath)
+def archive(picker: str, recent: str) -> dict[str, bytes]:
+    return {
+        "webview/assets/app-initial.js": f"import x from'./x.js';{picker}".encode(),
+        "webview/assets/signals.js": recent.encode(),
+        "webview/assets/other.js": b"let a=b?c.has(d.model):!d.hidden;",
+        ".vite/build/main.js": f"{picker}{recent}".encode(),
+    }
 
 
-def test_no_home_is_said() -> None:
-    with pytest.raises(PlaceError, match="USERPROFILE"):
-        state_path({}, "win32")
+def look(files: dict[str, bytes]) -> list[Found]:
+    return find(files, files.__getitem__)
 
 
-def test_a_relative_folder_is_that_of_where_one_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert state_path({"INTERPOSE_HOME": "here"}, "linux") == PurePath(tmp_path / "here")
-    monkeypatch.setenv("INTERPOSE_HOME", str(tmp_path / "i"))
-    monkeypatch.setenv("CODEX_HOME", str(tmp_path / "c"))
-    assert places.state_folder() == tmp_path / "i"
-    assert places.config_file() == tmp_path / "c" / "config.toml"
+@pytest.mark.parametrize("names", [str, renamed])
+@pytest.mark.parametrize("builds", PAIRS, ids=" ".join)
+def test_each_place_is_found_once_changed_and_known_again(builds, names) -> None:
+    files = archive(names(PICKERS[builds[0]]), names(RECENTS[builds[1]]))
+    picker, recent = look(files)
+    assert (picker.place, recent.place) == (PICKER, RECENT)
+    assert not picker.done and not recent.done
+
+    changed = change((picker, recent), files.__getitem__)
+    assert sorted(changed) == ["webview/assets/app-initial.js", "webview/assets/signals.js"]
+    after = {**files, **changed}
+    assert [each.done for each in look(after)] == [True, True]
+    assert change(look(after), after.__getitem__) == {}
 
 
-def test_our_own_command() -> None:
-    assert script_path(r"C:\venv\Scripts\python.exe", "win32") == PureWindowsPath(
-        r"C:\venv\Scripts\interpose.exe"
+def test_both_places_may_stand_in_one_file() -> None:
+    files = {"webview/all.js": (RECENTS["26.818"] + PICKERS["26.825"]).encode()}
+    after = change(look(files), files.__getitem__)
+    assert all(each.done for each in look(after))
+    assert len(after["webview/all.js"]) < len(files["webview/all.js"])
+
+
+def test_a_flag_counts_up_to_its_next_mention_only() -> None:
+    other = (
+        "function Ka({models:a,useHiddenModels:b}){return a}function Kb({useHiddenModels:c}){return c}"
+        "function Kc(b,d,e){return(b?d.has(e.model):!e.hidden)}"
     )
-    assert script_path("/venv/bin/python3", "linux") == PurePosixPath("/venv/bin/interpose")
-    assert Path(places.own_command()[0]).is_absolute()
+    files = archive(PICKERS["26.825"] + other, RECENTS["26.818"])
+    (at,) = [each.start for each in look(files) if each.place is PICKER]
+    assert at < files["webview/assets/app-initial.js"].index(b"function Ka")
 
 
-def test_loopback_needs_no_proxy() -> None:
-    assert without_proxy({})["NO_PROXY"] == "127.0.0.1,localhost"
-    env = without_proxy({"NO_PROXY": "corp.example, localhost", "no_proxy": "127.0.0.1,localhost"})
-    assert env["NO_PROXY"] == "corp.example,localhost,127.0.0.1"
-    assert env["no_proxy"] == "127.0.0.1,localhost"
+def test_a_build_that_lists_all_threads_by_itself_needs_only_the_other_change() -> None:
+    recent = RECENTS["26.707"].replace("modelProviders:null,archived:!1,source", "modelProviders:[],archived:!1,source")
+    files = archive(PICKERS["26.707"], recent)
+    assert [each.done for each in look(files)] == [False, True]
+    assert list(change(look(files), files.__getitem__)) == ["webview/assets/app-initial.js"]
+
+
+@pytest.mark.parametrize(
+    ("picker", "recent", "said"),
+    [
+        ("", RECENTS["26.818"], "model picker was found 0 times"),
+        (PICKERS["26.825"], "", "recent threads was found 0 times"),
+        (PICKERS["26.825"] * 2, RECENTS["26.818"], "model picker was found 2 times (in webview/"),
+        (PICKERS["26.601"] + PICKERS["26.727"], RECENTS["26.818"], "model picker was found 2 times"),
+        (PICKERS["26.825"], RECENTS["26.818"] * 2, "recent threads was found 2 times"),
+        (PICKERS["26.825"].replace("&&t!==`amazonBedrock`", "&&odd(t)"), RECENTS["26.818"], "picker was found 0 times"),
+        (PICKERS["26.825"].replace(".hidden", ".secret"), RECENTS["26.818"], "model picker was found 0 times"),
+        (PICKERS["26.825"], RECENTS["26.818"].replace("thread/list", "thread/find"), "threads was found 0 times"),
+    ],
+)  # fmt: skip
+def test_a_place_that_is_not_there_exactly_once_is_refused(picker, recent, said) -> None:
+    with pytest.raises(PlaceError, match="not once") as refused:
+        look(archive(picker, recent))
+    assert said in str(refused.value)
+
+
+def test_a_place_half_done_twice_is_refused() -> None:
+    files = archive(PICKERS["26.825"], RECENTS["26.818"])
+    after = change(look(files), files.__getitem__)
+    twice = {**files, "webview/more.js": after["webview/assets/app-initial.js"]}
+    with pytest.raises(PlaceError, match="found 2 times"):
+        look(twice)
+
+
+@pytest.mark.parametrize(
+    "bait",
+    [
+        b"useHiddenModels:a}){",
+        b",a=b.useHiddenModels,",
+        b"useHiddenModels:a}){b=a,",
+        b"if(a.useHiddenModels&&b",
+        b"listRecentThreads({cursor:a,limit:b}){`thread/list`",
+        b"useHiddenModels:a})){(a?b.has(c.model)" + b"x" * 390,
+    ],
+)
+def test_code_made_to_be_slow_is_not(bait: bytes) -> None:
+    files = {"webview/x.js": bait * (1_000_000 // len(bait)) + b"listRecentThreads useHiddenModels"}
+    started = time.process_time()
+    with pytest.raises(PlaceError):
+        look(files)
+    assert time.process_time() - started < 5
