@@ -13,6 +13,7 @@ from rich.text import Text
 
 from ..doctor.finding import Finding
 from ..doctor.gather import Asked, gather, report, settle
+from . import UsageError
 from .chain import DEFAULT_POLICY
 
 _MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red")}
@@ -37,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0, or 1 when something does not work."""
+    if args.port is not None and not 0 < args.port < 65536:
+        raise UsageError(f"--port must be between 1 and 65535, is {args.port}")
     asked = settle(args.policy, args.record, args.port, os.environ, DEFAULT_POLICY)
     found = gather(asked)
     if args.online:

@@ -61,7 +61,7 @@ def _unset(section: Section, policy: Policy, env: Mapping[str, str]) -> None:
     if mine in lacking:
         names = " and ".join(lacking.pop(mine))
         section.warn(
-            f"the default model's provider {mine} counts as down: {names} is not set",
+            f"the default model's provider {mine} counts as down: {names} is not set in this shell",
             f"export {names} where the chain runs",
         )
     if lacking:
@@ -71,6 +71,6 @@ def _unset(section: Section, policy: Policy, env: Mapping[str, str]) -> None:
         names = " and ".join(n for n in VARIABLE.findall(rule.value or "") if not env.get(n))
         if names:
             section.warn(
-                f"redact[{number}] ({rule.name}) masks nothing: {names} is not set",
+                f"redact[{number}] ({rule.name}) masks nothing: {names} is not set in this shell",
                 f"export {names} where the chain runs, or take the rule out",
             )

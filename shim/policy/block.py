@@ -94,7 +94,8 @@ class Block:
         except BlockError:
             good = False
         if not good or self.strip(made, source).rstrip() != clean.rstrip():
-            raise BlockError(f"{source}: its entries stand so that none can be put behind them")
+            hint = "" if _LINE_END.search(clean) else "; end its last line with a line break"
+            raise BlockError(f"{source}: no entry can be put behind its last one{hint}")
         if problems := examine(made, source, path.parent).problems:
             raise BlockError(f"it would be no valid policy: {problems[0]}")
         return made

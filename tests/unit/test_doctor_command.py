@@ -23,6 +23,8 @@ from shim.doctor.clients import Client
 from shim.doctor.sockets import health
 from shim.policy.load import parse_policy
 
+pytestmark = pytest.mark.slow
+
 SECRET = "sk-" + "proj-9f8e7d6c5b4a39281706f5e4d3c2b1a09f8e7d6c"
 
 
