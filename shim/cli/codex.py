@@ -26,7 +26,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     client = codex(lambda line: print(f"interpose: {line}", file=sys.stderr))
     folder = default_home()
-    home = keep_home(
-        folder, setting(running_settings(Files()), args.model, folder / CONFIG)
-    )
+    home = keep_home(folder, setting(running_settings(Files()), args.model, folder / CONFIG))
     return session([str(client), *args.rest], client_environment(home))

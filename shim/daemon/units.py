@@ -85,7 +85,7 @@ def text(system: str, command: list[str], state: str) -> bytes:
         "",
         "[Service]",
         f"ExecStart={' '.join(map(_quoted, words))}",
-        f"Environment={_quoted(f'INTERPOSE_HOME={state}', "%")}",
+        f"Environment={_quoted(f'INTERPOSE_HOME={state}', '%')}",
         "Restart=on-failure",
         "RestartSec=1",
         "",
