@@ -8,7 +8,7 @@ import json
 import random
 from typing import Any
 
-_SOURCE = inspect.getsource(asyncio.base_events).splitlines()
+SOURCE = inspect.getsource(asyncio.base_events).splitlines()
 _NAMES = (
     "exec_command",
     "write_stdin",
@@ -26,7 +26,7 @@ _NAMES = (
 
 def tools() -> list[dict[str, Any]]:
     """About as many tools, with about as much text, as Codex offers."""
-    words = " ".join(_SOURCE[3:30])
+    words = " ".join(SOURCE[3:30])
     made: list[dict[str, Any]] = [
         {
             "type": "function",
@@ -57,12 +57,12 @@ def body(size: int, number: int, model: str = "m") -> bytes:
         {"type": "message", "role": "user", "content": [text]},
     ]
     offered = tools() if size > 20_000 else []
-    base = "\n".join(_SOURCE[:200])[: min(size // 10, 15_000)]
+    base = "\n".join(SOURCE[:200])[: min(size // 10, 15_000)]
     developer = {"type": "input_text", "text": f"You are a coding agent.\n{base}"}
     items.insert(0, {"type": "message", "role": "developer", "content": [developer]})
 
     def request() -> bytes:
-        return _json(
+        return as_json(
             {
                 "model": model,
                 "stream": True,
@@ -81,18 +81,18 @@ def body(size: int, number: int, model: str = "m") -> bytes:
     step = 0
     while size - filled > 800:
         step += 1
-        start, count = chance.randrange(len(_SOURCE) - 90), chance.randrange(5, 90)
-        lines = _SOURCE[start : start + count]
+        start, count = chance.randrange(len(SOURCE) - 90), chance.randrange(5, 90)
+        lines = SOURCE[start : start + count]
         room = size - filled - 600
-        more = _step(step, start, lines, room)
+        more = step_of(step, start, lines, room)
         items += more
-        filled += sum(len(_json(item)) + 1 for item in more)
+        filled += sum(len(as_json(item)) + 1 for item in more)
     rest = max(0, size - len(request()))
-    text["text"] += "\n" + "\n".join(_SOURCE[200:240])[:rest] if rest else ""
+    text["text"] += "\n" + "\n".join(SOURCE[200:240])[:rest] if rest else ""
     return request()
 
 
-def _json(value: Any) -> bytes:
+def as_json(value: Any) -> bytes:
     """Without blanks, as Codex writes it."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
@@ -133,10 +133,10 @@ def messages_of(made: bytes, model: str) -> bytes:
     ]
     system = [{"type": "text", "text": developer["content"][0]["text"]}]
     head = {"model": model, "max_tokens": 32000, "stream": True, "system": system}
-    return _json({**head, "messages": messages, "tools": tools})
+    return as_json({**head, "messages": messages, "tools": tools})
 
 
-def _step(step: int, start: int, lines: list[str], room: int) -> list[dict[str, Any]]:
+def step_of(step: int, start: int, lines: list[str], room: int) -> list[dict[str, Any]]:
     """One round of an agent: a thought, a call, its output; every eighth is a patch."""
     text = "\n".join(lines)[:room]
     call_id = f"call_{step:05d}"

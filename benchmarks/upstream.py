@@ -1,12 +1,14 @@
 """The canned upstream: the same stream of 200 deltas for every request, as cheap as can be.
 
-It answers Chat Completions and Messages, so a system that answers otherwise has translated.
+It answers Chat Completions and Messages, so a system that answers otherwise has translated. Below
+/paced an answer takes about a second, below /cut it breaks off, below /failing there is none.
 Run as a process of its own: `python -m benchmarks.upstream PORT`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import sys
 from typing import Any
@@ -56,6 +58,9 @@ _PIECES = {
     path: [b"%x\r\n%b\r\n" % (len(event), event) for event in events]
     for path, events in ((b"/chat/completions", EVENTS), (b"/messages", MESSAGES))
 }
+_FAILURES = itertools.cycle((b"500 No", b"429 Too Many Requests", b"400 Bad Request"))
+#: Below /paced: seconds of rest after so many pieces.
+_REST, _PIECES_AT_ONCE = 0.05, 10
 
 
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -79,11 +84,20 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             if pieces is None:
                 writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
                 continue
+            how = asked.partition(b"/v1/")[0].rpartition(b"/")[2]
+            if how == b"failing":
+                said = b'{"error":{"message":"not today"}}'
+                writer.write(b"HTTP/1.1 %b\r\ncontent-type: application/json\r\n" % next(_FAILURES))
+                writer.write(b"content-length: %d\r\n\r\n%b" % (len(said), said))
+                continue
             writer.write(_HEAD)
-            for piece in pieces:
+            for number, piece in enumerate(pieces):
                 writer.write(piece)
+                if how == b"cut" and number == DELTAS // 2:
+                    return
                 # A turn of the loop per delta, as a model has pauses between its tokens.
-                await asyncio.sleep(0)
+                rests = how == b"paced" and number % _PIECES_AT_ONCE == 0
+                await asyncio.sleep(_REST if rests else 0)
             writer.write(b"0\r\n\r\n")
             await writer.drain()
     except (asyncio.IncompleteReadError, ConnectionError):

@@ -1,0 +1,1 @@
+"""A day of many sessions through the chain, compressed: what grows, and what stays bounded."""
