@@ -36,7 +36,7 @@ from shim.record.journal import NAME, Journal
 from shim.record.redact import Redactor
 
 _SIZE = 8
-
+_BEHIND = "the recorder is too far behind; the journal alone tells of this exchange"
 
 type Leg = tuple[dict[str, Any], dict[str, Any] | None]
 
@@ -76,7 +76,7 @@ class Job(msgspec.Struct):
     ``rules`` is what the policy masks in recordings, ``session`` the key of its masks; ``times``
     are when it began and ended.
     ``bodies`` are the request's and the response's of each leg in turn. The second leg, if there
-    is one, is the upstream's.
+    is one, is the upstream's. Without legs only the journal is told.
     """
 
     row: dict[str, Any]
@@ -215,9 +215,10 @@ class Recorder:
 
     def ends(self, job: Job) -> None:
         """Write down an exchange that has ended."""
-        path = self._files.path
+        path, why = self._files.path, "" if job.legs else _BEHIND
         try:
-            path, why = self._files.append(*written(job)), ""
+            if job.legs:
+                path = self._files.append(*written(job))
         except OSError as e:
             why = f"{self._files.path}: {e.strerror or e}"
         except Exception as e:

@@ -18,8 +18,9 @@ from addons.link import Link
 
 logger = logging.getLogger(__name__)
 
-#: More than this many bytes waiting for the recorder, and new turns wait for it too.
-_MOST = 256 * 1024 * 1024
+#: More than this many bytes waiting for the recorder, and new turns wait for it too. Beyond twice
+#: as many, of what ends only the journal is told: an answer under way is never held up.
+_MOST = 128 * 1024 * 1024
 _PATIENCE = 30.0
 #: Seconds an exchange waits, so that where turns come thick they are written in batches, and most
 #: turns meet none of that work.
@@ -53,6 +54,9 @@ class Writer:
         self._waiting = 0
         self._task: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
+        self._roomy = asyncio.Event()
+        #: When the recorder last got something done, or was given up.
+        self._done = time.monotonic()
         self._link: Link | None = None
         self._starting = asyncio.Lock()
         #: What has begun and not ended: another recorder is told again.
@@ -88,8 +92,12 @@ class Writer:
         """Have ``job`` written down soon."""
         if not self._on:
             return
+        if self._waiting > _MOST and self._waiting + job.size > 2 * _MOST:
+            job = msgspec.structs.replace(job, legs=[], bodies=[])
         self._jobs.append(job)
         self._waiting += job.size
+        if self._waiting > _MOST:
+            self._roomy.clear()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
 
@@ -109,9 +117,22 @@ class Writer:
 
     async def room(self) -> None:
         """Wait while too much is waiting, so that a slow disk does not fill the memory."""
-        if self._waiting > _MOST and self._task:
-            self._hurry.set()
-            await asyncio.wait([self._task], timeout=_PATIENCE)
+        if self._waiting <= _MOST:
+            return
+        self._hurry.set()
+        try:
+            await asyncio.wait_for(self._roomy.wait(), _PATIENCE)
+        except TimeoutError:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Have another recorder in place of one that hangs, or gets no time on a busy machine."""
+        stuck = time.monotonic() - self._done > _PATIENCE
+        if self._link and (stuck or not self._settings.urgent):
+            logger.warning("the recorder is too far behind: another takes its place")
+            self._settings = msgspec.structs.replace(self._settings, urgent=True)
+            self._done = time.monotonic()
+            self._link.kill()
 
     async def close(self) -> None:
         """Write what is waiting, then end the recorder."""
@@ -131,7 +152,10 @@ class Writer:
             except Exception as e:
                 logger.exception("not recorded")
                 why = f"an exchange could not be recorded: {e!r}"
+            self._done = time.monotonic()
             self._waiting -= job.size
+            if self._waiting <= _MOST:
+                self._roomy.set()
             self._begun.pop(str(job.row["exchange"]), None)
             self._trouble_with("file", why)
             if not why:

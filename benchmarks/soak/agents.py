@@ -9,14 +9,23 @@ import asyncio
 import json
 import random
 import re
+import sysconfig
 import uuid
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
-from benchmarks.bodies import SOURCE, as_json, messages_of, step_of, tools
+from benchmarks.bodies import as_json, messages_of, step_of, tools
 from benchmarks.load import FIRST
 
+#: What agents read: all of the standard library, for packed files are as small as texts are alike.
+SOURCE = [
+    line
+    for path in sorted(Path(sysconfig.get_path("stdlib")).glob("[a-z]*/[a-z]*.py"))
+    if "test" not in str(path) and "site-packages" not in str(path)
+    for line in path.read_text("utf-8", "replace").splitlines()
+]
 TURNS = 30
 #: Bytes that a history grows by with a turn: a session ends with 200 to 400 KB.
 _GROWS = (6_500, 12_500)
@@ -96,11 +105,20 @@ class Agent:
 class Load:
     """``sessions`` side by side against the chain on ``port``, until ``over`` says so.
 
-    ``came`` counts what became of the turns, ``wrong`` holds answers that should not have been.
+    ``thinks`` is how long each waits between its turns. ``came`` counts what became of the turns,
+    ``wrong`` holds answers that should not have been.
     """
 
-    def __init__(self, port: int, sessions: int, key: str, over: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        port: int,
+        sessions: int,
+        key: str,
+        over: Callable[[], bool],
+        thinks: tuple[float, float] = THINKS,
+    ) -> None:
         self._port, self._sessions, self._key, self._over = port, sessions, key, over
+        self._thinks = thinks
         self._number = 0
         self.came: Counter[str] = Counter()
         self.begun = 0
@@ -114,7 +132,7 @@ class Load:
         chance = random.Random(number)
         # At any moment sessions are of all ages; so they are from the beginning.
         age = chance.randrange(TURNS)
-        await asyncio.sleep(chance.uniform(0, THINKS[1]))
+        await asyncio.sleep(chance.uniform(0, self._thinks[1]))
         while not self._over():
             self._number += 1
             agent = Agent(self._number)
@@ -125,7 +143,7 @@ class Load:
                 if self._over():
                     return
                 await self._turn(agent, chance)
-                await asyncio.sleep(chance.uniform(*THINKS))
+                await asyncio.sleep(chance.uniform(*self._thinks))
             age = 0
 
     async def _turn(self, agent: Agent, chance: random.Random) -> None:

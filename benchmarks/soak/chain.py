@@ -12,7 +12,8 @@ from benchmarks.systems import KEY, ROOT, System, Unavailable, free_port
 
 #: Seconds on the chain's clock for one outside.
 RATE = 160
-_FAKETIME = "/usr/lib/*/faketime/libfaketimeMT.so.1"
+#: Where libfaketime is; nothing where it is not installed.
+LIBRARY = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
 _POLICY = """
 providers:
   up: {{ base_url: 'http://127.0.0.1:{port}/paced/v1', key: {key}, protocol: chat }}
@@ -69,12 +70,11 @@ class Soaked(System):
         return words
 
     def env(self) -> Mapping[str, str]:
-        found = glob.glob(_FAKETIME)
-        if not found:
+        if not LIBRARY:
             raise Unavailable("the soak needs libfaketime (Debian: apt-get install faketime)")
         begins = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(self._begins))
         return {
-            "LD_PRELOAD": found[0],
+            "LD_PRELOAD": LIBRARY[0],
             "FAKETIME": f"@{begins} x{RATE}",
             "DONT_FAKE_MONOTONIC": "1",
             "PYTHONPATH": str(Path(__file__).parent / "clock"),

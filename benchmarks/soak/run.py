@@ -71,8 +71,8 @@ async def _rest(watch: Watch) -> None:
 
 async def _some(chain: Soaked) -> None:
     """A few turns."""
-    until = time.monotonic() + 3
-    load = Load(chain.port, 10, KEY, lambda: time.monotonic() > until)
+    until = time.monotonic() + 1
+    load = Load(chain.port, 10, KEY, lambda: time.monotonic() > until, (0.0, 0.3))
     await load.run()
     if load.wrong:
         raise Unavailable(f"a wrong answer: {load.wrong[0]}\n{chain.log()[-2000:]}")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +177,60 @@ def test_another_recorder_is_told_what_is_open(stages: Stages, tmp_path: Path) -
     with sqlite3.connect(tmp_path / "journal.db") as file:
         kinds = file.execute("SELECT kind FROM event ORDER BY rowid").fetchall()
     assert ("lost",) not in kinds and kinds.count(("start",)) == 1
+
+
+@pytest.fixture
+def stopped(stages: Stages) -> Iterator[Any]:
+    """The writer, its recorder stopped as if the machine gave it no time."""
+    ctx.options.update(upstream="chat")
+    stages.chain.running = True
+    writer = stages.one(Record)._writer
+    stages.loop.run_until_complete(writer.start())
+    pid = writer._link.pid
+    os.kill(pid, signal.SIGSTOP)
+    yield writer
+    if writer._link and writer._link.pid == pid and not writer._link.failed:
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_a_recorder_that_hangs_is_replaced_and_nothing_is_lost(
+    stages: Stages, stopped: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("addons.writer._PATIENCE", 0.3)
+    writer, before = stopped, stopped._link.pid
+    flow = ask(stages, "a long text " * 1000)
+    stages.answer(flow, ANSWER, content_type="text/event-stream")
+    monkeypatch.setattr("addons.writer._MOST", writer._waiting * 3 // 4)
+    # The second one waits for room, in vain; it goes on all the same.
+    answered(stages)
+    settle(stages)
+    assert writer._link.pid != before
+    stages.fire("done")
+    found = rows(tmp_path)
+    assert [row["state"] for row in found] == ["ok", "ok"] and all(row["file"] for row in found)
+    assert sum(len(list(read(path))) for path in recordings(tmp_path)) == 2
+
+
+def test_far_behind_the_journal_alone_is_told_and_no_answer_is_held_up(
+    stages: Stages, stopped: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = stopped
+    under_way = [ask(stages, f"turn {n}") for n in range(3)]
+    monkeypatch.setattr("addons.writer._MOST", 10)
+    for flow in under_way:
+        assert b"completed" in stages.answer(flow, ANSWER, content_type="text/event-stream")
+    assert writer._waiting == writer._jobs[0].size
+    os.kill(writer._link.pid, signal.SIGCONT)
+    settle(stages)
+    assert "too far behind" in str(stages.chain.recording_error)
+    answered(stages)
+    settle(stages)
+    assert stages.chain.recording_error is None
+    stages.fire("done")
+    found = rows(tmp_path)
+    assert [row["state"] for row in found] == ["ok"] * 4
+    assert [bool(row["file"]) for row in found] == [True, False, False, True]
+    assert sum(len(list(read(path))) for path in recordings(tmp_path)) == 2
 
 
 def test_the_numbers_are_for_this_machine_or_those_with_a_key(stages: Stages) -> None:
