@@ -14,7 +14,7 @@ from addons.exchange import Chain
 from addons.failover import Failover
 from addons.gate import Gate
 from addons.keep import Keep
-from addons.memory import keep_freed
+from addons.memory import Memory, keep_freed
 from addons.pages import Pages
 from addons.record import Record
 from addons.route import Router
@@ -46,4 +46,5 @@ addons = [
     Keep(chain, state),
     Record(chain),
     Views(),
+    Memory(),
 ]
