@@ -48,7 +48,7 @@ class Memory:
         self._most = (entries, size)
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._bytes = 0
-        self._counted: dict[str, tuple[float, float]] = {}
+        self._counted: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, key: str) -> bytes | None:
@@ -75,8 +75,9 @@ class Memory:
             known, end = self._counted.get(key, (0.0, 0.0))
             total = amount + (known if end > now else 0.0)
             self._counted[key] = (total, max(until, end) if end > now else until)
+            self._counted.move_to_end(key)
             if len(self._counted) > self._most[0]:
-                self._counted = {k: v for k, v in self._counted.items() if v[1] > now}
+                self._counted.popitem(last=False)
             return total
 
     def total(self, key: str, now: float) -> float:

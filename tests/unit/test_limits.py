@@ -97,3 +97,13 @@ def test_a_counter_ends_and_begins_anew(kind: str, tmp_path: Path) -> None:
     store.put("k", b"a value of that name is another thing")
     assert store.total("k", 199) == 1
     store.close()
+
+
+def test_in_memory_what_was_not_counted_for_longest_makes_room() -> None:
+    store = Memory(entries=3)
+    for n in range(50):
+        store.add(f"session {n}", 1, until=1e9, now=n)
+        store.add("key", 1, until=1e9, now=n)
+    assert store.total("key", now=50) == 50
+    counted = [n for n in range(50) if store.total(f"session {n}", now=50)]
+    assert counted == [48, 49]
