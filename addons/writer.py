@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 #: as many, of what ends only the journal is told: an answer under way is never held up.
 _MOST = 128 * 1024 * 1024
 _PATIENCE = 30.0
+#: With so many bytes waiting, and none of that time without any, the machine is too busy for a
+#: recorder that only takes what time is left.
+_LATE, _LATE_FOR = 16 * 1024 * 1024, 10.0
 #: Seconds an exchange waits, so that where turns come thick they are written in batches, and most
 #: turns meet none of that work.
 _PAUSE = 0.1
@@ -55,8 +58,8 @@ class Writer:
         self._task: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
         self._roomy = asyncio.Event()
-        #: When the recorder last got something done, or was given up.
-        self._done = time.monotonic()
+        #: When the recorder last got something done, or was replaced; since when something waits.
+        self._done = self._since = time.monotonic()
         self._link: Link | None = None
         self._starting = asyncio.Lock()
         #: What has begun and not ended: another recorder is told again.
@@ -99,7 +102,10 @@ class Writer:
         if self._waiting > _MOST:
             self._roomy.clear()
         if self._task is None or self._task.done():
+            self._since = time.monotonic()
             self._task = asyncio.create_task(self._run())
+        elif self._waiting > _LATE and time.monotonic() - self._since > _LATE_FOR:
+            self._hasten()
 
     async def start(self) -> None:
         """Have the recorder there when the first exchange comes."""
@@ -123,13 +129,12 @@ class Writer:
         try:
             await asyncio.wait_for(self._roomy.wait(), _PATIENCE)
         except TimeoutError:
-            self._give_up()
+            self._hasten(stuck=time.monotonic() - self._done > _PATIENCE)
 
-    def _give_up(self) -> None:
-        """Have another recorder in place of one that hangs, or gets no time on a busy machine."""
-        stuck = time.monotonic() - self._done > _PATIENCE
+    def _hasten(self, stuck: bool = False) -> None:
+        """Have an urgent recorder in place of one that gets no time, or is ``stuck``."""
         if self._link and (stuck or not self._settings.urgent):
-            logger.warning("the recorder is too far behind: another takes its place")
+            logger.warning("the recorder is too far behind: an urgent one takes its place")
             self._settings = msgspec.structs.replace(self._settings, urgent=True)
             self._done = time.monotonic()
             self._link.kill()

@@ -211,6 +211,22 @@ def test_a_recorder_that_hangs_is_replaced_and_nothing_is_lost(
     assert sum(len(list(read(path))) for path in recordings(tmp_path)) == 2
 
 
+def test_a_recorder_that_gets_no_time_makes_room_for_an_urgent_one(
+    stages: Stages, stopped: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("addons.writer._LATE", 10)
+    monkeypatch.setattr("addons.writer._LATE_FOR", 0.0)
+    before = stopped._link.pid
+    # Nobody waits for it.
+    for _ in range(3):
+        answered(stages)
+    settle(stages)
+    assert stopped._link.pid != before and stopped._settings.urgent
+    stages.fire("done")
+    found = rows(tmp_path)
+    assert [row["state"] for row in found] == ["ok"] * 3 and all(row["file"] for row in found)
+
+
 def test_far_behind_the_journal_alone_is_told_and_no_answer_is_held_up(
     stages: Stages, stopped: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
