@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import sys
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import msgspec
 
 from addons import recorder
 
-_SLICE = 128 * 1024
+#: A whole exchange goes over in few turns of the event loop: where these come late, on a busy
+#: machine, smaller pieces let the queue grow while the recorder sleeps.
+_PIPE = 1024 * 1024
 _PATIENCE = 30.0
 
 
@@ -25,6 +28,7 @@ class Link:
         self._told = told
         self._process: asyncio.subprocess.Process | None = None
         self._begun = -1
+        self._slice = 0
         #: What the pipe has no room for.
         self._backlog: deque[bytes] = deque()
         self._writes = False
@@ -59,6 +63,7 @@ class Link:
             os.close(read)
         assert process.stdin
         process.stdin.transport.set_write_buffer_limits(0)
+        link._slice = _widened(process.stdin.get_extra_info("pipe"))
         link._listens = asyncio.create_task(link._listen())
         return link
 
@@ -96,8 +101,8 @@ class Link:
             for piece in recorder.frame(job):
                 view = memoryview(piece)
                 # In slices: what does not fit into the pipe is copied to wait.
-                for at in range(0, len(view), _SLICE):
-                    stdin.write(view[at : at + _SLICE])
+                for at in range(0, len(view), self._slice):
+                    stdin.write(view[at : at + self._slice])
                     await stdin.drain()
         except OSError:
             return None
@@ -174,6 +179,14 @@ class Link:
             self._writes = False
         os.close(self._begun)
         self._begun = -1
+
+
+def _widened(pipe: IO[bytes]) -> int:
+    """How many bytes ``pipe`` takes at once, now that it takes as many as it may."""
+    try:
+        return fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE)
+    except (AttributeError, OSError):
+        return _PIPE // 8
 
 
 _ENDED = "the recorder has ended"

@@ -16,5 +16,5 @@ from benchmarks.soak.verdict import Plan
 @pytest.mark.parametrize("tool", ["mitmdump", "mitmweb"])
 def test_hours_of_sessions(tool: str) -> None:
     # A day takes `python -m benchmarks.soak`; docs/benchmarks.md has what it found.
-    found = asyncio.run(run(Plan(hours=1.5, sessions=50, tool=tool)))
+    found = asyncio.run(run(Plan(hours=2, sessions=50, tool=tool)))
     assert not found.failed, (found.checks, found.wrong[:3])
