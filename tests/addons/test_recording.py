@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import json
 import os
 import signal
 import sqlite3
+import sys
+import termios
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -225,6 +230,25 @@ def test_a_recorder_that_gets_no_time_makes_room_for_an_urgent_one(
     stages.fire("done")
     found = rows(tmp_path)
     assert [row["state"] for row in found] == ["ok"] * 3 and all(row["file"] for row in found)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other pipes cannot be widened")
+def test_an_exchange_is_over_there_before_the_recorder_wakes(
+    stages: Stages, stopped: Any
+) -> None:
+    flow = ask(stages, "a long text " * 20_000)
+    stages.answer(flow, ANSWER, content_type="text/event-stream")
+    pipe = stopped._link._process.stdin.get_extra_info("pipe")
+
+    def waits() -> int:
+        return int.from_bytes(fcntl.ioctl(pipe.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder)
+
+    until = time.monotonic() + 10
+    while waits() < stopped._waiting and time.monotonic() < until:
+        stages.loop.run_until_complete(asyncio.sleep(0.01))
+    assert waits() > stopped._waiting > 400_000
+    os.kill(stopped._link.pid, signal.SIGCONT)
+    stages.fire("done")
 
 
 def test_far_behind_the_journal_alone_is_told_and_no_answer_is_held_up(
