@@ -7,16 +7,14 @@ import fcntl
 import os
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import msgspec
 
 from addons import recorder
 
-#: A whole exchange goes over in few turns of the event loop: where these come late, on a busy
-#: machine, smaller pieces let the queue grow while the recorder sleeps.
 _PIPE = 1024 * 1024
 _PATIENCE = 30.0
 
@@ -28,7 +26,11 @@ class Link:
         self._told = told
         self._process: asyncio.subprocess.Process | None = None
         self._begun = -1
-        self._slice = 0
+        self._jobs = -1
+        #: What the recorder has said of the jobs that it was sent.
+        self._said: list[str] = []
+        self._wanted = 0
+        self._all_said = asyncio.Event()
         #: What the pipe has no room for.
         self._backlog: deque[bytes] = deque()
         self._writes = False
@@ -62,8 +64,9 @@ class Link:
         finally:
             os.close(read)
         assert process.stdin
-        process.stdin.transport.set_write_buffer_limits(0)
-        link._slice = _widened(process.stdin.get_extra_info("pipe"))
+        link._jobs = process.stdin.get_extra_info("pipe").fileno()
+        os.set_blocking(link._jobs, True)
+        _widen(link._jobs)
         link._listens = asyncio.create_task(link._listen())
         return link
 
@@ -91,23 +94,24 @@ class Link:
         finally:
             self._answers.pop(id, None)
 
-    async def send(self, job: recorder.Job) -> str | None:
-        """Why ``job`` is not in a flow file; None when the recorder has ended before it said."""
-        if self.failed or not (self._process and self._process.stdin):
-            return None
-        answer = self._answers[""] = asyncio.get_running_loop().create_future()
-        stdin = self._process.stdin
+    async def send(self, jobs: Sequence[recorder.Job]) -> list[str]:
+        """Why each of ``jobs`` is not in a flow file; of fewer when the recorder has ended before.
+
+        They are written by a thread, all in a row: on a busy machine the event loop's turns come
+        late, and one or more for each exchange would let the queue grow while the recorder sleeps.
+        """
+        self._said, self._wanted = [], len(jobs)
+        self._all_said.clear()
+        if self.failed:
+            return []
         try:
-            for piece in recorder.frame(job):
-                view = memoryview(piece)
-                # In slices: what does not fit into the pipe is copied to wait.
-                for at in range(0, len(view), self._slice):
-                    stdin.write(view[at : at + self._slice])
-                    await stdin.drain()
+            await asyncio.to_thread(_write, self._jobs, jobs)
         except OSError:
-            return None
-        said = await answer
-        return None if said is _ENDED else said
+            # What it has said before it ended is still to be heard.
+            self._wanted = -1
+        if not self.failed and len(self._said) != self._wanted:
+            await self._all_said.wait()
+        return self._said
 
     async def close(self) -> None:
         """Let the recorder write what it has, and end."""
@@ -140,10 +144,13 @@ class Link:
                 continue
             self._told(said)
             if "job" in said:
-                self._answer("", said["job"])
+                self._said.append(said["job"])
+                if len(self._said) == self._wanted:
+                    self._all_said.set()
             elif "begun" in said:
                 self._answer(said["begun"], said["why"])
         self.failed = True
+        self._all_said.set()
         for id in list(self._answers):
             self._answer(id, _ENDED)
         self._shut()
@@ -181,12 +188,18 @@ class Link:
         self._begun = -1
 
 
-def _widened(pipe: IO[bytes]) -> int:
-    """How many bytes ``pipe`` takes at once, now that it takes as many as it may."""
-    try:
-        return fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE)
-    except (AttributeError, OSError):
-        return _PIPE // 8
+def _write(pipe: int, jobs: Sequence[recorder.Job]) -> None:
+    for job in jobs:
+        for piece in recorder.frame(job):
+            rest = memoryview(piece)
+            while rest:
+                rest = rest[os.write(pipe, rest) :]
+
+
+def _widen(pipe: int) -> None:
+    """Let ``pipe`` take a whole exchange, where that can be."""
+    with suppress(AttributeError, OSError):
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
 
 
 _ENDED = "the recorder has ended"

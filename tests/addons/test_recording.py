@@ -232,6 +232,28 @@ def test_a_recorder_that_gets_no_time_makes_room_for_an_urgent_one(
     assert [row["state"] for row in found] == ["ok"] * 3 and all(row["file"] for row in found)
 
 
+class Deadly:
+    """Ends the process that reads it."""
+
+    def __reduce__(self) -> Any:
+        return os._exit, (1,)
+
+
+def test_one_that_ends_every_recorder_takes_no_other_with_it(
+    stages: Stages, stopped: Any, tmp_path: Path
+) -> None:
+    for n in range(4):
+        flow = ask(stages, f"turn {n}")
+        stages.answer(flow, ANSWER, content_type="text/event-stream")
+    stopped._jobs[0].error = {"deadly": Deadly()}
+    stopped._jobs[2].error = {"deadly": Deadly()}
+    os.kill(stopped._link.pid, signal.SIGCONT)
+    settle(stages)
+    stages.fire("done")
+    assert [bool(row["file"]) for row in rows(tmp_path)] == [False, True, False, True]
+    assert sum(len(list(read(path))) for path in recordings(tmp_path)) == 2
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other pipes cannot be widened")
 def test_an_exchange_is_over_there_before_the_recorder_wakes(
     stages: Stages, stopped: Any
