@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.systems import KEY, ROOT, System, Unavailable, free_port
 
 #: Seconds on the chain's clock for one outside.
-RATE = 240
+RATE = 160
 #: Where libfaketime is; nothing where it is not installed.
 LIBRARY = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
 _POLICY = """

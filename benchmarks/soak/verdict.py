@@ -33,7 +33,7 @@ class Plan(msgspec.Struct):
     @property
     def keep(self) -> int:
         """MB of all flow files; little enough that the oldest must go."""
-        return 24 if self.hours > 6 else 1
+        return 8 if self.hours > 6 else 1
 
     @property
     def flat(self) -> float:
