@@ -6,13 +6,11 @@ import asyncio
 
 import pytest
 
-from benchmarks.soak.chain import LIBRARY
 from benchmarks.soak.run import run
 from benchmarks.soak.verdict import Plan
 
 
 @pytest.mark.full
-@pytest.mark.skipif(not LIBRARY, reason="libfaketime is not installed; clocks cannot run fast")
 @pytest.mark.parametrize("tool", ["mitmdump", "mitmweb"])
 def test_hours_of_sessions(tool: str) -> None:
     # A day takes `python -m benchmarks.soak`; docs/benchmarks.md has what it found.
