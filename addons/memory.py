@@ -15,7 +15,7 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 _MB = 1024 * 1024
 _MOST_FREE = 128 * _MB
 #: Seconds between two looks: it takes some milliseconds, and the next turns pay for fresh pages.
-_EVERY = 60.0
+_EVERY = 20.0
 
 
 class _Info(ctypes.Structure):
@@ -52,7 +52,7 @@ def give_back() -> None:
 
 
 class Memory:
-    """Looks every minute, beside the event loop."""
+    """Looks now and then, beside the event loop."""
 
     def __init__(self) -> None:
         self._task: asyncio.Task[None] | None = None
