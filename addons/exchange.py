@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 import msgspec
 from mitmproxy import http
 
+from addons.engines import Engines
 from shim.account.bill import Account
 from shim.client import Facts
 from shim.live.metrics import Metrics
@@ -169,6 +170,7 @@ class Chain:
         self.policies = PolicyStore()
         #: What must be remembered beyond one turn: stored responses, counters.
         self.store: Store = Memory()
+        self.engines = Engines(self)
         self.failures = Failures()
         self.breakers = Breakers()
         self.default_model: str | None = None

@@ -51,7 +51,7 @@ def choose(
         return Route("reverse", reverse, asked, asked, "no policy", third_party=False)
     if model := policy.models.get(asked):
         return _named(policy, asked, asked, model, "the model's name", reverse)
-    if (route := _prefixed(policy, asked, asked, "its provider: prefix", reverse)) is not None:
+    if (route := _prefixed(policy, asked, asked, "its provider's name", reverse)) is not None:
         return route
     if default:
         reason = f"the default: no model {asked}" if asked else "the default: no model named"
@@ -84,7 +84,10 @@ def _prefixed(
     policy: Policy, asked: str, name: str, reason: str, reverse: Protocol
 ) -> Route | None:
     head, colon, rest = name.partition(":")
-    if not (colon and rest and (head in policy.providers or head in ("reverse", "demo"))):
+    if name in policy.agents:
+        # Whatever it uses by itself.
+        return _route(policy, name, name, asked, reason, True, reverse)
+    if not (colon and rest and policy.leads(head)):
         return None
     return _route(policy, head, rest, asked, reason, True, reverse)
 
@@ -95,7 +98,7 @@ def _route(
     provider = policy.providers.get(name)
     if provider is not None:
         return Route(name, provider.protocol, model, asked, reason, provider.base_url, images)
-    if name == "demo":
+    if name == "demo" or name in policy.agents:
         return Route(name, "chat", model, asked, reason, None, images)
     return Route(name, reverse, model, asked, reason, None, images, third_party=False)
 

@@ -15,13 +15,13 @@ from collections.abc import Iterable
 import msgspec
 
 from ..policy.rules import Spread
-from ..policy.schema import BUILT_IN, Policy, Protocol
+from ..policy.schema import Policy, Protocol
 from . import choose
 from .choose import NoRoute, Route
 from .rules import Asked, RouteRules
 
 #: Reasoning efforts that may follow a listed model's name after a colon.
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra")
 _MOST_THREADS = 10_000
 
 
@@ -125,8 +125,8 @@ def split_effort(policy: Policy, asked: str) -> tuple[str, str | None]:
 def is_named(policy: Policy, name: str) -> bool:
     """Whether ``name`` is a listed model or ``PROVIDER:MODEL``."""
     head, colon, rest = name.partition(":")
-    prefixed = bool(colon and rest) and (head in policy.providers or head in BUILT_IN)
-    return name in policy.models or prefixed
+    prefixed = bool(colon and rest) and policy.leads(head)
+    return name in policy.models or name in policy.agents or prefixed
 
 
 def routes(
