@@ -14,7 +14,7 @@ from shim import client
 from shim.codex import catalog
 from shim.live import dashboard
 from shim.live.sums import about, session_name, short
-from shim.policy.schema import Policy
+from shim.policy.schema import Model, Policy
 from shim.policy.warn import unset
 
 #: Turns under way that a page names; their number is told in full.
@@ -51,7 +51,7 @@ class Pages:
         elif what == "metrics":
             flow.response = http.Response.make(200, self._metrics(), {"content-type": _METRICS})
         elif what == "models":
-            self._models(flow)
+            await self._models(flow)
 
     def response(self, flow: http.HTTPFlow) -> None:
         """Take a page that is asked for every second out of mitmweb, which would keep each."""
@@ -103,7 +103,7 @@ class Pages:
         live = self._chain.live.page(len(found), says, session)
         return {"under_way": found[:_MOST_SHOWN], "live": live}
 
-    def _models(self, flow: http.HTTPFlow) -> None:
+    async def _models(self, flow: http.HTTPFlow) -> None:
         policy = self._chain.policies.current()
         codex = "client_version" in flow.request.query or client.is_codex(flow.request.headers)
         if policy.empty:
@@ -114,7 +114,7 @@ class Pages:
             found = catalog.catalog(policy)
             _json(flow, found, {"etag": catalog.etag(found)})
         else:
-            _json(flow, _openai_list(policy))
+            _json(flow, _openai_list(policy, await self._chain.engines.offers()))
 
 
 def _under_way(id: str, exchange: Exchange, now: float) -> dict[str, Any]:
@@ -130,9 +130,16 @@ def _under_way(id: str, exchange: Exchange, now: float) -> dict[str, Any]:
     }
 
 
-def _openai_list(policy: Policy) -> dict[str, object]:
-    """One list for both official SDKs: each reads its own fields."""
-    models = catalog.models_of(policy)
+def _openai_list(policy: Policy, agents: dict[str, list[str] | None]) -> dict[str, object]:
+    """One list for both official SDKs: each reads its own fields. Agents that cannot be used now
+    are left out; by its name alone one is asked without choosing its model."""
+    models = {
+        n: m for n, m in catalog.models_of(policy).items() if agents.get(m.provider, ()) is not None
+    }
+    for name, offered in agents.items():
+        if offered is not None:
+            names = (name, *(f"{name}:{model}" for model in offered))
+            models |= {n: Model(provider=name) for n in names if n not in models}
     data = [
         {
             "id": name,
