@@ -138,8 +138,8 @@ def _openai_list(policy: Policy, agents: dict[str, list[str] | None]) -> dict[st
     }
     for name, offered in agents.items():
         if offered is not None:
-            names = (name, *(f"{name}:{model}" for model in offered))
-            models |= {n: Model(provider=name) for n in names if n not in models}
+            also = (name, *(f"{name}:{model}" for model in offered))
+            models |= {n: Model(provider=name) for n in also if n not in models}
     data = [
         {
             "id": name,
