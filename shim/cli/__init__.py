@@ -19,6 +19,7 @@ COMMANDS = {
     "serve": "run the chain in the foreground and print what to paste into Codex",
     "home": "write an isolated CODEX_HOME that sends Codex through the chain",
     "run": "run one Codex session through a chain of its own; nothing stays behind",
+    "chat": "talk with a model or an agent of the policy in the terminal",
     "compare": "run one task over several models with the real Codex and compare what it took",
     "replay": "run recorded exchanges through today's code and compare byte for byte",
     "record": "make recordings fit to be shared: stable pseudonyms, and a check for what is left",
