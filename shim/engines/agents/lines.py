@@ -79,7 +79,7 @@ class Heard:
     def __init__(self, reads: list[Read]) -> None:
         self._reads = reads
         self._session = ""
-        self._text = False
+        self._text = self._apart = False
         self.used = Usage()
         self.spoke = False
         self.ended = False
@@ -97,10 +97,14 @@ class Heard:
             self.spoke = True
             yield Reasoning(text)
         for text in _texts(said, found.activity):
-            self.spoke = True
+            self.spoke = self._apart = True
             yield Activity(text)
         for text in _texts(said, found.text):
+            if self._text and self._apart:
+                # What it says before and behind a tool are two messages.
+                yield Text("\n\n")
             self.spoke = self._text = True
+            self._apart = False
             yield Text(text)
         self._count(found, said)
         if errors := _texts(said, found.error):

@@ -122,7 +122,7 @@ class Agents:
         """The model and effort to ask for; an effort may stand behind the model's name."""
         found, why = await self.offers(name)
         if why:
-            raise AgentError(f"{name}: {why}", 503, "agent_not_ready")
+            raise AgentError(why, 503, "agent_not_ready")
         model, effort = ask.model, ask.effort
         head, colon, rest = model.rpartition(":")
         if colon and rest in EFFORTS and model not in found and not effort:
@@ -171,7 +171,7 @@ class Agents:
             known = self._sessions.get(name, conversation)
             cwd = Path(agent.cwd).expanduser() if agent.cwd else self._place(name)
             if not cwd.is_dir():
-                raise AgentError(f"{name}: cwd {agent.cwd} is no folder", 503)
+                raise AgentError(f"cwd {agent.cwd} is no folder", 503)
             while True:
                 urls = ask.new_images if known else ask.images
                 images = await fetch(urls, folder, root)
@@ -182,7 +182,7 @@ class Agents:
                     return
                 except Unknown as e:
                     if known is None:
-                        raise AgentError(f"{name}: {e}") from None
+                        raise AgentError(str(e)) from None
                     # It has forgotten: all that was said is told to a new session.
                     self._sessions.forget(name, conversation)
                     known = None
