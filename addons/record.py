@@ -141,9 +141,7 @@ class Record:
 
     def _who(self, exchange: Exchange) -> dict[str, Any]:
         """Whose turn it is, and under which policy, as far as that is known."""
-        session, thread, turn = client.conversation(exchange.headers)
-        if facts := exchange.facts:
-            session, thread = facts.session or session, facts.thread or thread
+        session, thread, turn = exchange.conversation
         name, policy = client.client_name(exchange.headers), self._chain.policies.in_force()
         made = {"session": session, "thread": thread, "turn": turn}
         return {**made, "client": name, "policy": policy.version}
@@ -179,7 +177,7 @@ class Record:
         kept = msgspec.to_builtins(row)
         self._chain.rows.append(kept)
         self._chain.metrics.add(kept, hide.text)
-        self._chain.live.add(kept)
+        self._chain.live.add(kept, hide.text)
         del self._chain.rows[:-_KEEP_ROWS]
         logger.log(logging.WARNING if row.error else logging.INFO, summary.line(row))
         job = _job(flow, exchange, kept, ended)

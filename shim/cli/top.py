@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 
         if args.once or not (args.json or console.is_terminal):
             page = ask()
-            print(json.dumps(page)) if args.json else console.print(view(page, url))
+            print(json.dumps(page)) if args.json else console.print(view(page, url, console.width))
             return 0
         try:
             if args.json:
@@ -87,9 +87,9 @@ def watch(
         while True:
             try:
                 last = ask()
-                shown = view(last, url, console.height)
+                shown = view(last, url, console.width, console.height)
             except NoChain as e:
-                shown = lost(str(e), last, url, console.height)
+                shown = lost(str(e), last, url, console.width, console.height)
             live.update(shown, refresh=True)
             pause(EVERY)
 
