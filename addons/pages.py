@@ -55,7 +55,7 @@ class Pages:
     def response(self, flow: http.HTTPFlow) -> None:
         """Take what is asked for again and again out of mitmweb, which would keep each."""
         view = ctx.master.addons.get("view")
-        if view and _is_watched(flow):
+        if view is not None and _is_watched(flow):
             # The view kills what is alive before it lets go of it; this one is to be answered.
             alive, flow.live = flow.live, False
             view.remove([flow])

@@ -186,14 +186,15 @@ class Record:
         job.times = (exchange.started, ended)
         writer.put(job)
         view = ctx.master.addons.get("view")
-        if view or self._saved:
+        # A view whose filter shows nothing is false.
+        if view is not None or self._saved:
             # The live flow becomes the client leg; in mitmweb the upstream leg stands beside it.
             legs = recorder.flows(job)
             flow.request, flow.comment = legs[0].request, legs[0].comment
             flow.marked = legs[0].marked
             if exchange.sent and flow.response:
                 flow.response.raw_content = b"".join(exchange.sent)
-            if view and len(legs) > 1:
+            if view is not None and len(legs) > 1:
                 view.add(legs[1:])
 
 
