@@ -17,6 +17,7 @@ from .top_view import lost, view
 
 EVERY = 1.0
 _PATIENCE = 5.0
+_NUMBERS = {"said", "totals", "sessions", "chain"}
 
 
 class NoChain(UserError):
@@ -112,7 +113,7 @@ def _ask(client: Any, url: str) -> dict[str, Any]:
     try:
         answer = client.get(f"{url}/health", params={"live": "1"})
         page = answer.json()
-    except httpx.TransportError as e:
+    except (httpx.HTTPError, httpx.InvalidURL) as e:
         why = str(e) or type(e).__name__
         raise NoChain(
             f"no chain answers at {url} ({why}); start one with `interpose serve`, "
@@ -120,11 +121,12 @@ def _ask(client: Any, url: str) -> dict[str, Any]:
         ) from None
     except ValueError:
         raise NoChain(f"what answers at {url} is no chain of Interpose") from None
-    if isinstance(page, dict) and isinstance(page.get("live"), dict):
+    page = page if isinstance(page, dict) else {}
+    live, told = page.get("live"), page.get("error")
+    if isinstance(live, dict) and live.keys() >= _NUMBERS and "under_way" in page:
         return page
-    told = page.get("error") if isinstance(page, dict) else None
     if isinstance(told, dict):
         raise NoChain(f"the chain at {url} refuses: {told.get('message')}")
-    if isinstance(page, dict) and "recording" in page:
-        raise NoChain(f"the chain at {url} is of an older version, without these numbers")
+    if "recording" in page:
+        raise NoChain(f"the chain at {url} is of another version, without these numbers")
     raise NoChain(f"what answers at {url} is no chain of Interpose")

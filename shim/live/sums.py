@@ -135,7 +135,7 @@ class Live:
 
 def session_name(thread: object, session: object, hide: Callable[[str], str] = str) -> str:
     """What a session is called: as ``interpose stats`` calls it."""
-    return short(hide(str(thread or session or "(no thread named)")))
+    return short(hide(str(thread or session or ""))) or "(no thread named)"
 
 
 def short(told: object, longest: int = _LONGEST) -> str:
