@@ -111,8 +111,8 @@ function plotTurns(rows) {
   const [first, last] = [rows[0], rows[rows.length - 1]];
   put(by("turns-most"), first ? `${count(most)} tokens` : "no turn yet");
   const one = rows.every(({ session }) => session === first.session);
-  put(by("turns-first"), !first ? "" : one ? `turn ${first.turn}` : `${rows.length} turns`);
-  put(by("turns-last"), rows.length < 2 ? "" : one ? `to turn ${last.turn}` : "the latest");
+  put(by("turns-told"), !first ? "" : !one ? `the latest ${rows.length} turns`
+    : first === last ? `turn ${first.turn}` : `turns ${first.turn} to ${last.turn}`);
   put(by("turns-says"), first
     ? `${rows.length} turns, from ${called(first)} to ${called(last)}; ` +
       `the largest has ${count(most)} tokens. The table below has the same numbers.`

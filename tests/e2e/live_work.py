@@ -78,6 +78,7 @@ class Held:
     @contextmanager
     def streaming(self, chain: Chain, thread: str = SLOW) -> Iterator[threading.Thread]:
         """A turn under way, from its first bytes until the end of the block at the latest."""
+        self.go_on.clear()
         asked = threading.Thread(target=turn, args=(chain, thread, "big"), daemon=True)
         asked.start()
         try:

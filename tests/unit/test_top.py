@@ -18,7 +18,7 @@ from shim.cli.top import NoChain, lines, watch
 from shim.cli.top_view import lost, view
 from shim.live.sums import Live
 from tests.unit.test_dashboard import page_of
-from tests.unit.test_live import NASTY, row
+from tests.unit.test_live import NASTY, SUMS, row
 
 URL = "http://127.0.0.1:8080"
 
@@ -32,7 +32,7 @@ def text(shown: Any, width: int = 80) -> str:
 def busy(turns: int = 2) -> Live:
     live = Live()
     for n in range(turns):
-        big = {name: 123_456 * (n + 1) for name in ("input", "cached", "saved", "spared", "billed", "output")}
+        big = dict.fromkeys(SUMS, 123_456 * (n + 1))
         live.add(row(thread=f"019a51ce-3c5e-7d02-a1b4-{n:012}", account={**big, "dollars": 12.3456}))
     live.add(row(thread="019a51ce-3c5e-7d02-a1b4-000000000000", account=None, error="no"))
     return live
