@@ -69,11 +69,14 @@ def _sums(live: Mapping[str, Any]) -> Text:
 
 
 def _chain(page: Mapping[str, Any], fits: bool) -> Table:
+    rows = [(plain(str(row["what"])), plain(str(row["says"]))) for row in tables.CHAIN.rows(page)]
     made = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
-    made.add_column(no_wrap=True, overflow="ellipsis")
-    made.add_column(no_wrap=fits, overflow="ellipsis" if fits else "fold", ratio=1)
-    for row in tables.CHAIN.rows(page):
-        made.add_row(*(Text(plain(str(row[key]))) for key in ("what", "says")))
+    # A name goes before what is said of it.
+    longest = max((len(what) for what, _ in rows), default=0)
+    made.add_column(no_wrap=True, overflow="ellipsis", min_width=min(longest, 30))
+    made.add_column(no_wrap=fits, overflow="ellipsis" if fits else "fold")
+    for row in rows:
+        made.add_row(*map(Text, row))
     return made
 
 
