@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="print JSON, a line each second without --once"
     )
-    parser.epilog = "Ctrl-C ends it. Example: interpose top --url http://127.0.0.1:8081"
+    parser.epilog = "Ctrl-C ends it. Example: interpose top --url http://127.0.0.1:9090"
 
 
 def run(args: argparse.Namespace) -> int:

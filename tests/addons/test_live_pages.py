@@ -115,6 +115,7 @@ def test_a_failed_turn_counts_as_an_error(stages: Stages) -> None:
     stages.answer(flow, body, 400, content_type="application/json")
     told = live(stages)["live"]
     assert told["totals"]["errors"] == 1 and told["said"] == "Errors: 1."
+    assert told["totals"]["turns"] == told["totals"]["billed"] == 0, "what is refused is not billed"
     (session,) = told["sessions"]
     assert "no such key" in session["error"] and KEY not in session["error"]
     assert told["minutes"] == [{"ago": 0, "answered": 0, "failed": 1}]
