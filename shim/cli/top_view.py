@@ -15,10 +15,12 @@ from ..live.tables import brief, cell, plain
 
 #: Ids of threads begin alike; so many characters at their end are shown.
 _NAME = 12
+#: What fits 80 columns beside the numbers.
+_LONGEST = {"models": 12, "model": 16, "route": 22}
 #: Lines that are no rows: the title, the sums, what is said of the chain, the heads of two tables.
 _AROUND = 22
 #: Columns of a terminal that has room for all of `_MORE`.
-_WIDE = 104
+_WIDE = 106
 #: A terminal shows less than a page: what is left out stands in the dashboard and in --json.
 _UNDER_WAY = ("session", "model", "route", "state", "seconds")
 _SESSIONS = ("session", "models", "turns", "errors", "input", "saved", "billed", "dollars")
@@ -33,14 +35,16 @@ def view(
     room = max(4, height - _AROUND) if height else None
     under_way = min(len(page["under_way"]), room // 2) if room else None
     rest = room - under_way if room and under_way is not None else None
-    columns = _MORE if width >= _WIDE else _SESSIONS
+    wide, spare = width >= _WIDE, max(0, width - 80)
     return Group(
         Text(f"Interpose at {plain(url)}", style="bold"),
         _sums(page["live"]),
         Text(),
         _chain(page, fits),
-        _table(tables.UNDER_WAY, page, _UNDER_WAY, under_way),
-        _table(tables.SESSIONS, page, columns, rest),
+        _table(tables.UNDER_WAY, page, _UNDER_WAY, under_way, spare // 2),
+        _table(tables.SESSIONS, page, _MORE, rest, width - _WIDE)
+        if wide
+        else _table(tables.SESSIONS, page, _SESSIONS, rest, spare),
     )
 
 
@@ -81,7 +85,7 @@ def _chain(page: Mapping[str, Any], fits: bool) -> Table:
 
 
 def _table(
-    table: tables.Table, page: Mapping[str, Any], keys: Sequence[str], room: int | None
+    table: tables.Table, page: Mapping[str, Any], keys: Sequence[str], room: int | None, spare: int
 ) -> RenderableType:
     rows = table.rows(page)
     if not rows:
@@ -98,8 +102,8 @@ def _table(
             justify="right" if numbers else "left",
             no_wrap=True,
             overflow="ellipsis",
-            # A number that is cut is another number.
-            min_width=6 if numbers else 8,
+            # A number that is cut is another number: names give way.
+            max_width=None if numbers else _LONGEST.get(column.key, _NAME + 1) + spare,
         )
     for row in rows[:room]:
         made.add_row(*_cells(columns, row))

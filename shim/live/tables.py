@@ -136,7 +136,7 @@ def plain(text: str) -> str:
 
 def brief(count: float) -> str:
     """A count as it fits a narrow column: 999, 1.2k, 3.45M."""
-    for unit, name, digits in ((1e6, "M", 2), (1e3, "k", 1)):
+    for unit, name, digits in ((1e9, "G", 2), (1e6, "M", 2), (1e3, "k", 1)):
         if count >= unit:
             return f"{count / unit:.{digits}f}{name}"
     return f"{count:.0f}"

@@ -33,7 +33,9 @@ def busy(turns: int = 2) -> Live:
     live = Live()
     for n in range(turns):
         big = dict.fromkeys(SUMS, 123_456 * (n + 1))
-        live.add(row(thread=f"019a51ce-3c5e-7d02-a1b4-{n:012}", account={**big, "dollars": 12.3456}))
+        route = {"provider": "openrouter", "model": "vendor/" + "long-name-" * n}
+        account = {**big, "dollars": 1234.5678}
+        live.add(row(thread=f"019a51ce-3c5e-7d02-a1b4-{n:012}", account=account, route=route))
     live.add(row(thread="019a51ce-3c5e-7d02-a1b4-000000000000", account=None, error="no"))
     return live
 
@@ -45,19 +47,22 @@ def going(n: int) -> dict[str, Any]:
 def test_it_shows_sessions_turns_tokens_savings_and_errors() -> None:
     said = text(view(page_of(busy(), under_way=[going(61)]), URL))
     assert "sessions 2 · turns 2 · errors 1 · under way 1" in said
-    assert "input 370.4k" in said and "saved 370.4k" in said and "$24.6912" in said
+    assert "input 370.4k" in said and "saved 370.4k" in said and "$2469.1356" in said
     assert re.search(r"s61 +m +up/m +streaming +1 min 1 s", said)
-    assert re.search(r"…000000000001 +up/m +1 +0 +246.9k +246.9k +246.9k +12.3456", said)
+    assert re.search(r"…000000000001 +openr\S+… +1 +0 +246.9k +246.9k +246.9k +1234.5678", said)
     assert "Errors: 1." in said and "nothing recorded yet" in said
 
 
-@pytest.mark.parametrize("width", [80, 104, 200])
+@pytest.mark.parametrize("width", [80, 106, 200])
 def test_no_number_is_cut(width: int) -> None:
-    said = text(view(page_of(busy(9), under_way=[going(n) for n in range(9)]), URL, width), width)
-    table = [line for line in said.splitlines() if "…00000000000" in line]
-    assert len(table) == 9 and not [line for line in table if "…" in line[2:]]
+    under_way = [{**going(9999), "model": "m" * 90, "route": "r" * 90} for _ in range(9)]
+    said = text(view(page_of(busy(250), under_way=under_way), URL, width), width)
+    sums = 6 if width >= 106 else 3
+    numbers = rf" +1 +0( +[\d.]+[kM]){{{sums}}} +1234\.5678$"
+    assert len(re.findall(r"^…\d{12}  \S+" + numbers, said, re.M)) == 99
+    assert len(re.findall(r"…?s9999 +m+… +r+… +streaming +2 h 46 min", said)) == 9
     wide = re.search(r"turns +errors +input +cached +saved +spared +billed +output +\$", said)
-    assert bool(wide) == (width >= 104)
+    assert bool(wide) == (width >= 106)
     assert max(map(len, said.splitlines())) <= width
 
 
