@@ -12,10 +12,12 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.live import Live
 
+from ..daemon.files import Files
 from . import UserError
 from .top_view import lost, view
 
 EVERY = 1.0
+_SERVED = "http://127.0.0.1:8080"
 _PATIENCE = 5.0
 _NUMBERS = {"said", "totals", "sessions", "chain"}
 
@@ -27,8 +29,7 @@ class NoChain(UserError):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--url",
-        default="http://127.0.0.1:8080",
-        help="where the chain listens (default: %(default)s)",
+        help=f"where the chain listens (else the daemon, else {_SERVED})",
     )
     parser.add_argument(
         "--once", action="store_true", help="print it once and end; exit code 1 without a chain"
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0, or 1 when it is to print once and no chain answers."""
-    url = _address(args.url)
+    url = _address(_nearest() if args.url is None else args.url)
     import httpx
 
     console = Console()
@@ -95,6 +96,12 @@ def watch(
             pause(EVERY)
 
 
+def _nearest() -> str:
+    """The daemon, if it runs; else what `interpose serve` takes."""
+    port = Files().who().get("port")
+    return f"http://127.0.0.1:{port}" if port else _SERVED
+
+
 def _address(url: str) -> str:
     try:
         parts = urlsplit(url)
@@ -116,8 +123,8 @@ def _ask(client: Any, url: str) -> dict[str, Any]:
     except (httpx.HTTPError, httpx.InvalidURL) as e:
         why = str(e) or type(e).__name__
         raise NoChain(
-            f"no chain answers at {url} ({why}); start one with `interpose serve`, "
-            "or name its address with --url"
+            f"no chain answers at {url} ({why}); start one with `interpose start` or "
+            "`interpose serve`, or name its address with --url"
         ) from None
     except ValueError:
         raise NoChain(f"what answers at {url} is no chain of Interpose") from None

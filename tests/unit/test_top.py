@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from rich.console import Console
 from shim.cli import main
 from shim.cli.top import NoChain, lines, watch
 from shim.cli.top_view import lost, view
+from shim.daemon.files import Files, Settings
 from shim.live.sums import Live
 from tests.unit.test_dashboard import page_of
 from tests.unit.test_live import NASTY, SUMS, row
@@ -166,6 +168,22 @@ def test_what_is_no_chain_is_told_in_a_sentence(
         assert main(["top", "--url", other, *words]) == 1
         err = capsys.readouterr().err
         assert said in err and err.count("\n") == 1 and err.startswith("interpose: ")
+
+
+def test_without_an_address_it_is_the_daemon_if_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = Files(tmp_path)
+    monkeypatch.setattr("shim.cli.top.Files", lambda: files)
+    asked = []
+    monkeypatch.setattr("shim.cli.top._ask", lambda client, url: asked.append(url) or page_of(busy()))
+    assert main(["top", "--once"]) == 0
+    files.alive.take()
+    files.sign(Settings("policy.yaml", port=8799))
+    assert main(["top", "--once"]) == 0
+    files.alive.release()
+    assert main(["top", "--once"]) == 0
+    assert asked == [f"http://127.0.0.1:{port}" for port in (8080, 8799, 8080)]
 
 
 @pytest.mark.parametrize("url", ["", "8080", "ftp://x", "http://", "http://x:99999", "http://[::1"])
