@@ -13,6 +13,7 @@ import msgspec
 from mitmproxy import http
 
 from addons.engines import Engines
+from shim import client
 from shim.account.bill import Account
 from shim.client import Facts
 from shim.live.metrics import Metrics
@@ -87,6 +88,14 @@ class Exchange:
     def counts(self) -> bool:
         """Whether the client only wants to know how many tokens the turn has."""
         return split_path(self.client_request.path)[1].endswith(COUNT)
+
+    @property
+    def conversation(self) -> tuple[str | None, str | None, str | None]:
+        """The ids of its session, thread and turn, as far as anybody tells."""
+        session, thread, turn = client.conversation(self.headers)
+        if facts := self.facts:
+            session, thread = facts.session or session, facts.thread or thread
+        return session, thread, turn
 
     def decide(self, stage: str, what: str) -> None:
         """Note what ``stage`` decided and why; it lands in the recording and in mitmweb."""

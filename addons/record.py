@@ -141,9 +141,7 @@ class Record:
 
     def _who(self, exchange: Exchange) -> dict[str, Any]:
         """Whose turn it is, and under which policy, as far as that is known."""
-        session, thread, turn = client.conversation(exchange.headers)
-        if facts := exchange.facts:
-            session, thread = facts.session or session, facts.thread or thread
+        session, thread, turn = exchange.conversation
         name, policy = client.client_name(exchange.headers), self._chain.policies.in_force()
         made = {"session": session, "thread": thread, "turn": turn}
         return {**made, "client": name, "policy": policy.version}
@@ -179,7 +177,7 @@ class Record:
         kept = msgspec.to_builtins(row)
         self._chain.rows.append(kept)
         self._chain.metrics.add(kept, hide.text)
-        self._chain.live.add(kept)
+        self._chain.live.add(kept, hide.text)
         del self._chain.rows[:-_KEEP_ROWS]
         logger.log(logging.WARNING if row.error else logging.INFO, summary.line(row))
         job = _job(flow, exchange, kept, ended)
@@ -188,14 +186,15 @@ class Record:
         job.times = (exchange.started, ended)
         writer.put(job)
         view = ctx.master.addons.get("view")
-        if view or self._saved:
+        # A view whose filter shows nothing is false.
+        if view is not None or self._saved:
             # The live flow becomes the client leg; in mitmweb the upstream leg stands beside it.
             legs = recorder.flows(job)
             flow.request, flow.comment = legs[0].request, legs[0].comment
             flow.marked = legs[0].marked
             if exchange.sent and flow.response:
                 flow.response.raw_content = b"".join(exchange.sent)
-            if view and len(legs) > 1:
+            if view is not None and len(legs) > 1:
                 view.add(legs[1:])
 
 

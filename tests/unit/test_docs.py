@@ -32,6 +32,7 @@ PLAIN = (
     "codex",
     "export INTERPOSE_KEY=any",
     "curl http://127.0.0.1:8080/health",
+    "curl 'http://127.0.0.1:8080/health?live=1'",
     "curl http://127.0.0.1:8080/metrics",
 )
 
