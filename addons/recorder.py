@@ -173,7 +173,7 @@ def _clean(message: http.Message, body: bytes, redact: Redactor) -> bool:
     message.raw_content = body
     content = message.get_content(strict=False) or b""
     made = redact.deep(content)
-    if made is content:
+    if made == content:
         return False
     message.headers.pop("content-encoding", None)
     message.raw_content = made

@@ -48,6 +48,8 @@ SECRETS: dict[str, Callable[[random.Random], str]] = {
     "bearer": lambda r: f"Authorization: Bearer {digits(r, 30)}",
     "database": lambda r: f"postgres://app:{digits(r, 14)}@localhost/db",
     "password": lambda r: f'password="{digits(r, 20)}"',
+    "basic": lambda r: f"authorization: basic {digits(r, 30)}==",
+    "url": lambda r: f"https://files.example.com/x?a=b&token={digits(r, 24)}&y=1",
     "azure": lambda r: f"AccountKey={digits(r, 60)}==",
 }
 #: What is left of each after the label that everybody may read.

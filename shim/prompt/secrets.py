@@ -54,6 +54,9 @@ _CARDS = (
 )
 _QUOTE = r"(?:\\*[\"'])?"
 _VALUE = r"([A-Za-z0-9+/_.=%-]{16,})"
+_PEM = "-----BEGIN [A-Z ]*PRIVATE KEY-----"
+#: Of a key that breaks off, all lines that are there.
+_LINES = r"(?:(?:\\{1,8}[rn]|[\r\n])+[A-Za-z0-9+/=]+)+"
 #: What says that a value is a secret; the value looks made at random.
 _LABELLED = (
     rf"(?i:bearer|basic)[ +]+{_VALUE}",
@@ -65,9 +68,7 @@ _IN_URL = r"://[^/\s:@\"'\\]*:([^/\s@\"'\\\[][^/\s@\"'\\]{2,})@"
 #: The secret is the group that matched. Sources: the providers' pages on the form of their keys.
 SETS: dict[str, str] = {
     "api-keys": f"{_LEAD}({'|'.join(_KEYS)})",
-    "private-keys": (
-        r"(-----BEGIN [A-Z ]*PRIVATE KEY-----(?:[^-]|-[^-])*-----END [A-Z ]*PRIVATE KEY-----)"
-    ),
+    "private-keys": f"({_PEM}(?:[^-]|-[^-])*-----END [A-Z ]*PRIVATE KEY-----|{_PEM}{_LINES})",
     "credentials": "|".join((*_LABELLED, _IN_URL)),
     "emails": _LEAD + r"([A-Za-z0-9._%+-]+@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}\b)",
     "cards": f"{_LEAD}((?:{'|'.join(_CARDS)})\\b)",

@@ -64,18 +64,27 @@ class Redactor:
     def deep(self, data: bytes) -> bytes:
         """The same, and those that hide: in Base64, URLs, needless escapes, what pictures tell
         besides, and pieces of a stream. The same object where there is nothing."""
-        data = hidden.pictures(data)
+        data = hidden.in_escapes(data, self._whole)
         if not self._values and not self._masks:
-            return self.data(data)
-        return hidden.in_pieces(self._whole(data), self._whole)
+            return data
+        return hidden.in_pieces(data, lambda piece: hidden.in_escapes(piece, self._whole))
 
     def text(self, text: str) -> str:
         """``text`` with every secret replaced, hidden or not."""
         return self.deep(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
 
     def _whole(self, data: bytes) -> bytes:
-        data = hidden.in_base64(hidden.in_escapes(data, self.data), self._spans)
-        return hidden.in_urls(data, self.data)
+        data = self.data(hidden.pictures(data))
+        if not self._values and not self._masks:
+            return data
+        return hidden.in_urls(hidden.in_base64(data, self._fill), self.data)
+
+    def _fill(self, data: bytes) -> bytes:
+        # Base64 in Base64: what a model thought travels packed, whatever it thought of.
+        return hidden.in_base64(self._stars(data), self._stars)
+
+    def _stars(self, data: bytes) -> bytes:
+        return hidden.starred(data, self._spans)
 
     def _spans(self, data: bytes) -> list[tuple[int, int]]:
         here = [re.escape(value) for value in self._plain if value in data]
