@@ -17,7 +17,7 @@ from addons.flowfile import Unreadable, files, flows_of, recorded_of, row_of, se
 from shim.cli.record import add_arguments, rules
 from shim.client import facts_of, is_credential
 from shim.record import sanitise
-from shim.record.findings import Finding, findings, forms
+from shim.record.findings import Finding, findings, forms, hides
 from shim.record.pseudonyms import Pseudonyms
 from shim.record.replay import NotReplayable, Recorded, replay, today
 from shim.turn import WireError
@@ -33,7 +33,7 @@ class Sanitiser:
         seeds = [str(row["seed"]) for row in map(row_of, flows) if row.get("seed")]
         replace = rules(args.replace)
         if args.pictures == "blank":
-            replace.append((sanitise.PICTURE, sanitise.BLANK))
+            replace += sanitise.PICTURES
         self._names = Pseudonyms(replace, args.name, seeds)
         self._hide = args.prompts == "hide"
         self._prompts: dict[str, str] = {}
@@ -169,15 +169,16 @@ def _left(flows: Iterable[http.HTTPFlow]) -> Iterator[str]:
         texts = [text for text in _texts(flow) if text not in read]
         read.update(texts)
         for text in texts:
-            for form in forms(text):
-                for finding in findings(form):
-                    what = form[finding.start : finding.end]
-                    if (finding.kind, what) not in seen:
-                        seen.add((finding.kind, what))
-                        yield f"flow {number}: {finding.kind}: {_hint(finding, what)}"
+            told = [(f.kind, _hint(f, form)) for form in forms(text) for f in findings(form)]
+            told += [("hidden", what) for what in hides(text)]
+            for kind, what in told:
+                if (kind, what) not in seen:
+                    seen.add((kind, what))
+                    yield f"flow {number}: {kind}: {what}"
 
 
-def _hint(finding: Finding, what: str) -> str:
+def _hint(finding: Finding, text: str) -> str:
+    what = text[finding.start : finding.end]
     if finding.kind != "key":
         return what
     return f"{what[:4]}… ({len(what)} characters)"

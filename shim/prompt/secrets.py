@@ -142,7 +142,9 @@ def luhn(text: str) -> bool:
 def _is_one(data: bytes, start: int, end: int, rule: RedactRule) -> bool:
     if rule.use == "credentials":
         told = data[start:end]
-        return data[end : end + 1] == b"@" or bool(_DIGIT.search(told) and _LETTER.search(told))
+        if data[end : end + 1] == b"@":
+            return told.strip(b"*") != b""
+        return bool(_DIGIT.search(told) and _LETTER.search(told))
     if rule.use != "cards":
         return True
     # The digits behind a point are a fraction's.

@@ -18,6 +18,7 @@ import msgspec
 
 from ..policy.rules import RedactRule
 from ..prompt.secrets import Finder
+from . import hidden
 
 #: A user's name that tells nothing of anybody.
 USER = "user"
@@ -134,6 +135,31 @@ def findings(text: str) -> list[Finding]:
     return found
 
 
+def cleared(text: str) -> str:
+    """``text`` without keys in its Base64, whatever else this says, and with pictures that tell
+    nothing besides what they show."""
+    data = text.encode("utf-8", "surrogatepass")
+    made = hidden.in_base64(hidden.pictures(data), _fill)
+    return text if made == data else made.decode("utf-8", "surrogatepass")
+
+
+def hides(text: str) -> Iterator[str]:
+    """What hides in ``text`` where no search of it looks."""
+    data = text.encode("utf-8", "surrogatepass")
+    if hidden.pictures(data) != data:
+        yield "what a picture tells besides what it shows"
+    if hidden.in_base64(data, _fill) != data:
+        yield "a key in Base64"
+
+
+def _fill(data: bytes) -> bytes:
+    return hidden.in_base64(_stars(data), _stars)
+
+
+def _stars(data: bytes) -> bytes:
+    return hidden.starred(data, lambda d: [(a, b) for a, b, _ in _finder().find_bytes(d)])
+
+
 def tells_a_name(name: str) -> bool:
     """Whether a folder under /home is somebody's."""
     return name not in _TELLS_NOTHING
@@ -148,8 +174,12 @@ def is_known_host(host: str) -> bool:
 
 
 def forms(text: str) -> Iterator[str]:
-    """``text`` in the forms in which it may hide something: as it stands, as a URL, in Base64."""
+    """``text`` in the forms in which it may hide something: as it stands, without escapes that it
+    does not need, as a URL, in Base64."""
     yield text
+    data = text.encode("utf-8", "surrogatepass")
+    if (bare := hidden.unescaped(data)) != data:
+        yield bare.decode("utf-8", "surrogatepass")
     if "%" in text:
         yield unquote(text)
     for match in BASE64.finditer(text):

@@ -153,13 +153,18 @@ def _quoted(word: bytes, hide: Hide) -> bytes:
     return quote_from_bytes(made, safe=word.replace(b"%", b"")).encode()
 
 
+def unescaped(data: bytes) -> bytes:
+    """``data`` without needless escapes."""
+    return _NEEDLESS.sub(_plain, data) if b"\\u00" in data or b"\\/" in data else data
+
+
 def in_escapes(data: bytes, hide: Hide) -> bytes:
     """``data`` with ``hide`` put through it; without needless escapes where they hide something."""
-    made = hide(data)
-    if b"\\u00" not in data and b"\\/" not in data:
+    made, bare = hide(data), unescaped(data)
+    if bare == data:
         return made
-    plain = hide(_NEEDLESS.sub(_plain, data))
-    return made if _NEEDLESS.sub(_plain, made) == plain else plain
+    plain = hide(bare)
+    return made if unescaped(made) == plain else plain
 
 
 def _plain(match: Any) -> bytes:

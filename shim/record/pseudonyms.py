@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from urllib.parse import quote, unquote
 
 from . import findings as find
+from . import hidden
 
 _SHORTEST_NAME = 3
 #: Users' names that are words of programs as well.
@@ -85,11 +86,16 @@ class Pseudonyms:
             self._known_texts.clear()
         if (known := self._known_texts.get(text)) is not None:
             return known
-        made = find.BASE64.sub(self._inside, self._plain(text))
-        made = find.QUOTED.sub(self._quoted, made) if "%" in made else made
+        made = hidden.in_escapes(text.encode("utf-8", "surrogatepass"), self._bytes)
         # A conversation is in every one of its turns.
-        self._known_texts[text] = made
-        return made
+        self._known_texts[text] = made.decode("utf-8", "surrogatepass")
+        return self._known_texts[text]
+
+    def _bytes(self, data: bytes) -> bytes:
+        text = data.decode("utf-8", "surrogatepass")
+        made = find.BASE64.sub(self._inside, self._plain(find.cleared(text)))
+        made = find.QUOTED.sub(self._quoted, made) if "%" in made else made
+        return made.encode("utf-8", "surrogatepass")
 
     def _plain(self, text: str) -> str:
         made = text
@@ -164,7 +170,7 @@ class Pseudonyms:
         """The same for what is written as URLs write it."""
         inside = unquote(match[0])
         made = self._plain(inside)
-        return match[0] if made == inside else quote(made, safe=match[0].replace("%", ""))
+        return match[0] if made == inside else quote(made, safe=match[0].replace("%", "") + "[]")
 
     def _made(self, kind: str, given: str) -> str:
         at = (kind, given)

@@ -11,12 +11,17 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-#: A picture of one white pixel: what stands for pictures, since nobody reads what they show.
-BLANK = (
-    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YA"
-    "AAAASUVORK5CYII="
+_PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
 )
-PICTURE = re.compile(r"data:(?:image|audio|application)/[\w.+-]+;base64,[A-Za-z0-9+/=]{200,}")
+#: A picture of one white pixel: what stands for pictures, since nobody reads what they show.
+BLANK = f"data:image/png;base64,{_PIXEL}"
+_WHOLE = re.compile(r"data:(?:image|audio|application)/[\w.+-]+;base64,[A-Za-z0-9+/=]{120,}")
+_BARE = re.compile(
+    r"(?<![A-Za-z0-9+/_-])(?:iVBORw0KGgo|/9j/|UklGR|R0lGOD)[A-Za-z0-9+/]{40,}={0,2}"
+)
+#: Pictures, in a URL and by themselves, each with what stands for it.
+PICTURES = [(_WHOLE, BLANK), (_BARE, _PIXEL)]
 _ROLES = frozenset({"user", "system", "developer"})
 _THINKS = ("content", "reasoning_content", "reasoning", "refusal")
 _PIECES = ("text", "thinking", "partial_json")
