@@ -193,9 +193,12 @@ class Record:
             legs = recorder.flows(job)
             flow.request, flow.comment = legs[0].request, legs[0].comment
             flow.marked = legs[0].marked
-            if exchange.sent and flow.response and (told := legs[0].response):
-                # It is with the client already; any other is still to be sent.
-                flow.response.raw_content, flow.response.headers = told.raw_content, told.headers
+            if flow.response and (told := legs[0].response):
+                if exchange.sent:
+                    flow.response.raw_content = told.raw_content
+                    flow.response.headers = told.headers
+                else:
+                    self._chain.answers[flow] = told
             if view and len(legs) > 1:
                 view.add(legs[1:])
 

@@ -113,22 +113,36 @@ def _sanitise(source: Path, target: Path, args: argparse.Namespace) -> int:
     flows = [f for f in flows_of(source) if isinstance(f, http.HTTPFlow) and row_of(f)]
     if not flows:
         raise Unreadable(f"{source}: holds no recorded exchanges")
-    same = [not replay(recorded) for recorded in recorded_of(flows)]
-    sanitiser = Sanitiser(args, flows)
-    for flow in flows:
-        sanitiser.clean(flow)
-    _renew(flows, same)
-    left = list(_left(flows))
-    for line in left:
-        print(f"{source}: {line}", file=sys.stderr)
+    same, others, left = sanitised(flows, args)
     if left:
+        for line in left:
+            print(f"{source}: {line}", file=sys.stderr)
         print(f"{target}: not written", file=sys.stderr)
         return 1
     write(target, flows)
-    others = sum(bool(replay(r)) for r, before in _pairs(flows, same) if before)
     changed = f", {others} of which replay otherwise than before" if others else ""
-    print(f"{target}: {len(same)} exchanges{changed}")
+    print(f"{target}: {same} exchanges{changed}")
     return 1 if others else 0
+
+
+def sanitised(
+    flows: list[http.HTTPFlow], args: argparse.Namespace | None = None
+) -> tuple[int, int, list[str]]:
+    """Make ``flows`` fit to be shared, in place: how many exchanges they are, how many replay
+    otherwise than before, and what is left that must not be shared."""
+    same = [not replay(recorded) for recorded in recorded_of(flows)]
+    sanitiser = Sanitiser(args or _plain_arguments(), flows)
+    for flow in flows:
+        sanitiser.clean(flow)
+    _renew(flows, same)
+    others = sum(bool(replay(r)) for r, before in _pairs(flows, same) if before)
+    return len(same), others, list(_left(flows))
+
+
+def _plain_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return parser.parse_args(["--sanitise", ""])
 
 
 def _renew(flows: list[http.HTTPFlow], same: list[bool]) -> None:
