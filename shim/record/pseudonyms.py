@@ -49,8 +49,10 @@ class Pseudonyms:
     def project(self, folder: str) -> None:
         """Learn the folder an agent works in."""
         if len(folder) > 1 and folder not in self._projects and not folder.startswith(PROJECT):
-            more = f"-{len(self._projects) + 1}" if self._projects else ""
-            self._projects[folder] = PROJECT + more
+            more = f"-{len(self._projects) // 2 + 1}" if self._projects else ""
+            # Claude Code names folders of its own after a project's path.
+            made = PROJECT + more
+            self._projects |= {folder: made, _dashed(folder): _dashed(made)}
             self._words = None
 
     def learn(self, text: str) -> None:
@@ -178,6 +180,10 @@ class Pseudonyms:
             number = sum(k == kind for k, _ in self._others) + 1
             self._others[at] = f"[redacted-{number}]" if kind == "KEY" else f"{kind}-{number}"
         return self._others[at]
+
+
+def _dashed(path: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]", "-", path)
 
 
 def _longest(found: Iterable[str]) -> list[str]:

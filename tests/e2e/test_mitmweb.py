@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -30,9 +31,15 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with mitmweb(ROOT / "flows" / "apply-patch.flow", tmp_path_factory.mktemp("web")) as url:
+        yield url
+
+
+@contextmanager
+def mitmweb(recording: Path, folder: Path) -> Iterator[str]:
     """The address of a mitmweb that shows a recording, with our views and nothing else of ours."""
-    port, folder = free_port(), tmp_path_factory.mktemp("web")
-    words = ["-n", "-r", str(ROOT / "flows" / "apply-patch.flow")]
+    port = free_port()
+    words = ["-n", "-r", str(recording)]
     words += ["-s", str(ROOT / "addons" / "views.py"), "--no-web-open-browser"]
     words += ["--web-port", str(port), "--set", "web_password=look", "--set", f"confdir={folder}"]
     log = folder / "log"
