@@ -10,6 +10,7 @@ import base64
 import json
 import re
 import sqlite3
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,7 +86,11 @@ def _views(data: bytes) -> Iterator[tuple[str, bytes]]:
             for shift in range(4):
                 piece = run[shift:].translate(_URL_SAFE)
                 piece = piece[: len(piece) // 4 * 4]
-                yield "in Base64", base64.b64decode(piece)
+                raw = base64.b64decode(piece)
+                yield "in Base64", raw
+                if b"zTXt" in raw:
+                    packed = raw.partition(b"zTXt")[2].partition(b"\0\0")[2]
+                    yield "packed in a picture", zlib.decompressobj().decompress(packed)
 
 
 def _raw(path: Path) -> list[bytes]:
