@@ -192,5 +192,7 @@ class Chain:
         self.duplicates = 0
         #: How many tool calls were made of text, or mended.
         self.repairs = 0
+        #: What live flows were answered with, without keys: the flow itself is still to be sent.
+        self.answers: WeakKeyDictionary[http.HTTPFlow, http.Response] = WeakKeyDictionary()
         #: Whose the stored responses of a flow are: a digest of the client key it came with.
         self.owners: WeakKeyDictionary[http.HTTPFlow, str] = WeakKeyDictionary()

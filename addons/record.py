@@ -129,7 +129,7 @@ class Record:
                 "route": summary.route_fields(exchange.route),
             }
         )
-        data = self._redactor(exchange, "recorded").data(msgspec.json.encode(said)).decode()
+        data = self._redactor(exchange, "recorded").deep(msgspec.json.encode(said)).decode()
         self._begun[flow.id] = writer
         exchange.added += time.perf_counter() - begun
         why = await writer.begin(recorder.Begun(flow.id, exchange.started, data))
@@ -192,8 +192,12 @@ class Record:
             legs = recorder.flows(job)
             flow.request, flow.comment = legs[0].request, legs[0].comment
             flow.marked = legs[0].marked
-            if exchange.sent and flow.response:
-                flow.response.raw_content = b"".join(exchange.sent)
+            if flow.response and (told := legs[0].response):
+                if exchange.sent:
+                    flow.response.raw_content = told.raw_content
+                    flow.response.headers = told.headers
+                else:
+                    self._chain.answers[flow] = told
             if view is not None and len(legs) > 1:
                 view.add(legs[1:])
 

@@ -151,19 +151,33 @@ def flows(job: Job) -> list[http.HTTPFlow]:
             leg.error = mflow.Error.from_state(job.error)
         asked, answered = job.bodies[2 * at : 2 * at + 2]
         # What holds no key on the client's side holds none upstream: long bodies are read once.
-        content = asked if clean else redact.data(asked)
-        clean = content is asked
-        leg.request.raw_content = content
+        if clean:
+            leg.request.raw_content = asked
+        else:
+            clean = not _clean(leg.request, asked, redact) and not job.row.get("edited")
         leg.request.path = redact.path(leg.request.path)
         leg.request.headers = http.Headers(redact.headers(leg.request.headers.fields))
         if leg.response:
-            leg.response.raw_content = redact.data(answered)
+            _clean(leg.response, answered, redact)
             leg.response.headers = http.Headers(redact.headers(leg.response.headers.fields))
         if leg.error:
             leg.error = mflow.Error(redact.text(leg.error.msg), leg.error.timestamp)
-        leg.comment, leg.marked = summary.comment(name, job.row), summary.mark(job.row)
+        leg.comment = redact.text(summary.comment(name, job.row))
+        leg.marked = summary.mark(job.row)
         made.append(leg)
     return made
+
+
+def _clean(message: http.Message, body: bytes, redact: Redactor) -> bool:
+    """Give ``message`` its ``body`` without keys; whether there were any."""
+    message.raw_content = body
+    content = message.get_content(strict=False) or b""
+    made = redact.deep(content)
+    if made == content:
+        return False
+    message.headers.pop("content-encoding", None)
+    message.raw_content = made
+    return True
 
 
 def _message(fields: dict[str, Any]) -> dict[str, Any]:
@@ -224,7 +238,7 @@ class Recorder:
             why = f"{self._files.path}: an exchange could not be written: {e!r}"
         started, at = job.times
         data = msgspec.json.encode(ended(job.row, started, None if why else path.name))
-        data = redactor(job.secrets, job.rules, job.session).data(data)
+        data = redactor(job.secrets, job.rules, job.session).deep(data)
         self._note([Event(END, at, str(job.row["exchange"]), data.decode())])
         self._say(job=why, file=str(path))
 
