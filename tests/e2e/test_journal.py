@@ -274,6 +274,37 @@ def test_a_read_only_folder(tmp_path: Path, required: str) -> None:
             assert len(upstream.posts()) == (required == "false")
 
 
+def test_a_clock_that_is_set_under_a_running_chain(tmp_path: Path) -> None:
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+    if not library:
+        pytest.skip("needs libfaketime (the Debian package faketime)")
+    clock = tmp_path / "clock"
+    clock.write_text("+0d")
+    env = {
+        "LD_PRELOAD": str(library),
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    options = {**CHAT, "record_dir": str(tmp_path / "flows"), "journal_keep_days": "30"}
+    jumps = ("+0d", "+400d", "-400d", "+1d", "-2h", "+0d")
+    with Upstream([ANSWER]) as upstream, Chain(upstream.url, options=options, env=env) as chain:
+        for jump in jumps:
+            clock.write_text(jump)
+            assert b"response.completed" in works(chain).content
+            chain.get("/health?exchanges=1")
+        assert chain.health()["status"] == "ok"
+    with reading(tmp_path / "flows") as file:
+        found = verify(file)
+        rows = exchanges(file, Asked(), 0.0)
+    assert not found.problems and not found.dropped
+    # It did jump, and nothing was taken for old.
+    assert rows[-1]["began"] - rows[0]["began"] > 700 * 86_400
+    assert [row["state"] for row in rows] == ["ok"] * len(jumps)
+    assert all(row["ended"] >= row["began"] for row in rows)
+    assert len(flows(tmp_path / "flows")) == 2 * len(jumps)
+
+
 def test_a_limit_on_the_size_of_files(tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     with Upstream([ANSWER]) as upstream:
