@@ -211,6 +211,16 @@ class Chain(System):
         )
 
 
+class Unrecorded(Chain):
+    """The chain without recording; what it remembers stands where it stood."""
+
+    name = "interpose-unrecorded"
+
+    def command(self) -> list[str]:
+        words = [w for w in super().command() if not w.startswith("record_dir=")]
+        return [*words, "record_dir=", "--set", f"state={self.folder}/responses.db"]
+
+
 class ToMessages(Chain):
     """The chain from Responses to a Messages upstream."""
 
@@ -306,7 +316,8 @@ class OpenCodex(System):
         return {"HOME": str(self.folder), "OPENCODEX_HOME": str(self.folder / ".opencodex")}
 
 
-ALL: dict[str, type[System]] = {
-    s.name: s for s in (Direct, Bare, Chain, ToMessages, FromMessages, LiteLLM, OpenCodex)
-}
+_SYSTEMS: tuple[type[System], ...] = (
+    Direct, Bare, Chain, Unrecorded, ToMessages, FromMessages, LiteLLM, OpenCodex,
+)  # fmt: skip
+ALL = {system.name: system for system in _SYSTEMS}
 PEER_NAMES = (LiteLLM.name, OpenCodex.name)

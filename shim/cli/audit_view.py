@@ -56,6 +56,14 @@ def _number(name: str, value: float | None) -> str:
     return f"{value:.4f}" if name == "dollars" else f"{value:,}"
 
 
+def by_session(rows: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """The rows of each session, in the order in which the sessions began."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(str(row["session"] or row["thread"]), []).append(row)
+    return list(found.values())
+
+
 def timeline(rows: Sequence[dict[str, Any]], width: int) -> Group:
     """Each exchange as a bar from its beginning to its end: until the first byte, and then."""
     begun = min(row["began"] for row in rows)

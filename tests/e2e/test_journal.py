@@ -24,7 +24,8 @@ from mitmproxy import http
 from mitmproxy.io import FlowReader
 
 from shim.record import processes
-from shim.record.audit import Asked, NoJournal, exchanges, reading
+from shim.record.asked import Asked
+from shim.record.audit import NoJournal, exchanges, reading
 from shim.record.files import opened, recordings
 from shim.record.journal import unclosed
 from shim.record.verify import verify
@@ -195,9 +196,7 @@ def test_two_chains_on_one_journal(tmp_path: Path) -> None:
     assert "nothing changed" in audit("verify", "--head", head, folder=tmp_path)
     assert len(json.loads(audit("--json", folder=tmp_path))) == 40
     assert audit("--csv", folder=tmp_path).count("\n") == 41
-    assert "█" in audit("--timeline", "t1", folder=tmp_path) or "▏" in audit(
-        "--timeline", "t1", folder=tmp_path
-    )
+    assert "░ waits" in audit("--session", "t1", folder=tmp_path)
 
 
 @contextmanager
