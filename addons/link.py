@@ -16,9 +16,6 @@ import msgspec
 from addons import recorder
 
 _PIPE = 1024 * 1024
-#: The recorder takes and gives back as much memory with each body: it shall keep some. glibc reads
-#: these, others do not.
-_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "33554432"}
 _PATIENCE = 30.0
 
 
@@ -58,7 +55,6 @@ class Link:
                 msgspec.json.encode(settings).decode(),
                 stdin=stdin,
                 stdout=asyncio.subprocess.PIPE,
-                env={**os.environ, **_MEMORY},
                 start_new_session=True,
                 pass_fds=(read,),
             )

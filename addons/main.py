@@ -21,6 +21,7 @@ from addons.route import Router
 from addons.served import Serve
 from addons.spend import Count, Spend
 from addons.state import State
+from addons.telemetry import Telemetry
 from addons.translate import Translate
 from addons.views import Views
 
@@ -45,5 +46,6 @@ addons = [
     Count(spend),
     Keep(chain, state),
     Record(chain),
+    Telemetry(chain),
     Views(),
 ]

@@ -28,6 +28,7 @@ import msgspec
 from mitmproxy import http
 from mitmproxy.connection import Client, Server
 
+from addons.memory import keep_freed
 from shim.policy.rules import RedactRule
 from shim.policy.units import size
 from shim.prompt.mask import Masks
@@ -318,6 +319,7 @@ def main(settings: Settings) -> None:
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
         elif hasattr(os, "nice"):
             os.nice(15)
+    keep_freed()
     recorder = Recorder(settings)
     listens = threading.Thread(target=recorder.begins)
     listens.start()

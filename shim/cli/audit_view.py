@@ -69,7 +69,8 @@ def timeline(rows: Sequence[dict[str, Any]], width: int) -> Group:
     begun = min(row["began"] for row in rows)
     last = max(max(row["began"], row["ended"] or 0.0) for row in rows)
     room = max(10, width - _NUMBERS)
-    scale = room / max(last - begun, 0.001)
+    # Bars are rounded up, and end in a mark.
+    scale = (room - 2) / max(last - begun, 0.001)
     head = Text(f"\n{rows[0]['session'] or rows[0]['thread']}\n", style="bold")
     head.append(
         f"{'turn':>4} {'at':>9} {'seconds':>8} {'out':>7} {'status':>7} {'used':<20}  ", "dim"
