@@ -28,11 +28,11 @@ test-fast: setup
 
 test: setup
 	@$(PYTEST) -n 2 tests/unit tests/addons -m 'not full'
-	@$(PYTEST) tests/e2e -m 'not full'
+	@$(PYTEST) -n 2 --dist worksteal tests/e2e -m 'not full'
 
 test-full: setup
 	@$(PYTEST) -n 2 tests/unit tests/addons
-	@$(PYTEST) tests/e2e
+	@$(PYTEST) -n 2 --dist worksteal tests/e2e
 
 test-clients: setup
 	@$(PYTEST) tests/clients tests/conformance

@@ -313,13 +313,13 @@ class Recorder:
 
 def main(settings: Settings) -> None:
     """Serve until the proxy closes its ends, however it ends."""
+    keep_freed()
     # Nobody waits for the file; somebody waits for the next delta.
     if not settings.urgent:
         if hasattr(os, "SCHED_IDLE"):
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
         elif hasattr(os, "nice"):
             os.nice(15)
-    keep_freed()
     recorder = Recorder(settings)
     listens = threading.Thread(target=recorder.begins)
     listens.start()

@@ -195,6 +195,7 @@ class Chain(System):
 
     name = "interpose"
     protocol = "chat"
+    flows = "flows"
 
     def command(self) -> list[str]:
         policy = self.folder / "policy.yaml"
@@ -207,18 +208,17 @@ class Chain(System):
             ROOT / "addons" / "main.py",
             "http://127.0.0.1:9",
             f"policy={policy}",
-            f"record_dir={self.folder}/flows",
+            f"record_dir={self.folder / self.flows if self.flows else ''}",
+            # What it remembers stands there whether or not it records.
+            f"state={self.folder}/responses.db",
         )
 
 
 class Unrecorded(Chain):
-    """The chain without recording; what it remembers stands where it stood."""
+    """The same without recording: what that costs is the difference."""
 
     name = "interpose-unrecorded"
-
-    def command(self) -> list[str]:
-        words = [w for w in super().command() if not w.startswith("record_dir=")]
-        return [*words, "record_dir=", "--set", f"state={self.folder}/responses.db"]
+    flows = ""
 
 
 class ToMessages(Chain):

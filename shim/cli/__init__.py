@@ -1,7 +1,8 @@
 """The `interpose` command: one module per subcommand, imported only when it is asked for.
 
 To add a command: a module here with ``add_arguments(parser)`` and ``run(args) -> int``, and a
-line in COMMANDS. A module with ``PASSES_ON = True`` gets what stands after ``--`` as ``args.rest``.
+line in COMMANDS (`patch-app` is the module `patch_app`). A module with ``PASSES_ON = True`` gets
+what stands after ``--`` as ``args.rest``.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ COMMANDS = {
     "whatif": "what the sessions you have had cost, and would have cost under a policy",
     "audit": "the journal of exchanges: list and filter them, verify that nothing was changed",
     "top": "watch a running chain: turns under way, sessions, tokens, errors, providers",
+    "patch-app": "let Codex Desktop for macOS show every model and thread; a backup is kept",
+    "restore-app": "undo `interpose patch-app`: put the original Codex Desktop back",
     "tour": "watch a real Codex session fix a bug through the chain (`make run`)",
 }
 
@@ -73,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _command(name: str, words: list[str]) -> int:
-    module = importlib.import_module(f".{name}", __package__)
+    module = importlib.import_module(f".{name.replace('-', '_')}", __package__)
     parser = argparse.ArgumentParser(prog=f"interpose {name}", description=COMMANDS[name] + ".")
     module.add_arguments(parser)
     rest: list[str] = []

@@ -23,8 +23,6 @@ _OURS = re.compile(r"\d{8}-\d{6}-\d+(-\d+)?\.flow(\.zst)?")
 _DAY = 86_400.0
 _PIECE = 1 << 20
 _PROBE = 64 * 1024
-#: How many pieces every system takes in one call.
-_AT_ONCE = 1024
 #: The history of a session comes again with each turn: a window that holds some turns finds it.
 #: Matching over long distances would take twice the time to find as much.
 _LEVEL, _WINDOW = 3, 25
@@ -56,21 +54,19 @@ class FlowFiles:
         #: How long the file is up to the end of its last whole flow; None: not looked at yet.
         self._whole: int | None = None
 
-    def append(self, *data: bytes) -> Path:
-        """Put the pieces of whole flows at the end; the file they are in. OSError when it cannot
-        be."""
-        size = sum(map(len, data))
+    def append(self, *flows: bytes) -> Path:
+        """Put ``flows`` (pieces) at the end; the file they are in. OSError when they cannot be."""
+        size = sum(map(len, flows))
         self._turn(size)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             before = self._mend(descriptor)
             try:
-                left = size - os.writev(descriptor, data[:_AT_ONCE])
-                # A disk that is nearly full takes a part; what it says to the rest is the error.
-                rest = memoryview(b"".join(data))[-left:] if left else memoryview(b"")
-                while rest:
-                    rest = rest[os.write(descriptor, rest) :]
+                for data in flows:
+                    rest = memoryview(data)
+                    while rest:
+                        rest = rest[os.write(descriptor, rest) :]
             except OSError:
                 # What could not be written whole is not written; where not even that can be done,
                 # the next one does it.

@@ -102,7 +102,7 @@ def make(words: list[str]) -> None:
 
 def interpose(words: list[str]) -> None:
     assert words[0] in COMMANDS
-    module = importlib.import_module(f"shim.cli.{words[0]}")
+    module = importlib.import_module(f"shim.cli.{words[0].replace('-', '_')}")
     parser = argparse.ArgumentParser()
     module.add_arguments(parser)
     mine = words[1 : words.index("--")] if "--" in words else words[1:]

@@ -92,7 +92,6 @@ def test_what_could_not_be_written_whole_is_not_written(
             raise OSError(errno.ENOSPC, "No space left on device")
         return real(descriptor, data[:7])
 
-    monkeypatch.setattr(os, "writev", lambda descriptor, data: full(descriptor, data[0]))
     monkeypatch.setattr(os, "write", full)
     with pytest.raises(OSError, match="No space"):
         made.append(FLOW)
