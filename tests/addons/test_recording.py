@@ -75,6 +75,10 @@ def test_the_journal_tells_of_every_exchange(stages: Stages, tmp_path: Path) -> 
     assert first["policy"] == second["policy"] and len(first["policy"]) == 12
     assert first["file"] == next(tmp_path.glob("*.flow")).name
     assert (third["flow"], third["state"]) == (left.id, "lost")
+    with reading(tmp_path) as file:
+        told = file.execute("SELECT kind, subject FROM event ORDER BY rowid").fetchall()
+    for flow in (first["flow"], second["flow"]):
+        assert [kind for kind, subject in told if subject == flow] == ["start", "end"]
     raw = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert KEY.encode() not in raw
 
