@@ -6,12 +6,13 @@ from mitmproxy import http
 from mitmproxy.proxy.mode_specs import ReverseMode
 
 from addons.exchange import Exchange, fields
-from shim.client import given_keys
+from shim.client import given_keys, session_mark
 from shim.policy.schema import Protocol, Provider
 from shim.route import choose
 from shim.route.tried import without_tried
 from shim.route.wayout import way_out
 from shim.wire.protocols import COUNT, PATHS, split_path
+from shim.wire.quirks import quirks
 
 
 def aim(flow: http.HTTPFlow, exchange: Exchange, provider: Provider | None) -> None:
@@ -22,7 +23,7 @@ def aim(flow: http.HTTPFlow, exchange: Exchange, provider: Provider | None) -> N
     ending = PATHS[route.protocol] + (COUNT if exchange.counts else "")
     if provider is not None:
         scheme, host, port, path = choose.address(provider, ending)
-        headers = _headers(exchange, choose.headers(provider))
+        headers = _headers(exchange, _session(exchange, provider) | choose.headers(provider))
         exchange.secrets |= choose.secrets(provider)
     else:
         scheme, host, port = reverse_target(flow)
@@ -92,6 +93,14 @@ def _anthropic(exchange: Exchange) -> dict[str, str]:
         names = ("anthropic-version", "anthropic-beta")
         found |= {n: exchange.headers[n] for n in names if n in exchange.headers}
     return found
+
+
+def _session(exchange: Exchange, provider: Provider) -> dict[str, str]:
+    """The id of the conversation, for a provider that insists on one."""
+    name = quirks(provider.base_url).session
+    if not name:
+        return {}
+    return {name: session_mark(exchange.headers, exchange.turn, exchange.facts)}
 
 
 def _own_key(exchange: Exchange, protocol: Protocol) -> dict[str, str]:

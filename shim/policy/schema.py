@@ -83,6 +83,9 @@ class Model(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         str | None, Meta(description="Its name at the provider, where that is another.")
     ] = None
     context_window: Annotated[int, Meta(description="In tokens; Codex compacts by it.")] = 128_000
+    compact_at: Annotated[
+        int | None, Meta(description="Tokens at which Codex compacts, if not at 90 % of it.")
+    ] = None
     images: Annotated[bool, Meta(description="Whether it takes images.")] = True
     reasoning: Annotated[list[str], Meta(description="The efforts it takes: low, high, …")] = []
     description: Annotated[str, Meta(description="A line for Codex's model list.")] = ""

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from shim.cli import main
+from tests.e2e.chain import free_port
 from tests.e2e.clients import codex_binary
+from tests.e2e.daily import MINE, Daily
 from tests.e2e.electron import Mac
 from tests.e2e.place import Place
 
@@ -35,6 +37,15 @@ def place(tmp_path: Path) -> Iterator[Place]:
     yield place
     for pid in place.processes():
         os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def daily(place: Place) -> Daily:
+    found = Daily(place.folder, place.env, free_port())
+    found.env["NO_PROXY"] = "127.0.0.1"
+    found.codex_home.mkdir()
+    found.config.write_bytes(MINE)
+    return found
 
 
 @pytest.fixture
