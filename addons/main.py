@@ -21,6 +21,7 @@ from addons.route import Router
 from addons.served import Serve
 from addons.spend import Count, Spend
 from addons.state import State
+from addons.telemetry import Telemetry
 from addons.translate import Translate
 from addons.trim import Trim
 from addons.views import Views
@@ -46,6 +47,7 @@ addons = [
     Count(spend),
     Keep(chain, state),
     Record(chain),
+    Telemetry(chain),
     Views(),
     Trim(chain),
 ]
