@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -36,6 +36,7 @@ from shim.policy.units import size
 from shim.prompt.mask import Masks
 from shim.prompt.secrets import Finder
 from shim.record import netstring, summary
+from shim.record.again import Searched
 from shim.record.events import END, START, Event, ended
 from shim.record.files import FlowFiles
 from shim.record.journal import NAME, Journal
@@ -162,19 +163,23 @@ def states(job: Job) -> list[dict[str, Any]]:
     mark, found = summary.mark(job.row), {}
     error = job.error and {**job.error, "msg": redact.text(job.error["msg"])}
 
-    def hidden(body: bytes, encoding: str) -> bytes:
+    thread = job.row.get("thread") or job.row.get("session")
+
+    def hidden(at: int, encoding: str) -> bytes:
         # Both legs may have the same body: long ones are read once.
+        body = job.bodies[at]
         if id(body) not in found:
-            found[id(body)] = _hidden(body, encoding, redact)
+            key = (job.secrets, job.rules, job.session, thread, at) if thread else None
+            found[id(body)] = _hidden(body, encoding, redact, None if at % 2 else key)
         return found[id(body)]
 
-    def message(fields: dict[str, Any], body: bytes) -> dict[str, Any]:
+    def message(fields: dict[str, Any], at: int) -> dict[str, Any]:
         headers = redact.headers(fields["headers"])
         coded = next((v for n, v in headers if n.lower() == b"content-encoding"), b"")
-        content = hidden(body, coded.decode("ascii", "replace"))
-        if coded and content is not body:
+        content = hidden(at, coded.decode("ascii", "replace"))
+        if coded and content is not job.bodies[at]:
             # What hides something is written as it reads.
-            headers = tuple(h for h in headers if h[0].lower() != b"content-encoding")
+            headers = [h for h in headers if h[0].lower() != b"content-encoding"]
         made = {**fields, "headers": headers, "content": content}
         if fields["trailers"]:
             made["trailers"] = redact.headers(fields["trailers"])
@@ -193,8 +198,8 @@ def states(job: Job) -> list[dict[str, Any]]:
             "marked": mark,
             "comment": redact.text(summary.comment(name, job.row)),
             "timestamp_created": request["timestamp_start"],
-            "request": message(request, job.bodies[2 * at]),
-            "response": response and message(response, job.bodies[2 * at + 1]),
+            "request": message(request, 2 * at),
+            "response": response and message(response, 2 * at + 1),
         }
         for at, (name, (request, response)) in enumerate(
             zip(("client", "upstream"), job.legs, strict=False)
@@ -202,13 +207,19 @@ def states(job: Job) -> list[dict[str, Any]]:
     ]
 
 
-def _hidden(body: bytes, encoding: str, redact: Redactor) -> bytes:
-    """``body`` itself where there is nothing to hide; else what it reads, with that hidden."""
+_searched = Searched()
+
+
+def _hidden(body: bytes, encoding: str, redact: Redactor, key: Hashable) -> bytes:
+    """``body`` itself where there is nothing to hide; else what it reads, with that hidden.
+
+    ``key`` is that of a conversation's bodies; None for one that is like no other.
+    """
     plain = body
     if encoding:
         with suppress(ValueError):
-            plain = decode(body, encoding) or b""
-    made = redact.deep(plain)
+            plain = bytes(decode(body, encoding) or b"")  # type: ignore[arg-type]
+    made = redact.deep(plain) if key is None else _searched.data(key, plain, redact.deep)
     return body if made == plain else made
 
 

@@ -11,7 +11,7 @@ import base64
 import binascii
 import json
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
@@ -35,6 +35,7 @@ def _pattern(source: bytes) -> Any:
 
 #: Base64, broken into lines or not; the breaks are escapes in JSON, and in JSON inside it.
 _RUN = _pattern(rb"[A-Za-z0-9+/_-]{20,}(?:(?:\\{1,8}[rn]|[\r\n])+[A-Za-z0-9+/_-]{2,})*")
+_BROKEN = _pattern(rb"[A-Za-z0-9+/_-]{40,}(?:(?:\\{1,8}[rn]|[\r\n])+[A-Za-z0-9+/_-]{2,})+")
 _BREAK = _pattern(rb"\\{1,8}[rn]|[\r\n]+")
 _PICTURE = _pattern(
     rb"(^|[^A-Za-z0-9+/_-])((?:%b)[A-Za-z0-9+/_-]{20,}={0,2})"
@@ -66,6 +67,38 @@ def _picture(match: Any) -> bytes:
         return bytes(match[0])
     encoded = base64.b64encode(made)
     return match[1] + (encoded.translate(_TO_URLS) if b"-" in text or b"_" in text else encoded)
+
+
+def marks(values: Iterable[bytes]) -> Any:
+    """A pattern of all that ``values`` may stand in a text as, and of how pictures begin: as they
+    are, in Base64, and in Base64 of that."""
+    known = list(values)
+    once = {core for value in known for core in _cores(value)}
+    found = once | {core for value in once for core in _cores(value)}
+    found |= {core.translate(_TO_URLS) for core in found} | {*known, *_BEGINNINGS}
+    return _pattern(b"|".join(re2.escape(core) for core in sorted(found)))
+
+
+def may_hide(data: bytes, mark: Any) -> bool:
+    """Whether ``data`` has to be looked into: ``mark`` (`marks`) is in it, or would be without
+    needless escapes, written as URLs are, or broken into lines."""
+    bare = unescaped(data)
+    if b"%" in bare:
+        bare = unquote_to_bytes(bare)
+    return bool(
+        mark.search(bare)
+        or (bare is not data and mark.search(data))
+        or any(mark.search(_BREAK.sub(b"", m[0])) for m in _BROKEN.finditer(data))
+    )
+
+
+def _cores(value: bytes) -> Iterator[bytes]:
+    """What of ``value`` in Base64 no neighbour changes, for each way it may be aligned."""
+    for before in range(3):
+        text = base64.b64encode(bytes(before) + value).rstrip(b"=")
+        whole = (before + len(value)) * 8 // 6
+        if core := text[-(-before * 8 // 6) : whole]:
+            yield core
 
 
 def in_base64(data: bytes, fill: Fill) -> bytes:

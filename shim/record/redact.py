@@ -38,6 +38,11 @@ class Redactor:
         found = sorted({s for s in secrets if len(s) >= _SHORTEST}, key=len, reverse=True)
         self._values = list(dict.fromkeys(form for s in found for form in _forms(s)))
         self._plain = [s.encode() for s in found]
+        #: Finds what cannot be missing where a known secret hides. What rules find, and what is to
+        #: be shortened, has no such form.
+        self._mark = None
+        if not self._masks and self._blobs is None:
+            self._mark = hidden.marks(self._values)
 
     def headers(self, fields: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """``fields`` with the values of credential headers replaced."""
@@ -64,7 +69,11 @@ class Redactor:
     def deep(self, data: bytes) -> bytes:
         """The same, and those that hide: in Base64, URLs, needless escapes, what pictures tell
         besides, and pieces of a stream. The same object where there is nothing."""
-        data = hidden.in_escapes(data, self._whole)
+        if self._mark and not hidden.may_hide(data, self._mark):
+            return self._pieces(data)
+        return self._pieces(hidden.in_escapes(data, self._whole))
+
+    def _pieces(self, data: bytes) -> bytes:
         if not self._values and not self._masks:
             return data
         return hidden.in_pieces(data, lambda piece: hidden.in_escapes(piece, self._whole))
