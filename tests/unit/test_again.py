@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from shim.record.again import Searched
 
-WORDS = st.sampled_from(["plain", "SECRET", 'quote"', "},{", "", "x" * 70_000, "é"])
+WORDS = st.sampled_from(["plain", "SECRET", "SECURE", "NO REGRET", 'quote"', "},{", "", "x" * 70_000, "é"])
 ITEMS = st.lists(st.fixed_dictionaries({"text": WORDS}), max_size=6)
 
 
