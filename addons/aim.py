@@ -6,7 +6,8 @@ from mitmproxy import http
 from mitmproxy.proxy.mode_specs import ReverseMode
 
 from addons.exchange import Exchange, fields
-from shim.client import given_keys
+from shim.client import given_keys, is_codex, secrets
+from shim.codex.login import brings_login
 from shim.policy.schema import Protocol, Provider
 from shim.route import choose
 from shim.route.tried import without_tried
@@ -15,15 +16,20 @@ from shim.wire.protocols import COUNT, PATHS, split_path
 
 
 def aim(flow: http.HTTPFlow, exchange: Exchange, provider: Provider | None) -> None:
-    """Give the flow a request for its route's upstream. MissingVariable when a key is not set."""
+    """Give the flow a request for its route's upstream. MissingVariable when a key is not set,
+    LoginError when nobody is logged in."""
     route = exchange.route
     assert route
     client = exchange.client_request
     ending = PATHS[route.protocol] + (COUNT if exchange.counts else "")
     if provider is not None:
         scheme, host, port, path = choose.address(provider, ending)
-        headers = _headers(exchange, choose.headers(provider))
-        exchange.secrets |= choose.secrets(provider)
+        if route.login and brings_login(exchange.headers):
+            headers = _codex_headers(exchange, {})
+        else:
+            own = choose.headers(provider)
+            exchange.secrets |= secrets(own.items()) | choose.secrets(provider)
+            headers = _codex_headers(exchange, own) if route.login else _headers(exchange, own)
     else:
         scheme, host, port = reverse_target(flow)
         _, mark, query = without_tried(client.path).partition("?")
@@ -83,6 +89,28 @@ def _headers(exchange: Exchange, extra: dict[str, str]) -> http.Headers:
             **extra,
         }
     )
+
+
+def _codex_headers(exchange: Exchange, own: dict[str, str]) -> http.Headers:
+    """What the Codex backend gets: a turn of Codex as Codex sends it, with the login.
+
+    A client that brings a login of its own keeps it, since it renews it, too.
+    """
+    assert exchange.route
+    if not (is_codex(exchange.headers) and exchange.turn.protocol == "responses"):
+        if not own:
+            own = {n: exchange.headers[n] for n in ("authorization", "chatgpt-account-id")}
+        headers = _headers(exchange, {"originator": "interpose", **own})
+        headers["accept"] = "text/event-stream"
+        return headers
+    headers = exchange.client_request.headers.copy()
+    for name in ("x-api-key", "proxy-authorization"):
+        headers.pop(name, None)
+    for name, value in own.items():
+        headers[name] = value
+    if "x-codex-routing-hint" in headers:
+        headers["x-codex-routing-hint"] = f"model={exchange.route.model}"
+    return headers
 
 
 def _anthropic(exchange: Exchange) -> dict[str, str]:

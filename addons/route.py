@@ -15,6 +15,7 @@ from addons.aim import aim, request_to, reverse_target
 from addons.exchange import Chain, Exchange, exchange_of, tail
 from addons.stop import stop
 from shim.client import Facts
+from shim.codex.login import LoginError
 from shim.policy.inforce import InForce
 from shim.policy.load import MissingVariable, PolicyError
 from shim.policy.schema import Health, Policy, Protocol, Provider
@@ -230,6 +231,9 @@ class Router:
                 "which is not set where the chain runs"
             )
             return Failure(said, 401, "missing_key", "authentication_error")
+        except LoginError as e:
+            said = f"{route.provider}: {e}"
+            return Failure(said, 401, "missing_login", "authentication_error")
         assert exchange.endpoint
         if why := await self._probe.check(exchange.endpoint):
             failure = Failure(f"{route.provider}: {why}", 502, "upstream_unreachable")
