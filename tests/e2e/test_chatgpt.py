@@ -1,4 +1,4 @@
-"""A (fake) ChatGPT login: what the Codex backend gets of the real Codex, with and without the chain,
+"""A (fake) ChatGPT login: what the Codex backend gets of the real Codex, with and without a chain,
 and what everybody else can do with that login."""
 
 from __future__ import annotations
