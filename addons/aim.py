@@ -15,6 +15,10 @@ from shim.route.wayout import way_out
 from shim.wire.protocols import COUNT, PATHS, split_path
 
 
+class NoTarget(Exception):
+    """Why there is nowhere to go, in a sentence."""
+
+
 def aim(flow: http.HTTPFlow, exchange: Exchange, provider: Provider | None) -> None:
     """Give the flow a request for its route's upstream. MissingVariable when a key is not set,
     LoginError when nobody is logged in."""
@@ -31,7 +35,7 @@ def aim(flow: http.HTTPFlow, exchange: Exchange, provider: Provider | None) -> N
             exchange.secrets |= secrets(own.items()) | choose.secrets(provider)
             headers = _codex_headers(exchange, own) if route.login else _headers(exchange, own)
     else:
-        scheme, host, port = reverse_target(flow)
+        scheme, host, port = original_target(flow, exchange)
         _, mark, query = without_tried(client.path).partition("?")
         path = split_path(client.path)[0] + ending + mark + query
         if route.protocol == exchange.turn.protocol:
@@ -46,10 +50,19 @@ def aim(flow: http.HTTPFlow, exchange: Exchange, provider: Provider | None) -> N
         exchange.decide("route", f"by way of the proxy {way.host}:{way.port}")
 
 
+def original_target(flow: http.HTTPFlow, exchange: Exchange) -> tuple[str, str, int]:
+    """Where the turn goes that nobody routes elsewhere."""
+    client = exchange.client_request
+    if exchange.proxied:
+        return client.scheme, client.host, client.port
+    return reverse_target(flow)
+
+
 def reverse_target(flow: http.HTTPFlow) -> tuple[str, str, int]:
     """(scheme, host, port) of ``--mode reverse:URL``."""
     mode = flow.client_conn.proxy_mode
-    assert isinstance(mode, ReverseMode)
+    if not isinstance(mode, ReverseMode):
+        raise NoTarget("this is a forward proxy: the provider reverse leads nowhere here")
     return ("http" if mode.scheme == "http" else "https"), *mode.address
 
 
@@ -59,14 +72,20 @@ def request_to(
     """A request of its own, so that the client's stays as it came."""
     usual = {"http": 80, "https": 443}[scheme]
     name = f"[{host}]" if ":" in host else host
-    headers["host"] = name if port == usual else f"{name}:{port}"
+    name = name if port == usual else f"{name}:{port}"
     data = client.data
+    # HTTP/2 has a word of its own for it.
+    second = data.http_version == b"HTTP/2.0"
+    if second:
+        headers.pop("host", None)
+    else:
+        headers["host"] = name
     return http.Request(
         host,
         port,
         data.method,
         scheme.encode(),
-        b"",
+        name.encode() if second else b"",
         path.encode(),
         data.http_version,
         headers,

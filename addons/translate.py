@@ -92,7 +92,8 @@ class Translate:
         facts, policies, route = exchange.facts, self._chain.policies, exchange.route
         if facts is None or exchange.counts:
             return None
-        if route and route.login and exchange.turn.protocol == "responses":
+        own = route and (route.login or (exchange.proxied and route.provider == "reverse"))
+        if own and exchange.turn.protocol == "responses":
             # Codex names its cache itself.
             return None
         rules = policies.for_thread(facts.thread, facts.started).policy.cache
