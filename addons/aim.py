@@ -6,13 +6,14 @@ from mitmproxy import http
 from mitmproxy.proxy.mode_specs import ReverseMode
 
 from addons.exchange import Exchange, fields
-from shim.client import given_keys, is_codex, secrets
+from shim.client import given_keys, is_codex, secrets, session_mark
 from shim.codex.login import brings_login
 from shim.policy.schema import Protocol, Provider
 from shim.route import choose
 from shim.route.tried import without_tried
 from shim.route.wayout import way_out
 from shim.wire.protocols import COUNT, PATHS, split_path
+from shim.wire.quirks import quirks
 
 
 class NoTarget(Exception):
@@ -31,7 +32,7 @@ def aim(flow: http.HTTPFlow, exchange: Exchange, provider: Provider | None) -> N
         if route.login and brings_login(exchange.headers):
             headers = _codex_headers(exchange, {})
         else:
-            own = choose.headers(provider)
+            own = _session(exchange, provider) | choose.headers(provider)
             exchange.secrets |= secrets(own.items()) | choose.secrets(provider)
             headers = _codex_headers(exchange, own) if route.login else _headers(exchange, own)
     else:
@@ -139,6 +140,14 @@ def _anthropic(exchange: Exchange) -> dict[str, str]:
         names = ("anthropic-version", "anthropic-beta")
         found |= {n: exchange.headers[n] for n in names if n in exchange.headers}
     return found
+
+
+def _session(exchange: Exchange, provider: Provider) -> dict[str, str]:
+    """The id of the conversation, for a provider that insists on one."""
+    name = quirks(provider.base_url).session
+    if not name:
+        return {}
+    return {name: session_mark(exchange.headers, exchange.turn, exchange.facts)}
 
 
 def _own_key(exchange: Exchange, protocol: Protocol) -> dict[str, str]:

@@ -13,6 +13,8 @@ import msgspec
 from mitmproxy import http
 from mitmproxy.proxy.mode_specs import ReverseMode
 
+from addons.engines import Engines
+from shim import client
 from shim.account.bill import Account
 from shim.client import Facts
 from shim.live.metrics import Metrics
@@ -89,6 +91,14 @@ class Exchange:
     def counts(self) -> bool:
         """Whether the client only wants to know how many tokens the turn has."""
         return split_path(self.client_request.path)[1].endswith(COUNT)
+
+    @property
+    def conversation(self) -> tuple[str | None, str | None, str | None]:
+        """The ids of its session, thread and turn, as far as anybody tells."""
+        session, thread, turn = client.conversation(self.headers)
+        if facts := self.facts:
+            session, thread = facts.session or session, facts.thread or thread
+        return session, thread, turn
 
     def decide(self, stage: str, what: str) -> None:
         """Note what ``stage`` decided and why; it lands in the recording and in mitmweb."""
@@ -189,6 +199,7 @@ class Chain:
         self.policies = PolicyStore()
         #: What must be remembered beyond one turn: stored responses, counters.
         self.store: Store = Memory()
+        self.engines = Engines(self)
         self.failures = Failures()
         self.breakers = Breakers()
         self.default_model: str | None = None
@@ -201,5 +212,7 @@ class Chain:
         self.duplicates = 0
         #: How many tool calls were made of text, or mended.
         self.repairs = 0
+        #: What live flows were answered with, without keys: the flow itself is still to be sent.
+        self.answers: WeakKeyDictionary[http.HTTPFlow, http.Response] = WeakKeyDictionary()
         #: Whose the stored responses of a flow are: a digest of the client key it came with.
         self.owners: WeakKeyDictionary[http.HTTPFlow, str] = WeakKeyDictionary()

@@ -184,7 +184,8 @@ class Gate:
             asked=turn,
             wants=own,
             who=headers.get("thread-id") or (str(peer[0]) if peer else ""),
-            secrets=client.secrets(headers.items()) | set(self._keys),
+            secrets=client.secrets([*headers.items(), *flow.request.query.items(multi=True)])
+            | set(self._keys),
             started=flow.request.timestamp_start,
             proxied=is_proxied(flow),
         )

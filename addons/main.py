@@ -23,6 +23,7 @@ from addons.served import Serve
 from addons.spend import Count, Spend
 from addons.state import State
 from addons.translate import Translate
+from addons.trim import Trim
 from addons.views import Views
 
 keep_freed()
@@ -48,4 +49,5 @@ addons = [
     Keep(chain, state),
     Record(chain),
     Views(),
+    Trim(chain),
 ]

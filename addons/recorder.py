@@ -13,9 +13,8 @@ import pickle
 import sys
 import threading
 from functools import lru_cache
-from io import BytesIO
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO, cast
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -25,6 +24,7 @@ from mitmproxy import http
 from mitmproxy.connection import Client, Server
 from mitmproxy.io import FlowWriter
 
+from addons.memory import keep_freed
 from shim.policy.rules import RedactRule
 from shim.policy.units import size
 from shim.prompt.mask import Masks
@@ -151,19 +151,33 @@ def flows(job: Job) -> list[http.HTTPFlow]:
             leg.error = mflow.Error.from_state(job.error)
         asked, answered = job.bodies[2 * at : 2 * at + 2]
         # What holds no key on the client's side holds none upstream: long bodies are read once.
-        content = asked if clean else redact.data(asked)
-        clean = content is asked
-        leg.request.raw_content = content
+        if clean:
+            leg.request.raw_content = asked
+        else:
+            clean = not _clean(leg.request, asked, redact) and not job.row.get("edited")
         leg.request.path = redact.path(leg.request.path)
         leg.request.headers = http.Headers(redact.headers(leg.request.headers.fields))
         if leg.response:
-            leg.response.raw_content = redact.data(answered)
+            _clean(leg.response, answered, redact)
             leg.response.headers = http.Headers(redact.headers(leg.response.headers.fields))
         if leg.error:
             leg.error = mflow.Error(redact.text(leg.error.msg), leg.error.timestamp)
-        leg.comment, leg.marked = summary.comment(name, job.row), summary.mark(job.row)
+        leg.comment = redact.text(summary.comment(name, job.row))
+        leg.marked = summary.mark(job.row)
         made.append(leg)
     return made
+
+
+def _clean(message: http.Message, body: bytes, redact: Redactor) -> bool:
+    """Give ``message`` its ``body`` without keys; whether there were any."""
+    message.raw_content = body
+    content = message.get_content(strict=False) or b""
+    made = redact.deep(content)
+    if made == content:
+        return False
+    message.headers.pop("content-encoding", None)
+    message.raw_content = made
+    return True
 
 
 def _message(fields: dict[str, Any]) -> dict[str, Any]:
@@ -175,13 +189,19 @@ def _message(fields: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def written(job: Job) -> bytes:
+class _Pieces(list[bytes]):
+    """A file as FlowWriter wants one, without a copy of what is long."""
+
+    write = list[bytes].append
+
+
+def written(job: Job) -> list[bytes]:
     """The flows of ``job`` as a flow file holds them."""
-    file = BytesIO()
-    writer = FlowWriter(file)
+    file = _Pieces()
+    writer = FlowWriter(cast(BinaryIO, file))
     for leg in flows(job):
         writer.add(leg)
-    return file.getvalue()
+    return file
 
 
 class Recorder:
@@ -211,14 +231,14 @@ class Recorder:
         """Write down an exchange that has ended."""
         path = self._files.path
         try:
-            path, why = self._files.append(written(job)), ""
+            path, why = self._files.append(*written(job)), ""
         except OSError as e:
             why = f"{self._files.path}: {e.strerror or e}"
         except Exception as e:
             why = f"{self._files.path}: an exchange could not be written: {e!r}"
         started, at = job.times
         data = msgspec.json.encode(ended(job.row, started, None if why else path.name))
-        data = redactor(job.secrets, job.rules, job.session).data(data)
+        data = redactor(job.secrets, job.rules, job.session).deep(data)
         self._note([Event(END, at, str(job.row["exchange"]), data.decode())])
         self._say(job=why, file=str(path))
 
@@ -254,6 +274,7 @@ class Recorder:
 
 def main(settings: Settings) -> None:
     """Serve until the proxy closes its ends, however it ends."""
+    keep_freed()
     # Nobody waits for the file; somebody waits for the next delta.
     if not settings.urgent:
         if hasattr(os, "SCHED_IDLE"):

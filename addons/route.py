@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 import time
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import certifi
 import msgspec
@@ -18,7 +18,7 @@ from shim.client import Facts
 from shim.codex.login import LoginError, offered
 from shim.policy.inforce import InForce
 from shim.policy.load import MissingVariable, PolicyError
-from shim.policy.schema import Health, Policy, Protocol, Provider
+from shim.policy.schema import Health, Policy, Protocol
 from shim.policy.store import PolicyStore
 from shim.policy.units import seconds
 from shim.prompt.capabilities import together
@@ -36,9 +36,6 @@ from shim.route.wayout import way_out
 from shim.turn import Failure
 from shim.wire.protocols import PATHS
 
-if TYPE_CHECKING:
-    from shim.engines.server import EngineServer
-
 
 class Router:
     def __init__(self, chain: Chain) -> None:
@@ -46,7 +43,6 @@ class Router:
         self._decider = Decider()
         self._choices = Choices()
         self._probe = Probe(_tls)
-        self._engines: EngineServer | None = None
         self._upstream: Protocol = "responses"
 
     def load(self, loader) -> None:  # type: ignore[no-untyped-def]
@@ -89,8 +85,7 @@ class Router:
                 stop(f"default_model: {e}", running=self._chain.running)
 
     async def done(self) -> None:
-        if self._engines:
-            await self._engines.stop()
+        await self._chain.engines.stop()
 
     async def request(self, flow: http.HTTPFlow) -> None:
         exchange = exchange_of(flow)
@@ -165,7 +160,9 @@ class Router:
             if known := self._choices.known(policy, thread, task):
                 return known
             try:
-                demo = await self._demo() if _is_demo(policy, auto.classifier) else None
+                demo = None
+                if _is_demo(policy, auto.classifier):
+                    demo = await self._chain.engines.provider("demo")
                 said = await ask(
                     policy,
                     auto.classifier,
@@ -229,8 +226,9 @@ class Router:
                 # What the policy made of the prompt is not for a request to undo.
                 exchange.turn, exchange.names, exchange.masks = exchange.asked, {}, {}
         exchange.route = route
-        if route.provider == "demo" and provider is None:
-            provider = await self._demo()
+        agent = provider is None and route.provider in policy.agents
+        if agent or (route.provider == "demo" and provider is None):
+            provider = await self._chain.engines.provider(route.provider)
         if exchange.counts and route.protocol != exchange.turn.protocol:
             # Nobody else counts in the words of Messages: translate answers.
             return None
@@ -247,6 +245,8 @@ class Router:
             return Failure(said, 401, "missing_login", "authentication_error")
         except NoTarget as e:
             return Failure(str(e), 404, "model_not_found", "invalid_request_error")
+        if agent:
+            self._chain.engines.tell(flow, exchange)
         assert exchange.endpoint
         if why := await self._probe.check(exchange.endpoint):
             failure = Failure(f"{route.provider}: {why}", 502, "upstream_unreachable")
@@ -260,14 +260,6 @@ class Router:
         way = way_out("https", host) or way_out("http", host)
         if way and way.authorization:
             flow.request.headers["proxy-authorization"] = way.authorization
-
-    async def _demo(self) -> Provider:
-        if self._engines is None:
-            from shim.engines.server import EngineServer
-
-            self._engines = EngineServer()
-            await self._engines.start()
-        return Provider(self._engines.base_url, key=self._engines.secret)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         exchange = exchange_of(flow)

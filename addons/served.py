@@ -97,4 +97,4 @@ class Serve:
         headers = {k: v for k, v in told.response.headers.items() if k not in _HOP}
         if flow.request.http_version != "HTTP/1.1":
             headers.pop("transfer-encoding", None)
-        flow.response = http.Response.make(told.response.status, told.response.body, headers)
+        flow.response = http.Response.make(told.response.status, match.body, headers)

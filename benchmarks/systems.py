@@ -195,6 +195,7 @@ class Chain(System):
 
     name = "interpose"
     protocol = "chat"
+    flows = "flows"
 
     def command(self) -> list[str]:
         policy = self.folder / "policy.yaml"
@@ -207,8 +208,15 @@ class Chain(System):
             ROOT / "addons" / "main.py",
             "http://127.0.0.1:9",
             f"policy={policy}",
-            f"record_dir={self.folder}/flows",
+            f"record_dir={self.folder / self.flows if self.flows else ''}",
         )
+
+
+class Unrecorded(Chain):
+    """The same without recording: what that costs is the difference."""
+
+    name = "interpose-unrecorded"
+    flows = ""
 
 
 class ToMessages(Chain):
@@ -307,6 +315,7 @@ class OpenCodex(System):
 
 
 ALL: dict[str, type[System]] = {
-    s.name: s for s in (Direct, Bare, Chain, ToMessages, FromMessages, LiteLLM, OpenCodex)
+    s.name: s
+    for s in (Direct, Bare, Chain, Unrecorded, ToMessages, FromMessages, LiteLLM, OpenCodex)
 }
 PEER_NAMES = (LiteLLM.name, OpenCodex.name)

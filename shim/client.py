@@ -165,6 +165,13 @@ def conversation(headers: Mapping[str, str]) -> tuple[str | None, str | None, st
     return _first(headers, _SESSIONS) or thread, thread, told[1] if told else None
 
 
+def session_mark(headers: Mapping[str, str], turn: Turn, facts: Facts | None) -> str:
+    """An id of the conversation for a provider: the same for all its turns, and not the client's
+    own."""
+    facts = facts or facts_of(headers, turn, project=False)
+    return hashlib.blake2b(facts.thread.encode(), digest_size=16).hexdigest()
+
+
 def client_name(headers: Mapping[str, str]) -> str:
     """The client's name: codex, claude-code, opencode, aider, openai-sdk, …; other."""
     if is_codex(headers):

@@ -1,7 +1,8 @@
 """The `interpose` command: one module per subcommand, imported only when it is asked for.
 
 To add a command: a module here with ``add_arguments(parser)`` and ``run(args) -> int``, and a
-line in COMMANDS. A module with ``PASSES_ON = True`` gets what stands after ``--`` as ``args.rest``.
+line in COMMANDS (`patch-app` is the module `patch_app`). A module with ``PASSES_ON = True`` gets
+what stands after ``--`` as ``args.rest``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,19 @@ COMMANDS = {
     "serve": "run the chain in the foreground and print what to paste into Codex",
     "home": "write an isolated CODEX_HOME that sends Codex through the chain",
     "run": "run one Codex session through a chain of its own; nothing stays behind",
+    "chat": "talk with a model or an agent of the policy in the terminal",
+    "codex": "run your Codex through the daemon, with a home of Interpose's own that stays",
+    "enable": "send your own Codex through the daemon: a block in ~/.codex/config.toml",
+    "disable": "take the block out again; Codex is as it was before",
+    "model": "the models Codex can ask for, and which one it asks for",
+    "list": "the providers and models of the policy",
+    "start": "start the daemon: the chain in the background",
+    "stop": "end the daemon",
+    "restart": "end the daemon and start it anew, with other options if any are given",
+    "status": "whether the daemon runs, where, and whether Codex is sent through it",
+    "ensure": "start the daemon if it does not run, and print the client key; Codex runs this",
+    "generate": "write the config and the model catalog for Codex somewhere, to look at them",
+    "uninstall": "disable, stop the daemon, and remove what Interpose keeps",
     "compare": "run one task over several models with the real Codex and compare what it took",
     "replay": "run recorded exchanges through today's code and compare byte for byte",
     "record": "make recordings fit to be shared: stable pseudonyms, and a check for what is left",
@@ -28,6 +42,11 @@ COMMANDS = {
     "whatif": "what the sessions you have had cost, and would have cost under a policy",
     "audit": "the journal of exchanges: list and filter them, verify that nothing was changed",
     "top": "watch a running chain: turns under way, sessions, tokens, errors, providers",
+    "doctor": "look for what is wrong on this machine, and say what to do about it",
+    "opencode-go": "the models of OpenCode Go, tried one by one, as entries of the policy",
+    "completion": "what bash, zsh and fish need to complete commands, options and models",
+    "patch-app": "let Codex Desktop for macOS show every model and thread; a backup is kept",
+    "restore-app": "undo `interpose patch-app`: put the original Codex Desktop back",
     "tour": "watch a real Codex session fix a bug through the chain (`make run`)",
 }
 
@@ -73,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _command(name: str, words: list[str]) -> int:
-    module = importlib.import_module(f".{name}", __package__)
+    module = importlib.import_module(f".{name.replace('-', '_')}", __package__)
     parser = argparse.ArgumentParser(prog=f"interpose {name}", description=COMMANDS[name] + ".")
     module.add_arguments(parser)
     rest: list[str] = []
@@ -82,8 +101,9 @@ def _command(name: str, words: list[str]) -> int:
         words, rest = words[:at], words[at + 1 :]
     args = parser.parse_args(words)
     args.rest = rest
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, _end)
+    for ending in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+        if hasattr(signal, ending):
+            signal.signal(getattr(signal, ending), _end)
     return int(module.run(args))
 
 
@@ -92,12 +112,16 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _one_line(e: Exception) -> str:
+    from ..codex.config import ConfigError
     from ..codex.find import CodexMissing
     from ..codex.home import HomeError
+    from ..codex.where import PlaceError
+    from ..daemon.files import DaemonError
     from ..policy.load import PolicyError
 
     said = " ".join(str(e).split())
-    if isinstance(e, UserError | CodexMissing | HomeError | PolicyError):
+    known = UserError | CodexMissing | ConfigError | DaemonError | HomeError | PlaceError
+    if isinstance(e, known | PolicyError):
         return said
     if isinstance(e, OSError) and e.strerror:
         return f"{e.filename}: {e.strerror}" if e.filename else e.strerror

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ..codex.where import without_proxy
 from ..route.intercept import BASES
 from . import UserError
 from .chain import Chain
@@ -19,7 +20,6 @@ from .chain import Chain
 _CERTIFICATE = "mitmproxy-ca-cert.pem"
 #: Variables that name certificates which a user trusts besides, in Codex's order.
 _TRUSTED = ("CODEX_CA_CERTIFICATE", "SSL_CERT_FILE")
-_LOOPBACK = "127.0.0.1,localhost"
 
 
 def arguments(rest: Sequence[str]) -> list[str]:
@@ -50,12 +50,11 @@ def client_environment(
     env = dict(os.environ if environ is None else environ)
     for name in ("HTTP_PROXY", "HTTPS_PROXY"):
         env[name] = env[name.lower()] = f"http://127.0.0.1:{proxy}"
-    direct = env.get("no_proxy") or env.get("NO_PROXY")
-    direct = ",".join(filter(None, [direct, _LOOPBACK]))
+    env = without_proxy(env)
+    direct = f"{env['NO_PROXY']},{env['no_proxy']}"
     for base in BASES:
         host = urlsplit(base).hostname or ""
         if urllib.request.proxy_bypass_environment(host, {"no": direct}):  # type: ignore[attr-defined]
             raise UserError(f"NO_PROXY lets {host} go past every proxy, so nothing would be seen")
-    env["NO_PROXY"] = env["no_proxy"] = direct
     env["CODEX_CA_CERTIFICATE"] = str(trusted)
     return env

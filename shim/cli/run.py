@@ -17,6 +17,7 @@ from types import FrameType
 
 from ..codex.find import cache_folder, codex
 from ..codex.home import write_home
+from ..codex.where import without_proxy
 from . import UserError, intercept
 from .chain import Chain, add_chain_arguments, options
 
@@ -116,11 +117,7 @@ def _running(home: Path) -> list[int]:
 
 def client_environment(home: Path) -> dict[str, str]:
     """The environment in which Codex uses that home and reaches the chain directly."""
-    env = {"INTERPOSE_KEY": "any", **os.environ, "CODEX_HOME": str(home)}
-    # Codex sends even loopback addresses to a proxy that is set.
-    for name in ("NO_PROXY", "no_proxy"):
-        env[name] = ",".join(filter(None, [env.get(name), "127.0.0.1,localhost"]))
-    return env
+    return {"INTERPOSE_KEY": "any", **without_proxy(os.environ), "CODEX_HOME": str(home)}
 
 
 def session(command: list[str], env: dict[str, str]) -> int:

@@ -53,6 +53,24 @@ def catalog(policy: Policy, also: Iterable[str] = ()) -> dict[str, Any]:
     return {"models": [_entry(name, models[name], n) for n, name in enumerate(names, 1)]}
 
 
+def merged(
+    catalog: dict[str, Any], bundled: Iterable[dict[str, Any]], wanted: Iterable[str]
+) -> dict[str, Any]:
+    """``catalog`` with those of Codex's own models that are ``wanted``, behind the policy's.
+
+    A name that the policy has, too, is the policy's. KeyError names one that Codex does not have.
+    """
+    listed = list(catalog["models"])
+    known = {entry["slug"]: entry for entry in bundled}
+    taken = {entry["slug"] for entry in listed}
+    for name in wanted:
+        if name in taken:
+            continue
+        listed.append({**known[name], "priority": len(listed) + 1})
+        taken.add(name)
+    return {"models": listed}
+
+
 def models_of(policy: Policy) -> dict[str, Model]:
     """Every name of ``policy`` that a client may ask for at this moment; the virtual one can what
     all its candidates can, and sees images where one of them does."""
@@ -63,6 +81,7 @@ def models_of(policy: Policy) -> dict[str, Model]:
     virtual = Model(
         provider="auto",
         context_window=min((m.context_window for m in known), default=128_000),
+        compact_at=min((m.compact_at for m in known if m.compact_at), default=None),
         images=any(m.images for m in known),
         description="Picks the cheapest model that is up to the task",
     )
@@ -96,6 +115,8 @@ def _entry(name: str, model: Model, priority: int) -> dict[str, Any]:
         "base_instructions": base_instructions(),
         "context_window": model.context_window,
         "max_context_window": model.context_window,
+        # Without it, Codex compacts at nine tenths of the window.
+        "auto_compact_token_limit": model.compact_at,
         "input_modalities": ["text", "image"] if model.images else ["text"],
         "apply_patch_tool_type": "freeform",
         "shell_type": "unified_exec",

@@ -10,10 +10,11 @@ from tomlkit import TOMLDocument
 from tomlkit.items import Table
 
 from ..policy.schema import Policy
+from . import edit
 from .catalog import UNNAMED, catalog
+from .config import PROVIDER, Setting
+from .login import offered
 
-#: Id of the provider entry. Its `name` must not be "OpenAI": that turns on OpenAI's own compaction.
-PROVIDER = "interpose"
 CONFIG, CATALOG = "config.toml", "models.json"
 
 
@@ -35,10 +36,8 @@ def write_home(
     files in the folder (sessions, history) stay. HomeError when the folder is the user's own
     ``~/.codex``, cannot be written, or holds a ``config.toml`` this function did not write.
     """
-    home = Path(folder).expanduser().absolute()
-    if home.resolve() == (Path.home() / ".codex").resolve():
-        raise HomeError(f"{home} is Codex's own home, which Interpose never touches; name another")
-    chosen = model or policy.default or next(iter(policy.models), UNNAMED)
+    home = _not_codexs(folder)
+    chosen = model or policy.default or next(iter(offered(policy)), UNNAMED)
     models = json.dumps(catalog(policy, [chosen]), ensure_ascii=False, indent=1)
     document = config(base_url, chosen, home / CATALOG, env_key)
     try:
@@ -51,6 +50,34 @@ def write_home(
         written.write_text(tomlkit.dumps(document), encoding="utf-8")
     except OSError as e:
         raise HomeError(f"{e.filename or home}: {e.strerror or e}") from None
+    return home
+
+
+def keep_home(folder: str | Path, setting: Setting) -> Path:
+    """A home for the daemon in ``folder``; its absolute path.
+
+    What Codex or its user has put there stays, in ``config.toml``, too. HomeError as above.
+    """
+    home = _not_codexs(folder)
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not (home / CONFIG).exists():
+            seed = config("", "", home / CATALOG, "")
+            for name in ("model", "model_provider", "model_catalog_json", "model_providers"):
+                del seed[name]
+            # A daemon that died comes back; Codex may wait for it.
+            del seed["features"]["unbounded_connection_retries"]
+            edit.write(home / CONFIG, tomlkit.dumps(seed).encode())
+    except OSError as e:
+        raise HomeError(f"{e.filename or home}: {e.strerror or e}") from None
+    edit.enable(home / CONFIG, setting)
+    return home
+
+
+def _not_codexs(folder: str | Path) -> Path:
+    home = Path(folder).expanduser().absolute()
+    if home.resolve() == (Path.home() / ".codex").resolve():
+        raise HomeError(f"{home} is Codex's own home, which Interpose never touches; name another")
     return home
 
 

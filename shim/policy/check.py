@@ -35,6 +35,7 @@ def check(policy: Policy, tell: Tell) -> None:
     """Tell everything that keeps ``policy`` from working."""
     _providers(policy, tell)
     _models(policy, tell)
+    _agents(policy, tell)
     _catch(policy, tell)
     _dedup(policy, tell)
     _repair(policy, tell)
@@ -82,8 +83,22 @@ def _login(tell: Tell, at: Where, provider: Provider) -> None:
         tell((*at, "key"), "auth: chatgpt takes Codex's own login; leave the key out")
 
 
+def _agents(policy: Policy, tell: Tell) -> None:
+    for name, agent in policy.agents.items():
+        at = ("agents", name)
+        if name in BUILT_IN or name in policy.providers:
+            tell(at, "is the name of a provider; rename it")
+        if ":" in name or "/" in name:
+            tell(at, "an agent's name holds no colon and no slash")
+        if agent.use is None and not agent.command:
+            tell(at, "needs a command, or use with one that is known")
+        if agent.use is None and not agent.reads:
+            tell(at, "needs reads: what the lines it prints say")
+        _unit(tell, (*at, "time_limit"), seconds, agent.time_limit)
+
+
 def _models(policy: Policy, tell: Tell) -> None:
-    known = [*policy.providers, *BUILT_IN]
+    known = [*policy.providers, *policy.agents, *BUILT_IN]
     for name, model in policy.models.items():
         at = ("models", name)
         if model.provider not in known:

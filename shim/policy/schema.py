@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from .agents import Agent
 from .rules import (
     Auto,
     Cache,
@@ -84,11 +85,14 @@ class Price(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class Model(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """A name the client may ask for, and what stands behind it."""
 
-    provider: Annotated[str, Meta(description="A name of providers, or reverse, or demo.")]
+    provider: Annotated[str, Meta(description="A provider's or agent's name, or reverse, or demo.")]
     model: Annotated[
         str | None, Meta(description="Its name at the provider, where that is another.")
     ] = None
     context_window: Annotated[int, Meta(description="In tokens; Codex compacts by it.")] = 128_000
+    compact_at: Annotated[
+        int | None, Meta(description="Tokens at which Codex compacts, if not at 90 % of it.")
+    ] = None
     images: Annotated[bool, Meta(description="Whether it takes images.")] = True
     reasoning: Annotated[list[str], Meta(description="The efforts it takes: low, high, …")] = []
     description: Annotated[str, Meta(description="A line for Codex's model list.")] = ""
@@ -103,6 +107,9 @@ class Policy(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     providers: Annotated[dict[str, Provider], Meta(description="Where models are reached.")] = {}
     models: Annotated[dict[str, Model], Meta(description="What clients may ask for.")] = {}
+    agents: Annotated[
+        dict[str, Agent], Meta(description="Command-line agents that answer as models do.")
+    ] = {}
     default: Annotated[
         str | None, Meta(description="The model that answers for names not in models.")
     ] = None
@@ -135,7 +142,11 @@ class Policy(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     ] = "pass"
     websocket: Annotated[bool, Meta(description="Serve /v1/responses over WebSocket too.")] = False
 
+    def leads(self, name: str) -> bool:
+        """Whether a turn can go to ``name``: a provider, an agent, or what is built in."""
+        return name in self.providers or name in self.agents or name in BUILT_IN
+
     @property
     def empty(self) -> bool:
         """Whether it names no model: then everything goes to the ``--mode reverse:`` target."""
-        return not (self.providers or self.models or self.default or self.auto)
+        return not (self.providers or self.models or self.agents or self.default or self.auto)

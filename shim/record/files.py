@@ -50,24 +50,26 @@ class FlowFiles:
         #: How long the file is up to the end of its last whole flow; None: not looked at yet.
         self._whole: int | None = None
 
-    def append(self, data: bytes) -> Path:
-        """Put ``data``, whole flows, at the end; the file it is in. OSError when it cannot be."""
-        self._turn(len(data))
+    def append(self, *flows: bytes) -> Path:
+        """Put ``flows`` at the end; the file they are in. OSError when they cannot be."""
+        size = sum(map(len, flows))
+        self._turn(size)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             before = self._mend(descriptor)
             try:
-                rest = memoryview(data)
-                while rest:
-                    rest = rest[os.write(descriptor, rest) :]
+                for data in flows:
+                    rest = memoryview(data)
+                    while rest:
+                        rest = rest[os.write(descriptor, rest) :]
             except OSError:
                 # What could not be written whole is not written; where not even that can be done,
                 # the next one does it.
                 with suppress(OSError):
                     os.ftruncate(descriptor, before)
                 raise
-            self._whole = before + len(data)
+            self._whole = before + size
         finally:
             os.close(descriptor)
         return self.path

@@ -60,7 +60,7 @@ def choose(
     name = known_as(policy, asked)
     if model := policy.models.get(name):
         return _named(policy, asked, name, model, "the model's name", reverse)
-    if (route := _prefixed(policy, asked, name, "its provider: prefix", reverse)) is not None:
+    if (route := _prefixed(policy, asked, name, "its provider's name", reverse)) is not None:
         return route
     if default:
         reason = f"the default: no model {asked}" if asked else "the default: no model named"
@@ -105,7 +105,10 @@ def _prefixed(
     policy: Policy, asked: str, name: str, reason: str, reverse: Protocol
 ) -> Route | None:
     head, colon, rest = name.partition(":")
-    if not (colon and rest and (head in policy.providers or head in ("reverse", "demo"))):
+    if name in policy.agents:
+        # Whatever it uses by itself.
+        return _route(policy, name, name, asked, reason, True, reverse)
+    if not (colon and rest and policy.leads(head)):
         return None
     return _route(policy, head, rest, asked, reason, True, reverse)
 
@@ -127,7 +130,7 @@ def _route(
             third_party=not own,
             login=own,
         )
-    if name == "demo":
+    if name == "demo" or name in policy.agents:
         return Route(name, "chat", model, asked, reason, None, images)
     return Route(name, reverse, model, asked, reason, None, images, third_party=False)
 

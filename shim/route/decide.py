@@ -16,13 +16,13 @@ import msgspec
 
 from ..codex.login import offered
 from ..policy.rules import Spread
-from ..policy.schema import BUILT_IN, Policy, Protocol
+from ..policy.schema import Policy, Protocol
 from . import choose
 from .choose import NoRoute, Route
 from .rules import Asked, RouteRules
 
 #: Reasoning efforts that may follow a listed model's name after a colon.
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra")
 _MOST_THREADS = 10_000
 
 
@@ -127,8 +127,8 @@ def is_named(policy: Policy, name: str) -> bool:
     """Whether ``name`` is a listed model or ``PROVIDER:MODEL``."""
     name = choose.known_as(policy, name)
     head, colon, rest = name.partition(":")
-    prefixed = bool(colon and rest) and (head in policy.providers or head in BUILT_IN)
-    return name in policy.models or prefixed
+    prefixed = bool(colon and rest) and policy.leads(head)
+    return name in policy.models or name in policy.agents or prefixed
 
 
 def routes(

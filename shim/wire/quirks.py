@@ -19,7 +19,8 @@ class Quirks(msgspec.Struct, frozen=True):
     asked for: ``reasoning_effort``, ``reasoning: {effort}``, ``thinking: {type}``, or not at all.
     ``schema`` tells whether an answer may be tied to a JSON schema; else a forced tool stands in;
     ``cache_key`` whether ``prompt_cache_key`` is known; ``cached`` what a token read
-    from its prompt cache costs, as a share of the full price, where that differs from the usual.
+    from its prompt cache costs, as a share of the full price, where that differs from the usual;
+    ``session`` a header that must name the conversation, by one id for all its turns;
     ``as_codex``: it answers in streams only, and knows developers but no system.
     """
 
@@ -29,6 +30,7 @@ class Quirks(msgspec.Struct, frozen=True):
     schema: bool = True
     cache_key: bool = False
     cached: float | None = None
+    session: str = ""
     as_codex: bool = False
 
 
@@ -70,6 +72,8 @@ FAMILIES: dict[str, Quirks] = {
     "zhipu": Quirks(reasoning="thinking", schema=False),
     "moonshot": Quirks(reasoning="none", cache_key=True),
     "dashscope": Quirks(reasoning="none"),
+    # OpenCode Go answers 400 without it; turns of one id reach the same prompt cache.
+    "opencode": Quirks(session="x-opencode-session"),
 }
 #: Hosts, and all below them, by the family that answers there.
 HOSTS: dict[str, str] = {
@@ -86,6 +90,7 @@ HOSTS: dict[str, str] = {
     "api.moonshot.ai": "moonshot",
     "api.moonshot.cn": "moonshot",
     "aliyuncs.com": "dashscope",
+    "opencode.ai": "opencode",
 }
 
 

@@ -93,6 +93,9 @@ class Chain:
             chosen["policy"] = str(self.policy_file)
         mode = mode or f"reverse:{upstream}"
         self._command = chain_command(self.port, mode, chosen, tool, listen_host)
+        web = "--web-port" in self._command
+        #: Where mitmweb shows its own pages.
+        self.web_port = int(self._command[self._command.index("--web-port") + 1]) if web else 0
         for key in keys:
             self._command += ["--set", f"client_keys={key}"]
         self._env = chain_env(env)

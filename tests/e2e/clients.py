@@ -29,6 +29,7 @@ STORE = ROOT / ".codex"
 CODEX = "0.169.0"
 OLD_CODEX = "0.133.0"
 AIMOCK = "1.43.0"
+ASAR = "3.4.1"
 KEY_NAME = "INTERPOSE_TEST_KEY"
 KEY = "sk-client-0000000000000000"
 
@@ -38,10 +39,21 @@ class ClientMissing(RuntimeError):
 
 
 @cache
-def aimock_cli(package: str = "@copilotkit/aimock", version: str = AIMOCK) -> Path:
-    """aimock's `llmock` command, fetched by npm into `.codex/` when absent."""
-    folder = STORE / f"aimock-{version}"
-    path = folder / "node_modules" / ".bin" / "llmock"
+def aimock_cli() -> Path:
+    """aimock's `llmock` command."""
+    return _npm("@copilotkit/aimock", AIMOCK, "llmock")
+
+
+@cache
+def asar_cli() -> Path:
+    """The `asar` command of Electron's own library; its modules lie two folders up."""
+    return _npm("@electron/asar", ASAR, "asar")
+
+
+def _npm(package: str, version: str, command: str) -> Path:
+    """A command of an npm package, fetched into `.codex/` when absent."""
+    folder = STORE / f"{package.rpartition('/')[2]}-{version}"
+    path = folder / "node_modules" / ".bin" / command
     if path.exists():
         return path
     if not shutil.which("npm"):
@@ -55,9 +67,9 @@ def aimock_cli(package: str = "@copilotkit/aimock", version: str = AIMOCK) -> Pa
             return path
         fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=STORE))
         try:
-            command = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(fresh)]
+            install = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(fresh)]
             done = subprocess.run(
-                [*command, f"{package}@{version}"], capture_output=True, text=True, timeout=300
+                [*install, f"{package}@{version}"], capture_output=True, text=True, timeout=300
             )
             if done.returncode:
                 raise ClientMissing(f"npm could not install {package}@{version}: {done.stderr}")

@@ -60,6 +60,7 @@ def test_the_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> Non
         (["serve", "--policy", "nowhere.yaml"], 1, "nowhere.yaml:1:1: cannot be read"),
         (["run", "--reverse", "ftp://x"], 1, "--reverse must be an http"),
         (["run", "--reverse", "http://"], 1, "--reverse must be an http"),
+        (["doctor", "--port", "70000"], 2, "--port must be between"),
         (["serve", "--port", "70000"], 1, "--port must be between"),
         (["home", "~/.codex"], 1, "never touches"),
     ],

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from shim.codex import find
-from shim.codex.catalog import base_instructions, catalog, etag
-from shim.codex.home import HomeError, paste_lines, write_home
+from shim.codex.catalog import base_instructions, catalog, etag, merged
+from shim.codex.config import Setting
+from shim.codex.home import HomeError, keep_home, paste_lines, write_home
 from shim.policy.load import parse_policy
 from shim.policy.schema import Policy
 
@@ -72,6 +73,44 @@ def test_there_is_always_an_entry(policy: Policy) -> None:
 def test_a_default_outside_the_model_list_gets_an_entry() -> None:
     policy = Policy(providers=POLICY.providers, default="openrouter:qwen/qwen3-coder")
     assert "openrouter:qwen/qwen3-coder" in entries(policy)
+
+
+def test_the_limit_for_compaction_is_the_policys_or_codexs_own() -> None:
+    policy = parse_policy(
+        "models: {a: {provider: demo, compact_at: 60000}, b: {provider: demo}}"
+    )
+    found = entries(policy)
+    assert found["a"]["auto_compact_token_limit"] == 60000
+    assert found["b"]["auto_compact_token_limit"] is None
+
+
+def test_codexs_own_models_come_behind_the_policys() -> None:
+    own = [{"slug": name, "priority": 1, "more": True} for name in ("gpt-a", "gpt-b", "kimi-k2")]
+    made = merged(catalog(POLICY), own, ["gpt-b", "kimi-k2", "gpt-b"])["models"]
+    assert [(e["slug"], e["priority"]) for e in made] == [("kimi-k2", 1), ("demo", 2), ("gpt-b", 3)]
+    assert made[2]["more"] is True and "more" not in made[0]
+    assert own[1]["priority"] == 1
+    with pytest.raises(KeyError, match="gpt-z"):
+        merged(catalog(POLICY), own, ["gpt-z"])
+
+
+def test_a_kept_home_keeps_what_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INTERPOSE_HOME", str(tmp_path / "state"))
+    setting = Setting("demo", URL, ["/opt/interpose", "ensure"])
+    file = keep_home(tmp_path / "home", setting) / "config.toml"
+    seeded = tomllib.loads(file.read_text())
+    assert seeded["model_providers"]["interpose"] == setting.values()
+    assert seeded["web_search"] == "disabled" and "model_catalog_json" not in seeded
+    assert "unbounded_connection_retries" not in seeded["features"]
+    file.write_text(file.read_text() + '[projects."/x"]\ntrust_level = "trusted"\n')
+    before = file.read_bytes()
+    keep_home(tmp_path / "home", setting)
+    assert file.read_bytes() == before
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(HomeError, match="never touches"):
+        keep_home("~/.codex", setting)
 
 
 def test_the_etag_changes_with_the_catalog_and_only_then() -> None:

@@ -32,6 +32,7 @@ PLAIN = (
     "codex",
     "export INTERPOSE_KEY=any",
     "curl http://127.0.0.1:8080/health",
+    "curl 'http://127.0.0.1:8080/health?live=1'",
     "curl http://127.0.0.1:8080/metrics",
 )
 
@@ -109,7 +110,7 @@ def make(words: list[str]) -> None:
 
 def interpose(words: list[str]) -> None:
     assert words[0] in COMMANDS
-    module = importlib.import_module(f"shim.cli.{words[0]}")
+    module = importlib.import_module(f"shim.cli.{words[0].replace('-', '_')}")
     parser = argparse.ArgumentParser()
     module.add_arguments(parser)
     mine = words[1 : words.index("--")] if "--" in words else words[1:]

@@ -1,0 +1,48 @@
+"""`interpose status`: the daemon, and what Codex's own config says."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+
+from ..codex import edit
+from ..codex.config import ConfigError, enabled
+from ..codex.where import config_file
+from ..daemon.files import Files
+from .background import current_model
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.epilog = "Exit code 0 when the daemon answers, 3 when it does not run or answer."
+
+
+def run(args: argparse.Namespace) -> int:
+    files = Files()
+    now = files.status()
+    file = config_file()
+    raw = edit.read(file) or b""
+    try:
+        model, problem = current_model(raw, str(file)), None
+    except ConfigError as e:
+        model, problem = None, str(e)
+    on = enabled(raw)
+    if args.json:
+        codex = {"config": str(file), "enabled": on, "model": model, "error": problem}
+        print(json.dumps({"daemon": asdict(now), "codex": codex}, indent=1))
+        return 0 if now.answers else 3
+    if now.answers:
+        print(f"daemon  process {now.pid} on 127.0.0.1:{now.port}, {now.answers}")
+        print(f"policy  {now.policy}")
+    elif now.running:
+        print(f"daemon  process {now.pid} does not answer on 127.0.0.1:{now.port}; see {now.log}")
+    else:
+        print("daemon  does not run")
+    if problem:
+        print(f"codex   {problem}")
+    elif on:
+        print(f"codex   goes through Interpose, model {model} ({file})")
+    else:
+        print(f"codex   does not go through Interpose ({file})")
+    return 0 if now.answers else 3
