@@ -10,6 +10,7 @@ from pathlib import Path
 from ..codex import edit
 from ..codex.catalog import UNNAMED, models_of
 from ..codex.config import PROVIDER, Setting, enabled, read
+from ..codex.login import offered
 from ..codex.where import config_file, own_command
 from ..daemon import control
 from ..daemon.files import Files, Settings
