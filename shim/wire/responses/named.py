@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-_BLANK = re.compile(rb"\n\r?\n|\r\r")
+_BLANKS = (b"\n\n", b"\n\r\n", b"\r\r")
+_BLANK = re.compile(b"|".join(_BLANKS))
 
 
 class Named:
@@ -29,6 +30,12 @@ class Named:
         """What the client gets for a piece of the stream."""
         near = max(0, len(self._rest) - 2)
         whole = self._rest + data
+        if b'"model"' not in whole:
+            # Deltas name no model, and are nearly all there is.
+            ends = (whole.rfind(blank) + len(blank) for blank in _BLANKS if blank in whole)
+            end = max(ends, default=0)
+            self._rest = whole[end:]
+            return whole[:end]
         out, at = [], 0
         for match in _BLANK.finditer(whole, near):
             out.append(self._event(whole[at : match.end()]))
@@ -48,7 +55,6 @@ class Named:
         return self._replaced(body, body, b"")
 
     def _event(self, raw: bytes) -> bytes:
-        # Deltas, which are nearly all of it, name no model.
         if b'"model"' not in raw or b'"response"' not in raw:
             return raw
         at = raw.find(b"data:")
