@@ -18,6 +18,7 @@ from shim import client
 from shim.account.bill import Account
 from shim.client import Facts
 from shim.live.metrics import Metrics
+from shim.live.spans import Spans
 from shim.live.sums import Live
 from shim.policy.rules import Capabilities
 from shim.policy.store import PolicyStore
@@ -206,6 +207,8 @@ class Chain:
         self.rows: list[dict[str, object]] = []
         self.metrics = Metrics()
         self.live = Live()
+        #: Where somebody wants OpenTelemetry's spans.
+        self.spans: Spans | None = None
         self.flow_file: str | None = None
         self.recording_error: str | None = None
         #: How many requests came while the same one was under way.

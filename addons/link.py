@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Self
 
@@ -14,7 +15,7 @@ import msgspec
 
 from addons import recorder
 
-_SLICE = 128 * 1024
+_PIPE = 1024 * 1024
 _PATIENCE = 30.0
 
 
@@ -24,7 +25,7 @@ class Link:
     def __init__(self, told: Callable[[dict[str, str]], None]) -> None:
         self._told = told
         self._process: asyncio.subprocess.Process | None = None
-        self._begun = -1
+        self._begun = self._ended = -1
         #: What the pipe has no room for.
         self._backlog: deque[bytes] = deque()
         self._writes = False
@@ -40,25 +41,30 @@ class Link:
         link = cls(told)
         read, link._begun = os.pipe()
         os.set_blocking(link._begun, False)
+        stdin, link._ended = os.pipe()
+        if hasattr(fcntl, "F_SETPIPE_SZ"):
+            # Else the two take turns at every 64 KB.
+            with suppress(OSError):
+                fcntl.fcntl(stdin, fcntl.F_SETPIPE_SZ, _PIPE)
         settings = msgspec.structs.replace(settings, begun=read)
         try:
             # A session of its own: Ctrl-C ends the proxy, and then its stdin ends.
-            link._process = process = await asyncio.create_subprocess_exec(
+            link._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 recorder.__file__,
                 msgspec.json.encode(settings).decode(),
-                stdin=asyncio.subprocess.PIPE,
+                stdin=stdin,
                 stdout=asyncio.subprocess.PIPE,
                 start_new_session=True,
                 pass_fds=(read,),
             )
         except BaseException:
             os.close(link._begun)
+            os.close(link._ended)
             raise
         finally:
             os.close(read)
-        assert process.stdin
-        process.stdin.transport.set_write_buffer_limits(0)
+            os.close(stdin)
         link._listens = asyncio.create_task(link._listen())
         return link
 
@@ -86,19 +92,15 @@ class Link:
         finally:
             self._answers.pop(id, None)
 
-    async def send(self, job: recorder.Job) -> str | None:
-        """Why ``job`` is not in a flow file; None when the recorder has ended before it said."""
-        if self.failed or not (self._process and self._process.stdin):
+    async def send(self, jobs: Sequence[recorder.Job]) -> str | None:
+        """Why one of ``jobs`` is not in a flow file; None when the recorder has ended before it
+        said."""
+        if self.failed or self._ended < 0:
             return None
         answer = self._answers[""] = asyncio.get_running_loop().create_future()
-        stdin = self._process.stdin
         try:
-            for piece in recorder.frame(job):
-                view = memoryview(piece)
-                # In slices: what does not fit into the pipe is copied to wait.
-                for at in range(0, len(view), _SLICE):
-                    stdin.write(view[at : at + _SLICE])
-                    await stdin.drain()
+            # In a thread: the recorder takes what it has time for, and no stream waits for it.
+            await asyncio.to_thread(_write, self._ended, recorder.frame(jobs))
         except OSError:
             return None
         said = await answer
@@ -109,8 +111,9 @@ class Link:
         process = self._process
         if process is None:
             return
-        if process.stdin:
-            process.stdin.close()
+        if self._ended >= 0:
+            os.close(self._ended)
+            self._ended = -1
         while self._backlog and not self.failed:
             await asyncio.sleep(0.01)
         self._shut()
@@ -177,3 +180,11 @@ class Link:
 
 
 _ENDED = "the recorder has ended"
+
+
+def _write(descriptor: int, pieces: Sequence[bytes]) -> None:
+    """All of ``pieces``, however long the other end takes."""
+    for piece in pieces:
+        rest = memoryview(piece)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]

@@ -22,6 +22,7 @@ from addons.route import Router
 from addons.served import Serve
 from addons.spend import Count, Spend
 from addons.state import State
+from addons.telemetry import Telemetry
 from addons.translate import Translate
 from addons.trim import Trim
 from addons.views import Views
@@ -48,6 +49,7 @@ addons = [
     Count(spend),
     Keep(chain, state),
     Record(chain),
+    Telemetry(chain),
     Views(),
     Trim(chain),
 ]

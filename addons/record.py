@@ -177,6 +177,8 @@ class Record:
         self._chain.rows.append(kept)
         self._chain.metrics.add(kept, hide.text)
         self._chain.live.add(kept, hide.text)
+        if spans := self._chain.spans:
+            spans.add(kept, exchange.started, exchange.headers, hide.data)
         del self._chain.rows[:-_KEEP_ROWS]
         logger.log(logging.WARNING if row.error else logging.INFO, summary.line(row))
         job = _job(flow, exchange, kept, ended)

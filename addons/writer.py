@@ -24,6 +24,8 @@ _PATIENCE = 30.0
 #: Seconds an exchange waits, so that where turns come thick they are written in batches, and most
 #: turns meet none of that work.
 _PAUSE = 0.1
+#: So many exchanges, or bytes, go to the recorder at once.
+_BATCH, _LARGE = 64, 4 * 1024 * 1024
 
 
 class Writer:
@@ -125,24 +127,27 @@ class Writer:
             await asyncio.wait_for(self._hurry.wait(), _PAUSE)
         self._hurry.clear()
         while self._jobs:
-            job = self._jobs.popleft()
+            jobs = [self._jobs.popleft()]
+            while self._jobs and len(jobs) < _BATCH and sum(job.size for job in jobs) < _LARGE:
+                jobs.append(self._jobs.popleft())
             try:
-                why = await self._record(job)
+                why = await self._record(jobs)
             except Exception as e:
                 logger.exception("not recorded")
                 why = f"an exchange could not be recorded: {e!r}"
-            self._waiting -= job.size
-            self._begun.pop(str(job.row["exchange"]), None)
+            for job in jobs:
+                self._waiting -= job.size
+                self._begun.pop(str(job.row["exchange"]), None)
             self._trouble_with("file", why)
             if not why:
                 self._chain.flow_file = self._settings.path
 
-    async def _record(self, job: recorder.Job) -> str:
-        """Why ``job`` is not in the file; empty when it is."""
+    async def _record(self, jobs: list[recorder.Job]) -> str:
+        """Why ``jobs`` are not all in the file; empty when they are."""
         for _ in range(2):
             # A recorder that ended meanwhile is started again, so that nothing is lost with it.
             link = await self._linked()
-            if (why := await link.send(job)) is not None:
+            if (why := await link.send(jobs)) is not None:
                 return why
             await link.close()
         return f"{self._settings.path}: the recorder ends before it has written an exchange"

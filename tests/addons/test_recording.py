@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import sqlite3
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +17,11 @@ from addons.exchange import Exchange, exchange_of
 from addons.flowfile import Unreadable, read
 from addons.record import Record
 from addons.replay import main as replay
+from addons.stats import main as statistics
 from addons.trial import main as trial
 from shim.cli import main as interpose
-from shim.record.audit import Asked, exchanges, reading
+from shim.record.asked import Asked
+from shim.record.audit import exchanges, reading
 from shim.record.files import pack, recordings
 from shim.record.verify import verify
 from tests.addons.test_chain import ANSWER, CODEX, KEY, TURN, Stages, error, stages, with_policy
@@ -70,6 +75,10 @@ def test_the_journal_tells_of_every_exchange(stages: Stages, tmp_path: Path) -> 
     assert first["policy"] == second["policy"] and len(first["policy"]) == 12
     assert first["file"] == next(tmp_path.glob("*.flow")).name
     assert (third["flow"], third["state"]) == (left.id, "lost")
+    with reading(tmp_path) as file:
+        told = file.execute("SELECT kind, subject FROM event ORDER BY rowid").fetchall()
+    for flow in (first["flow"], second["flow"]):
+        assert [kind for kind, subject in told if subject == flow] == ["start", "end"]
     raw = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert KEY.encode() not in raw
 
@@ -212,10 +221,42 @@ def test_the_command(stages: Stages, tmp_path: Path, capsys: pytest.CaptureFixtu
         "other",
     ]
     assert run("--csv", "--since", "1h")[1].startswith("flow,state,began")
-    assert "turn" in run("--timeline", "t1")[1]
+    assert "turn" in run("--session", "t1")[1]
     stages.fire("done")
     with sqlite3.connect(tmp_path / "journal.db") as file:
         file.execute("DROP TRIGGER event_stays")
         file.execute("UPDATE event SET data = '{}' WHERE n = 2")
     code, said = run("verify")
     assert code == 1 and "#2 (" in said and "changed" in said
+
+
+def test_statistics_of_what_is_asked_for(
+    stages: Stages, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    with_policy(stages)
+    answered(stages)
+    answered(stages, thread_id="other")
+    stages.answer(ask(stages, thread_id="third"), b'{"error": {"message": "no"}}', 404)
+    settle(stages)
+
+    def run(*words: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["stats", *words, str(tmp_path)])
+        code = statistics()
+        told = capsys.readouterr()
+        return code, told.out + told.err
+
+    def found(*words: str) -> set[str]:
+        code, said = run("--csv", *words)
+        return {row["session"] for row in csv.DictReader(io.StringIO(said))} if code == 0 else set()
+
+    assert found() == {"t1", "other", "third"}
+    assert found("--errors") == found("--status", "404") == {"third"}
+    assert found("--session", "oth") == {"other"}
+    assert found("--provider", "up", "--client", "codex", "--since", "1h") == found()
+    assert not found("--provider", "vendor") and not found("--until", "2h")
+    assert run("--model", "none") == (2, f"interpose: {tmp_path}: no such turns there\n")
+    as_json = json.loads(run("--json", "--status", "ok")[1])
+    assert [t["session"] for t in as_json["sessions"]] == ["t1", "other"]
+    assert interpose(["stats", "--until", "soon", str(tmp_path)]) == 2
+    assert "--until takes" in capsys.readouterr().err
