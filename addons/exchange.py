@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 from mitmproxy import http
+from mitmproxy.proxy.mode_specs import ReverseMode
 
 from addons.engines import Engines
 from shim import client
@@ -39,6 +40,7 @@ class Exchange:
     """One turn on its way through the chain. Times are seconds since 1970.
 
     ``client_request`` stays as the client sent it: what goes upstream is a request of its own.
+    ``proxied``: it was on its way to another host, the default for models nobody knows here.
     ``asked`` is the turn as the client sent it, ``turn`` what the stages have made of it;
     ``edited``: the policy has changed the prompt; ``saved``: so many characters of it are sent as
     references, ``saved_anew`` of them for the first time. ``names`` maps what tools are called
@@ -55,6 +57,7 @@ class Exchange:
     turn: Turn
     who: str
     asked: Turn
+    proxied: bool = False
     started: float = field(default_factory=time.time)
     facts: Facts | None = None
     tags: frozenset[str] = frozenset()
@@ -111,11 +114,28 @@ class Exchange:
 
 
 _exchanges: WeakKeyDictionary[http.HTTPFlow, Exchange] = WeakKeyDictionary()
+#: Flows of a forward proxy that the chain serves: whether they were on their way elsewhere.
+_taken: WeakKeyDictionary[http.HTTPFlow, bool] = WeakKeyDictionary()
 
 
 def exchange_of(flow: http.HTTPFlow) -> Exchange | None:
     """The exchange that ``flow`` carries; None for pages, refusals and foreign traffic."""
     return _exchanges.get(flow)
+
+
+def take(flow: http.HTTPFlow, *, proxied: bool) -> None:
+    """Serve a flow of a forward proxy; ``proxied``: it is on its way to another host."""
+    _taken[flow] = proxied
+
+
+def is_ours(flow: http.HTTPFlow) -> bool:
+    """Whether the chain serves ``flow``; all others pass as they are."""
+    return isinstance(flow.client_conn.proxy_mode, ReverseMode) or flow in _taken
+
+
+def is_proxied(flow: http.HTTPFlow) -> bool:
+    """Whether the client of ``flow`` speaks to another host, as it thinks."""
+    return _taken.get(flow, False)
 
 
 def begin(flow: http.HTTPFlow, exchange: Exchange) -> None:

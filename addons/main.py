@@ -12,6 +12,7 @@ from addons.compact import Compact
 from addons.duplicates import Duplicates
 from addons.exchange import Chain
 from addons.failover import Failover
+from addons.forward import Forward
 from addons.gate import Gate
 from addons.keep import Keep
 from addons.memory import keep_freed
@@ -32,6 +33,7 @@ state = State(chain)
 spend = Spend(chain)
 addons = [
     Commands(chain),
+    Forward(chain),
     Gate(chain),
     Pages(chain),
     Serve(chain),

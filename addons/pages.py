@@ -7,9 +7,8 @@ from typing import Any
 
 import msgspec
 from mitmproxy import ctx, http
-from mitmproxy.proxy.mode_specs import ReverseMode
 
-from addons.exchange import Chain, Exchange, refuse, tail, under_way
+from addons.exchange import Chain, Exchange, is_ours, refuse, tail, under_way
 from shim import client
 from shim.codex import catalog
 from shim.live import dashboard
@@ -31,7 +30,7 @@ class Pages:
         self._chain = chain
 
     async def request(self, flow: http.HTTPFlow) -> None:
-        if flow.response or not isinstance(flow.client_conn.proxy_mode, ReverseMode):
+        if flow.response or not is_ours(flow):
             return
         what = tail(flow.request.path)
         if what == "health":
@@ -118,7 +117,7 @@ class Pages:
 
 
 def _is_watched(flow: http.HTTPFlow) -> bool:
-    ours = isinstance(flow.client_conn.proxy_mode, ReverseMode) and not flow.is_replay
+    ours = is_ours(flow) and not flow.is_replay
     good = ours and flow.request.method == "GET" and flow.response
     return bool(good and good.status_code == 200 and tail(flow.request.path) in _WATCHED)
 

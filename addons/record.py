@@ -13,11 +13,10 @@ from typing import Any
 
 import msgspec
 from mitmproxy import ctx, http
-from mitmproxy.proxy.mode_specs import ReverseMode
 from mitmproxy.utils import human
 
 from addons import recorder
-from addons.exchange import STAGES, Chain, Exchange, end, exchange_of, refuse
+from addons.exchange import STAGES, Chain, Exchange, end, exchange_of, is_ours, refuse
 from addons.stop import stop
 from addons.writer import Writer
 from shim import client
@@ -205,7 +204,7 @@ class Record:
 
 
 def _is_turn(flow: http.HTTPFlow) -> bool:
-    ours = isinstance(flow.client_conn.proxy_mode, ReverseMode) and not flow.is_replay
+    ours = is_ours(flow) and not flow.is_replay
     return ours and flow.request.method == "POST" and bool(protocol_of(flow.request.path))
 
 

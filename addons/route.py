@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import ssl
 import time
+from typing import cast
 
 import certifi
 import msgspec
 from mitmproxy import ctx, http
 
-from addons.aim import aim, request_to, reverse_target
-from addons.exchange import Chain, Exchange, exchange_of, tail
+from addons.aim import NoTarget, aim, request_to, reverse_target
+from addons.exchange import Chain, Exchange, exchange_of, is_ours, refuse, tail
 from addons.stop import stop
 from shim.client import Facts
+from shim.codex.login import LoginError, offered
 from shim.policy.inforce import InForce
 from shim.policy.load import MissingVariable, PolicyError
 from shim.policy.schema import Health, Policy, Protocol
@@ -90,9 +92,13 @@ class Router:
         if flow.response:
             return
         if exchange is None:
-            if tail(flow.request.path) == "models":
+            if tail(flow.request.path) == "models" and is_ours(flow):
                 request = flow.request
-                target = reverse_target(flow)
+                try:
+                    target = reverse_target(flow)
+                except NoTarget as e:
+                    refuse(flow, 404, str(e))
+                    return
                 flow.request = request_to(request, *target, request.path, request.headers.copy())
             return
         stands = self._chain.policies.in_force()
@@ -117,8 +123,15 @@ class Router:
     async def _routes(self, exchange: Exchange, stands: InForce) -> list[Route]:
         """The candidates for a turn, in order. NoRoute when its model's name means nothing."""
         policy, default, turn = stands.policy, self._chain.default_model, exchange.turn
+        own: Protocol = self._upstream
+        if exchange.proxied:
+            # The client's own provider is the default, and it speaks what the client speaks.
+            own = cast(Protocol, turn.protocol)
+            default = default or f"reverse:{turn.model}"
+            if not turn.model or turn.model in policy.models.keys() - offered(policy).keys():
+                policy, default = Policy(), None
         if policy.empty and not default:
-            return [choose.choose(policy, turn.model, reverse=self._upstream)]
+            return [choose.choose(policy, turn.model, reverse=own)]
         facts = exchange.facts or Facts()
         asked = Asked(turn, exchange.headers, facts, exchange.tags, time.time())
         choice = self._decider.decide(policy, stands.routes, asked, default)
@@ -133,7 +146,7 @@ class Router:
         if choice.effort:
             exchange.turn = with_effort(turn, choice.effort)
             exchange.decide("route", f"effort {choice.effort}, named behind the model")
-        found = routes(policy, choice.names, turn.model, choice.reason, self._upstream)
+        found = routes(policy, choice.names, turn.model, choice.reason, own)
         if not found:
             raise choose.NoRoute(f"no model {choice.names[0]!r} in the policy")
         return found
@@ -227,6 +240,11 @@ class Router:
                 "which is not set where the chain runs"
             )
             return Failure(said, 401, "missing_key", "authentication_error")
+        except LoginError as e:
+            said = f"{route.provider}: {e}"
+            return Failure(said, 401, "missing_login", "authentication_error")
+        except NoTarget as e:
+            return Failure(str(e), 404, "model_not_found", "invalid_request_error")
         if agent:
             self._chain.engines.tell(flow, exchange)
         assert exchange.endpoint

@@ -13,9 +13,8 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from mitmproxy import ctx, http
-from mitmproxy.proxy.mode_specs import ReverseMode
 
-from addons.exchange import Chain, Exchange, bare, exchange_of, refuse
+from addons.exchange import Chain, Exchange, bare, exchange_of, is_ours, refuse
 from addons.gate import upgrades
 from addons.upstream_state import aim, clean
 from shim.state import expand, page
@@ -86,7 +85,7 @@ class State:
         await self.kept.close()
 
     async def request(self, flow: http.HTTPFlow) -> None:
-        if flow.response or not isinstance(flow.client_conn.proxy_mode, ReverseMode):
+        if flow.response or not is_ours(flow):
             return
         exchange = exchange_of(flow)
         if exchange is None:

@@ -14,7 +14,7 @@ from ..repair.dialects import DIALECTS
 from .match import pattern_options
 from .read import Where
 from .rules import Part
-from .schema import BUILT_IN, Policy
+from .schema import BUILT_IN, Policy, Provider
 from .types import nearest
 from .units import amount, seconds, size
 from .warn import VARIABLE
@@ -53,6 +53,12 @@ def _providers(policy: Policy, tell: Tell) -> None:
             tell(at, "is built in and cannot be defined; rename it")
         if ":" in name:
             tell(at, "a provider's name holds no colon")
+        if provider.auth == "chatgpt":
+            _login(tell, at, provider)
+        elif not provider.base_url:
+            tell(at, "the field base_url is missing")
+        if not provider.base_url:
+            continue
         # A variable may stand for any part of the address.
         url = urlsplit(VARIABLE.sub("x", provider.base_url))
         try:
@@ -66,6 +72,15 @@ def _providers(policy: Policy, tell: Tell) -> None:
         if url.username or url.password:
             tell((*at, "base_url"), "must not hold a password; use key or headers")
         _unit(tell, (*at, "health", "cooldown"), seconds, provider.health.cooldown)
+
+
+def _login(tell: Tell, at: Where, provider: Provider) -> None:
+    """What a provider may not say that is asked with the ChatGPT login."""
+    if provider.protocol != "responses":
+        said = "the Codex backend, to which auth: chatgpt leads, speaks responses; write that"
+        tell((*at, "protocol"), said)
+    if provider.key:
+        tell((*at, "key"), "auth: chatgpt takes Codex's own login; leave the key out")
 
 
 def _agents(policy: Policy, tell: Tell) -> None:

@@ -26,7 +26,7 @@ from .rules import (
 )
 
 Protocol = Literal["chat", "responses", "messages"]
-Auth = Literal["bearer", "x-api-key", "api-key", "none"]
+Auth = Literal["bearer", "x-api-key", "api-key", "none", "chatgpt"]
 
 Dollars = Annotated[float, Meta(ge=0)]
 
@@ -48,12 +48,18 @@ class Health(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class Provider(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Where a model is reached: everything about the endpoint, nothing about a model."""
 
-    base_url: Annotated[str, Meta(description="The address up to and with /v1 or the like.")]
+    base_url: Annotated[
+        str,
+        Meta(description="The address up to and with /v1; Codex's own for auth: chatgpt."),
+    ] = ""
     protocol: Annotated[Protocol, Meta(description="What it speaks.")] = "chat"
     key: Annotated[str, Meta(description="Its key, best as ${NAME} from the environment.")] = ""
     auth: Annotated[
         Auth | None,
-        Meta(description="How the key is sent: x-api-key for messages, else bearer."),
+        Meta(
+            description="How the key is sent (x-api-key for messages, else bearer); "
+            "chatgpt: Codex's login."
+        ),
     ] = None
     headers: Annotated[dict[str, str], Meta(description="Further request headers.")] = {}
     query: Annotated[dict[str, str], Meta(description="Further query parameters.")] = {}
