@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shim.record.again import Searched
 
-WORDS = st.sampled_from(["plain", "SECRET", "SECURE", "NO REGRET", 'quote"', "},{", "", "x" * 70_000, "é"])
+NAMES = ["plain", "SECRET", "SECURE", "NO REGRET", 'quote"', "},{", "", "x" * 70_000, "é"]
+WORDS = st.sampled_from(NAMES)
 ITEMS = st.lists(st.fixed_dictionaries({"text": WORDS}), max_size=6)
 
 
@@ -27,6 +30,14 @@ def test_it_finds_what_a_whole_search_finds(turns: list[tuple[list, list]]) -> N
     searched = Searched(most=200_000)
     for items, tools in turns:
         data = body(items, tools)
+        assert searched.data("thread", data, hide) == hide(data)
+
+
+@pytest.mark.parametrize(("before", "after"), product(NAMES, NAMES))
+def test_it_finds_what_took_the_place_of_something_like_it(before: str, after: str) -> None:
+    searched = Searched()
+    for word in (before, after):
+        data = body([{"text": "first"}, {"text": word}, {"text": "last"}], [])
         assert searched.data("thread", data, hide) == hide(data)
 
 
