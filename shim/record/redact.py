@@ -7,6 +7,8 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator
+from functools import cached_property
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 import msgspec
@@ -38,11 +40,14 @@ class Redactor:
         found = sorted({s for s in secrets if len(s) >= _SHORTEST}, key=len, reverse=True)
         self._values = list(dict.fromkeys(form for s in found for form in _forms(s)))
         self._plain = [s.encode() for s in found]
-        #: Finds what cannot be missing where a known secret hides. What rules find, and what is to
-        #: be shortened, has no such form.
-        self._mark = None
-        if not self._masks and self._blobs is None:
-            self._mark = hidden.marks(self._values)
+
+    @cached_property
+    def _mark(self) -> Any:
+        """Finds what cannot be missing where a known secret hides. What rules find, and what is to
+        be shortened, has no such form."""
+        if self._masks or self._blobs is not None:
+            return None
+        return hidden.marks(self._values)
 
     def headers(self, fields: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """``fields`` with the values of credential headers replaced."""
