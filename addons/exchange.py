@@ -22,7 +22,7 @@ from shim.live.spans import Spans
 from shim.live.sums import Live
 from shim.policy.rules import Capabilities
 from shim.policy.store import PolicyStore
-from shim.record.redact import Redactor
+from shim.record.redact import redactor
 from shim.route.choose import Route
 from shim.route.failures import Failures
 from shim.route.health import Breakers
@@ -107,7 +107,7 @@ class Exchange:
 
     def fail(self, flow: http.HTTPFlow, failure: Failure) -> None:
         """Answer the client with ``failure``, in its own way; nothing was sent yet."""
-        said = Redactor(self.secrets).text(failure.message)
+        said = redactor(frozenset(self.secrets)).text(failure.message)
         self.failure = failure = msgspec.structs.replace(failure, message=said)
         answer = error_answer(failure, self.turn, codex=self.codex)
         flow.response = http.Response.make(answer.status, answer.body or b"", answer.headers)

@@ -15,7 +15,7 @@ from shim.live import dashboard
 from shim.live.sums import about, said, session_name, short
 from shim.policy.schema import Model, Policy
 from shim.policy.warn import unset
-from shim.record.redact import Redactor
+from shim.record.redact import redactor
 
 #: Turns under way that a page names; their number is told in full.
 _MOST_SHOWN = 100
@@ -124,7 +124,7 @@ def _is_watched(flow: http.HTTPFlow) -> bool:
 
 def _under_way(id: str, exchange: Exchange, now: float) -> dict[str, Any]:
     """A turn that has not ended: who, where and how long, nothing of what it says."""
-    route, hide = exchange.route, Redactor(exchange.secrets).text
+    route, hide = exchange.route, redactor(frozenset(exchange.secrets)).text
     session, thread, _ = exchange.conversation
     return {
         "exchange": id,

@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -106,6 +106,12 @@ class Redactor:
         if self._masks:
             found += [(start, end) for start, end, _ in self._masks.finder.find_bytes(data)]
         return found
+
+
+@lru_cache(maxsize=64)
+def redactor(secrets: frozenset[str]) -> Redactor:
+    """The Redactor for ``secrets``, made once."""
+    return Redactor(secrets)
 
 
 def _blob(match: re.Match[bytes]) -> bytes:
