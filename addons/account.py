@@ -34,12 +34,15 @@ class Account:
         exchange = exchange_of(flow)
         if exchange is None or exchange.translator is None or exchange.counts:
             return
-        exchange.account = made = await self._account(exchange)
-        session = _session(exchange)
-        self._billed[session] = self._billed.get(session, 0.0) + made.billed
-        self._billed.move_to_end(session)
-        if len(self._billed) > _MOST_SESSIONS:
-            self._billed.popitem(last=False)
+        upstream = exchange.upstream_response
+        # What is refused is not billed.
+        if upstream is None or upstream.status_code < 400:
+            exchange.account = made = await self._account(exchange)
+            session = _session(exchange)
+            self._billed[session] = self._billed.get(session, 0.0) + made.billed
+            self._billed.move_to_end(session)
+            if len(self._billed) > _MOST_SESSIONS:
+                self._billed.popitem(last=False)
         if flow.response and not flow.response.stream and ASKS in exchange.headers:
             self._tell(flow.response, exchange)
 

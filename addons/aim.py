@@ -6,7 +6,8 @@ from mitmproxy import http
 from mitmproxy.proxy.mode_specs import ReverseMode
 
 from addons.exchange import Exchange, fields
-from shim.client import given_keys, session_mark
+from shim.client import given_keys, is_codex, secrets, session_mark
+from shim.codex.login import brings_login
 from shim.policy.schema import Protocol, Provider
 from shim.route import choose
 from shim.route.tried import without_tried
@@ -15,18 +16,27 @@ from shim.wire.protocols import COUNT, PATHS, split_path
 from shim.wire.quirks import quirks
 
 
+class NoTarget(Exception):
+    """Why there is nowhere to go, in a sentence."""
+
+
 def aim(flow: http.HTTPFlow, exchange: Exchange, provider: Provider | None) -> None:
-    """Give the flow a request for its route's upstream. MissingVariable when a key is not set."""
+    """Give the flow a request for its route's upstream. MissingVariable when a key is not set,
+    LoginError when nobody is logged in."""
     route = exchange.route
     assert route
     client = exchange.client_request
     ending = PATHS[route.protocol] + (COUNT if exchange.counts else "")
     if provider is not None:
         scheme, host, port, path = choose.address(provider, ending)
-        headers = _headers(exchange, _session(exchange, provider) | choose.headers(provider))
-        exchange.secrets |= choose.secrets(provider)
+        if route.login and brings_login(exchange.headers):
+            headers = _codex_headers(exchange, {})
+        else:
+            own = _session(exchange, provider) | choose.headers(provider)
+            exchange.secrets |= secrets(own.items()) | choose.secrets(provider)
+            headers = _codex_headers(exchange, own) if route.login else _headers(exchange, own)
     else:
-        scheme, host, port = reverse_target(flow)
+        scheme, host, port = original_target(flow, exchange)
         _, mark, query = without_tried(client.path).partition("?")
         path = split_path(client.path)[0] + ending + mark + query
         if route.protocol == exchange.turn.protocol:
@@ -41,10 +51,19 @@ def aim(flow: http.HTTPFlow, exchange: Exchange, provider: Provider | None) -> N
         exchange.decide("route", f"by way of the proxy {way.host}:{way.port}")
 
 
+def original_target(flow: http.HTTPFlow, exchange: Exchange) -> tuple[str, str, int]:
+    """Where the turn goes that nobody routes elsewhere."""
+    client = exchange.client_request
+    if exchange.proxied:
+        return client.scheme, client.host, client.port
+    return reverse_target(flow)
+
+
 def reverse_target(flow: http.HTTPFlow) -> tuple[str, str, int]:
     """(scheme, host, port) of ``--mode reverse:URL``."""
     mode = flow.client_conn.proxy_mode
-    assert isinstance(mode, ReverseMode)
+    if not isinstance(mode, ReverseMode):
+        raise NoTarget("this is a forward proxy: the provider reverse leads nowhere here")
     return ("http" if mode.scheme == "http" else "https"), *mode.address
 
 
@@ -54,14 +73,20 @@ def request_to(
     """A request of its own, so that the client's stays as it came."""
     usual = {"http": 80, "https": 443}[scheme]
     name = f"[{host}]" if ":" in host else host
-    headers["host"] = name if port == usual else f"{name}:{port}"
+    name = name if port == usual else f"{name}:{port}"
     data = client.data
+    # HTTP/2 has a word of its own for it.
+    second = data.http_version == b"HTTP/2.0"
+    if second:
+        headers.pop("host", None)
+    else:
+        headers["host"] = name
     return http.Request(
         host,
         port,
         data.method,
         scheme.encode(),
-        b"",
+        name.encode() if second else b"",
         path.encode(),
         data.http_version,
         headers,
@@ -84,6 +109,28 @@ def _headers(exchange: Exchange, extra: dict[str, str]) -> http.Headers:
             **extra,
         }
     )
+
+
+def _codex_headers(exchange: Exchange, own: dict[str, str]) -> http.Headers:
+    """What the Codex backend gets: a turn of Codex as Codex sends it, with the login.
+
+    A client that brings a login of its own keeps it, since it renews it, too.
+    """
+    assert exchange.route
+    if not (is_codex(exchange.headers) and exchange.turn.protocol == "responses"):
+        if not own:
+            own = {n: exchange.headers[n] for n in ("authorization", "chatgpt-account-id")}
+        headers = _headers(exchange, {"originator": "interpose", **own})
+        headers["accept"] = "text/event-stream"
+        return headers
+    headers = exchange.client_request.headers.copy()
+    for name in ("x-api-key", "proxy-authorization"):
+        headers.pop(name, None)
+    for name, value in own.items():
+        headers[name] = value
+    if "x-codex-routing-hint" in headers:
+        headers["x-codex-routing-hint"] = f"model={exchange.route.model}"
+    return headers
 
 
 def _anthropic(exchange: Exchange) -> dict[str, str]:

@@ -6,11 +6,12 @@ import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mitmproxy import command, exceptions, flow, http
+from mitmproxy import command, ctx, exceptions, flow, http
 from mitmproxy import types as kinds
 
 from addons.exchange import Chain
-from addons.flowfile import recorded_of
+from addons.flowfile import Unreadable, recorded_of, row_of, write
+from addons.sanitise import sanitised
 from shim.policy.load import PolicyError, examine, load_policy
 from shim.policy.read import NotReadable, read
 from shim.policy.trial import Trier, compare
@@ -79,6 +80,44 @@ class Commands:
         said = "\n".join(lines) or "nothing would change"
         _say(said)
         return said
+
+    @command.command("interpose.fixture")
+    def fixture(self, flows: Sequence[flow.Flow], path: kinds.Path) -> str:
+        """Write exchanges, sanitised, to a file for interpose replay and --set replay=FILE."""
+        # Whoever chooses one leg means the exchange; what is shown stays as it is.
+        chosen = [f for f in flows if isinstance(f, http.HTTPFlow)]
+        copies = [self._copy(f) for f in _whole(chosen)]
+        file = Path(path).expanduser()
+        if not copies:
+            raise exceptions.CommandError("none of these flows is an exchange of the chain")
+        many, others, left = sanitised(copies)
+        if left:
+            raise exceptions.CommandError(f"{file} not written: {'; '.join(left)}")
+        try:
+            write(file, copies)
+        except Unreadable as e:
+            raise exceptions.CommandError(str(e)) from None
+        said = f"{file}: {many} exchange{'s' if many > 1 else ''}"
+        if others:
+            said += f", {others} of which replay otherwise than before"
+        _say(said)
+        return said
+
+    def _copy(self, shown: http.HTTPFlow) -> http.HTTPFlow:
+        made = http.HTTPFlow.from_state(shown.get_state())
+        assert isinstance(made, http.HTTPFlow)
+        if answer := self._chain.answers.get(shown):
+            made.response = answer.copy()
+        return made
+
+
+def _whole(flows: Sequence[http.HTTPFlow]) -> list[http.HTTPFlow]:
+    """The recorded ``flows`` with the other legs of their exchanges, where these are shown."""
+    names = {row["exchange"] for row in map(row_of, flows) if row}
+    view = ctx.master.addons.get("view")
+    shown = [f for f in view.resolve("@all") if isinstance(f, http.HTTPFlow)] if view else []
+    among = {f.id: f for f in (*shown, *flows) if row_of(f).get("exchange") in names}
+    return list(among.values())
 
 
 def _recorded(flows: Sequence[flow.Flow]) -> Iterator[Recorded]:

@@ -11,14 +11,18 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 from mitmproxy import http
+from mitmproxy.proxy.mode_specs import ReverseMode
 
+from addons.engines import Engines
+from shim import client
 from shim.account.bill import Account
 from shim.client import Facts
 from shim.live.metrics import Metrics
+from shim.live.spans import Spans
 from shim.live.sums import Live
 from shim.policy.rules import Capabilities
 from shim.policy.store import PolicyStore
-from shim.record.redact import Redactor
+from shim.record.redact import redactor
 from shim.route.choose import Route
 from shim.route.failures import Failures
 from shim.route.health import Breakers
@@ -36,6 +40,7 @@ class Exchange:
     """One turn on its way through the chain. Times are seconds since 1970.
 
     ``client_request`` stays as the client sent it: what goes upstream is a request of its own.
+    ``proxied``: it was on its way to another host, the default for models nobody knows here.
     ``asked`` is the turn as the client sent it, ``turn`` what the stages have made of it;
     ``edited``: the policy has changed the prompt; ``saved``: so many characters of it are sent as
     references, ``saved_anew`` of them for the first time. ``names`` maps what tools are called
@@ -52,6 +57,7 @@ class Exchange:
     turn: Turn
     who: str
     asked: Turn
+    proxied: bool = False
     started: float = field(default_factory=time.time)
     facts: Facts | None = None
     tags: frozenset[str] = frozenset()
@@ -87,24 +93,49 @@ class Exchange:
         """Whether the client only wants to know how many tokens the turn has."""
         return split_path(self.client_request.path)[1].endswith(COUNT)
 
+    @property
+    def conversation(self) -> tuple[str | None, str | None, str | None]:
+        """The ids of its session, thread and turn, as far as anybody tells."""
+        session, thread, turn = client.conversation(self.headers)
+        if facts := self.facts:
+            session, thread = facts.session or session, facts.thread or thread
+        return session, thread, turn
+
     def decide(self, stage: str, what: str) -> None:
         """Note what ``stage`` decided and why; it lands in the recording and in mitmweb."""
         self.decisions.append(f"{stage}: {what}")
 
     def fail(self, flow: http.HTTPFlow, failure: Failure) -> None:
         """Answer the client with ``failure``, in its own way; nothing was sent yet."""
-        said = Redactor(self.secrets).text(failure.message)
+        said = redactor(frozenset(self.secrets)).text(failure.message)
         self.failure = failure = msgspec.structs.replace(failure, message=said)
         answer = error_answer(failure, self.turn, codex=self.codex)
         flow.response = http.Response.make(answer.status, answer.body or b"", answer.headers)
 
 
 _exchanges: WeakKeyDictionary[http.HTTPFlow, Exchange] = WeakKeyDictionary()
+#: Flows of a forward proxy that the chain serves: whether they were on their way elsewhere.
+_taken: WeakKeyDictionary[http.HTTPFlow, bool] = WeakKeyDictionary()
 
 
 def exchange_of(flow: http.HTTPFlow) -> Exchange | None:
     """The exchange that ``flow`` carries; None for pages, refusals and foreign traffic."""
     return _exchanges.get(flow)
+
+
+def take(flow: http.HTTPFlow, *, proxied: bool) -> None:
+    """Serve a flow of a forward proxy; ``proxied``: it is on its way to another host."""
+    _taken[flow] = proxied
+
+
+def is_ours(flow: http.HTTPFlow) -> bool:
+    """Whether the chain serves ``flow``; all others pass as they are."""
+    return isinstance(flow.client_conn.proxy_mode, ReverseMode) or flow in _taken
+
+
+def is_proxied(flow: http.HTTPFlow) -> bool:
+    """Whether the client of ``flow`` speaks to another host, as it thinks."""
+    return _taken.get(flow, False)
 
 
 def begin(flow: http.HTTPFlow, exchange: Exchange) -> None:
@@ -169,17 +200,22 @@ class Chain:
         self.policies = PolicyStore()
         #: What must be remembered beyond one turn: stored responses, counters.
         self.store: Store = Memory()
+        self.engines = Engines(self)
         self.failures = Failures()
         self.breakers = Breakers()
         self.default_model: str | None = None
         self.rows: list[dict[str, object]] = []
         self.metrics = Metrics()
         self.live = Live()
+        #: Where somebody wants OpenTelemetry's spans.
+        self.spans: Spans | None = None
         self.flow_file: str | None = None
         self.recording_error: str | None = None
         #: How many requests came while the same one was under way.
         self.duplicates = 0
         #: How many tool calls were made of text, or mended.
         self.repairs = 0
+        #: What live flows were answered with, without keys: the flow itself is still to be sent.
+        self.answers: WeakKeyDictionary[http.HTTPFlow, http.Response] = WeakKeyDictionary()
         #: Whose the stored responses of a flow are: a digest of the client key it came with.
         self.owners: WeakKeyDictionary[http.HTTPFlow, str] = WeakKeyDictionary()

@@ -11,7 +11,7 @@ from mitmproxy import http
 from addons.exchange import Chain, Exchange, exchange_of
 from shim.client import client_name
 from shim.policy.schema import Health
-from shim.record.redact import Redactor
+from shim.record.redact import redactor
 from shim.route.failures import key
 from shim.route.tried import FOLLOW, again
 from shim.turn import Failure
@@ -73,7 +73,7 @@ class Failover:
         name = exchange.route.provider
         provider = self._chain.policies.current().providers.get(name)
         settings = provider.health if provider else Health()
-        why = Redactor(exchange.secrets).text(failure.message)
+        why = redactor(frozenset(exchange.secrets)).text(failure.message)
         self._chain.breakers.bad(name, why, settings, failure.delay)
 
     def _note(self, exchange: Exchange, failure: Failure) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,8 @@ def write(path: Path, flows: Iterable[mflow.Flow]) -> None:
     except OSError as e:
         raise Unreadable(f"{path}: {e.strerror or e}") from None
     finally:
-        fresh.unlink(missing_ok=True)
+        with suppress(OSError):
+            fresh.unlink()
 
 
 def set_body(message: http.Message, body: bytes) -> None:

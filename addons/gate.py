@@ -11,10 +11,20 @@ from typing import Any
 
 import msgspec
 from mitmproxy import connection, ctx, http
-from mitmproxy.proxy.mode_specs import ProxyMode, ReverseMode
+from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.utils import human
 
-from addons.exchange import Chain, Exchange, bare, begin, plain, refuse, tail
+from addons.exchange import (
+    Chain,
+    Exchange,
+    bare,
+    begin,
+    is_ours,
+    is_proxied,
+    plain,
+    refuse,
+    tail,
+)
 from addons.stop import stop
 from shim import client
 from shim.prompt import capabilities
@@ -102,13 +112,13 @@ class Gate:
             client_conn.error = "only loopback is served; see allow_remote"
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
-        if flow.response or flow.is_replay or not _is_ours(flow):
+        if flow.response or flow.is_replay or not is_ours(flow):
             return
-        request = flow.request
+        request, proxied = flow.request, is_proxied(flow)
         what = tail(request.path)
-        socket = self._serves_socket(request)
+        socket = not proxied and self._serves_socket(request)
         methods = _SOCKET if socket else _methods(request.path)
-        if not self._host_allowed(flow):
+        if not proxied and not self._host_allowed(flow):
             refuse(
                 flow,
                 403,
@@ -125,7 +135,7 @@ class Gate:
                 "POST /v1/responses, /v1/chat/completions and /v1/messages, "
                 "GET /v1/models, /health, /metrics and /dashboard are served",
             )
-        elif not _is_open(flow, what) and not self._take_key(flow, keep=socket):
+        elif not (proxied or _is_open(flow, what) or self._take_key(flow, keep=socket)):
             refuse(
                 flow,
                 401,
@@ -143,7 +153,7 @@ class Gate:
             self._refuse_size(flow)
 
     async def request(self, flow: http.HTTPFlow) -> None:
-        if flow.response or flow.is_replay or not _is_ours(flow):
+        if flow.response or flow.is_replay or not is_ours(flow):
             return
         await self._chain.policies.refresh()
         compacts = is_compact(flow.request.path)
@@ -174,8 +184,10 @@ class Gate:
             asked=turn,
             wants=own,
             who=headers.get("thread-id") or (str(peer[0]) if peer else ""),
-            secrets=client.secrets(headers.items()) | set(self._keys),
+            secrets=client.secrets([*headers.items(), *flow.request.query.items(multi=True)])
+            | set(self._keys),
             started=flow.request.timestamp_start,
+            proxied=is_proxied(flow),
         )
         begin(flow, exchange)
 
@@ -263,10 +275,6 @@ def _methods(path: str) -> tuple[str, ...] | None:
     if what := stored(path):
         return ("GET",) if what[1] else ("GET", "DELETE")
     return _PATHS.get(tail(path))
-
-
-def _is_ours(flow: http.HTTPFlow) -> bool:
-    return isinstance(flow.client_conn.proxy_mode, ReverseMode)
 
 
 def _on_loopback(spec: str, port: int | None) -> str:

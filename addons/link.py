@@ -25,12 +25,7 @@ class Link:
     def __init__(self, told: Callable[[dict[str, str]], None]) -> None:
         self._told = told
         self._process: asyncio.subprocess.Process | None = None
-        self._begun = -1
-        self._jobs = -1
-        #: What the recorder has said of the jobs that it was sent.
-        self._said: list[str] = []
-        self._wanted = 0
-        self._all_said = asyncio.Event()
+        self._begun = self._ended = -1
         #: What the pipe has no room for.
         self._backlog: deque[bytes] = deque()
         self._writes = False
@@ -46,27 +41,30 @@ class Link:
         link = cls(told)
         read, link._begun = os.pipe()
         os.set_blocking(link._begun, False)
+        stdin, link._ended = os.pipe()
+        if hasattr(fcntl, "F_SETPIPE_SZ"):
+            # Else the two take turns at every 64 KB.
+            with suppress(OSError):
+                fcntl.fcntl(stdin, fcntl.F_SETPIPE_SZ, _PIPE)
         settings = msgspec.structs.replace(settings, begun=read)
         try:
             # A session of its own: Ctrl-C ends the proxy, and then its stdin ends.
-            link._process = process = await asyncio.create_subprocess_exec(
+            link._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 recorder.__file__,
                 msgspec.json.encode(settings).decode(),
-                stdin=asyncio.subprocess.PIPE,
+                stdin=stdin,
                 stdout=asyncio.subprocess.PIPE,
                 start_new_session=True,
                 pass_fds=(read,),
             )
         except BaseException:
             os.close(link._begun)
+            os.close(link._ended)
             raise
         finally:
             os.close(read)
-        assert process.stdin
-        link._jobs = process.stdin.get_extra_info("pipe").fileno()
-        os.set_blocking(link._jobs, True)
-        _widen(link._jobs)
+            os.close(stdin)
         link._listens = asyncio.create_task(link._listen())
         return link
 
@@ -94,32 +92,28 @@ class Link:
         finally:
             self._answers.pop(id, None)
 
-    async def send(self, jobs: Sequence[recorder.Job]) -> list[str]:
-        """Why each of ``jobs`` is not in a flow file; of fewer when the recorder has ended before.
-
-        They are written by a thread, all in a row: on a busy machine the event loop's turns come
-        late, and one or more for each exchange would let the queue grow while the recorder sleeps.
-        """
-        self._said, self._wanted = [], len(jobs)
-        self._all_said.clear()
-        if self.failed:
-            return []
+    async def send(self, jobs: Sequence[recorder.Job]) -> str | None:
+        """Why one of ``jobs`` is not in a flow file; None when the recorder has ended before it
+        said."""
+        if self.failed or self._ended < 0:
+            return None
+        answer = self._answers[""] = asyncio.get_running_loop().create_future()
         try:
-            await asyncio.to_thread(_write, self._jobs, jobs)
+            # In a thread: the recorder takes what it has time for, and no stream waits for it.
+            await asyncio.to_thread(_write, self._ended, recorder.frame(jobs))
         except OSError:
-            # What it has said before it ended is still to be heard.
-            self._wanted = -1
-        if not self.failed and len(self._said) != self._wanted:
-            await self._all_said.wait()
-        return self._said
+            return None
+        said = await answer
+        return None if said is _ENDED else said
 
     async def close(self) -> None:
         """Let the recorder write what it has, and end."""
         process = self._process
         if process is None:
             return
-        if process.stdin:
-            process.stdin.close()
+        if self._ended >= 0:
+            os.close(self._ended)
+            self._ended = -1
         while self._backlog and not self.failed:
             await asyncio.sleep(0.01)
         self._shut()
@@ -144,13 +138,10 @@ class Link:
                 continue
             self._told(said)
             if "job" in said:
-                self._said.append(said["job"])
-                if len(self._said) == self._wanted:
-                    self._all_said.set()
+                self._answer("", said["job"])
             elif "begun" in said:
                 self._answer(said["begun"], said["why"])
         self.failed = True
-        self._all_said.set()
         for id in list(self._answers):
             self._answer(id, _ENDED)
         self._shut()
@@ -188,18 +179,12 @@ class Link:
         self._begun = -1
 
 
-def _write(pipe: int, jobs: Sequence[recorder.Job]) -> None:
-    for job in jobs:
-        for piece in recorder.frame(job):
-            rest = memoryview(piece)
-            while rest:
-                rest = rest[os.write(pipe, rest) :]
-
-
-def _widen(pipe: int) -> None:
-    """Let ``pipe`` take a whole exchange, where that can be."""
-    with suppress(AttributeError, OSError):
-        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
-
-
 _ENDED = "the recorder has ended"
+
+
+def _write(descriptor: int, pieces: Sequence[bytes]) -> None:
+    """All of ``pieces``, however long the other end takes."""
+    for piece in pieces:
+        rest = memoryview(piece)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]

@@ -12,6 +12,7 @@ from addons.compact import Compact
 from addons.duplicates import Duplicates
 from addons.exchange import Chain
 from addons.failover import Failover
+from addons.forward import Forward
 from addons.gate import Gate
 from addons.keep import Keep
 from addons.memory import Memory, keep_freed
@@ -21,7 +22,9 @@ from addons.route import Router
 from addons.served import Serve
 from addons.spend import Count, Spend
 from addons.state import State
+from addons.telemetry import Telemetry
 from addons.translate import Translate
+from addons.trim import Trim
 from addons.views import Views
 
 keep_freed()
@@ -30,6 +33,7 @@ state = State(chain)
 spend = Spend(chain)
 addons = [
     Commands(chain),
+    Forward(chain),
     Gate(chain),
     Pages(chain),
     Serve(chain),
@@ -45,6 +49,8 @@ addons = [
     Count(spend),
     Keep(chain, state),
     Record(chain),
+    Telemetry(chain),
     Views(),
+    Trim(chain),
     Memory(),
 ]

@@ -7,20 +7,20 @@ from typing import Any
 
 import msgspec
 from mitmproxy import ctx, http
-from mitmproxy.proxy.mode_specs import ReverseMode
 
-from addons.exchange import Chain, Exchange, refuse, tail, under_way
+from addons.exchange import Chain, Exchange, is_ours, refuse, tail, under_way
 from shim import client
 from shim.codex import catalog
 from shim.live import dashboard
-from shim.live.sums import about, session_name, short
-from shim.policy.schema import Policy
+from shim.live.sums import about, said, session_name, short
+from shim.policy.schema import Model, Policy
 from shim.policy.warn import unset
+from shim.record.redact import redactor
 
 #: Turns under way that a page names; their number is told in full.
 _MOST_SHOWN = 100
-#: Marks a flow that somebody asks for every second.
-_POLLED = "interpose_polled"
+#: Pages that tell of the chain; a program asks for them every few seconds.
+_WATCHED = ("health", "dashboard", "metrics")
 
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -30,7 +30,7 @@ class Pages:
         self._chain = chain
 
     async def request(self, flow: http.HTTPFlow) -> None:
-        if flow.response or not isinstance(flow.client_conn.proxy_mode, ReverseMode):
+        if flow.response or not is_ours(flow):
             return
         what = tail(flow.request.path)
         if what == "health":
@@ -38,10 +38,8 @@ class Pages:
             if exchanges and self._chain.settle:
                 await self._chain.settle()
             page = self._health(exchanges)
-            live = "live" in flow.request.query
-            if exchanges or live:
+            if exchanges or "live" in flow.request.query:
                 page |= self._live(page, flow.request.query.get("session", ""))
-            flow.metadata[_POLLED] = live
             _json(flow, page)
         elif what == "dashboard":
             page = self._health(False)
@@ -51,12 +49,12 @@ class Pages:
         elif what == "metrics":
             flow.response = http.Response.make(200, self._metrics(), {"content-type": _METRICS})
         elif what == "models":
-            self._models(flow)
+            await self._models(flow)
 
     def response(self, flow: http.HTTPFlow) -> None:
-        """Take a page that is asked for every second out of mitmweb, which would keep each."""
-        view = ctx.master.addons.get("view") if flow.metadata.get(_POLLED) else None
-        if view:
+        """Take what is asked for again and again out of mitmweb, which would keep each."""
+        view = ctx.master.addons.get("view")
+        if view is not None and _is_watched(flow):
             # The view kills what is alive before it lets go of it; this one is to be answered.
             alive, flow.live = flow.live, False
             view.remove([flow])
@@ -101,9 +99,10 @@ class Pages:
         found.sort(key=lambda row: -row["seconds"])
         says = about(page, records=bool(ctx.options.record_dir))
         live = self._chain.live.page(len(found), says, session)
+        live["said"] = said(page, live["totals"]["errors"])
         return {"under_way": found[:_MOST_SHOWN], "live": live}
 
-    def _models(self, flow: http.HTTPFlow) -> None:
+    async def _models(self, flow: http.HTTPFlow) -> None:
         policy = self._chain.policies.current()
         codex = "client_version" in flow.request.query or client.is_codex(flow.request.headers)
         if policy.empty:
@@ -114,25 +113,39 @@ class Pages:
             found = catalog.catalog(policy)
             _json(flow, found, {"etag": catalog.etag(found)})
         else:
-            _json(flow, _openai_list(policy))
+            _json(flow, _openai_list(policy, await self._chain.engines.offers()))
+
+
+def _is_watched(flow: http.HTTPFlow) -> bool:
+    ours = is_ours(flow) and not flow.is_replay
+    good = ours and flow.request.method == "GET" and flow.response
+    return bool(good and good.status_code == 200 and tail(flow.request.path) in _WATCHED)
 
 
 def _under_way(id: str, exchange: Exchange, now: float) -> dict[str, Any]:
     """A turn that has not ended: who, where and how long, nothing of what it says."""
-    route, facts = exchange.route, exchange.facts
+    route, hide = exchange.route, redactor(frozenset(exchange.secrets)).text
+    session, thread, _ = exchange.conversation
     return {
         "exchange": id,
-        "session": session_name(exchange.headers.get("thread-id"), facts and facts.session),
-        "model": short(exchange.asked.model or "(no model)"),
-        "route": short(f"{route.provider}/{route.model}") if route else None,
+        "session": session_name(thread, session, hide),
+        "model": short(hide(exchange.asked.model or "(no model)")),
+        "route": short(hide(f"{route.provider}/{route.model}")) if route else None,
         "state": "streaming" if exchange.first_byte else "waiting",
         "seconds": round(max(0.0, now - exchange.started), 1),
     }
 
 
-def _openai_list(policy: Policy) -> dict[str, object]:
-    """One list for both official SDKs: each reads its own fields."""
-    models = catalog.models_of(policy)
+def _openai_list(policy: Policy, agents: dict[str, list[str] | None]) -> dict[str, object]:
+    """One list for both official SDKs: each reads its own fields. Agents that cannot be used now
+    are left out; by its name alone one is asked without choosing its model."""
+    models = {
+        n: m for n, m in catalog.models_of(policy).items() if agents.get(m.provider, ()) is not None
+    }
+    for name, offered in agents.items():
+        if offered is not None:
+            also = (name, *(f"{name}:{model}" for model in offered))
+            models |= {n: Model(provider=name) for n in also if n not in models}
     data = [
         {
             "id": name,

@@ -13,11 +13,10 @@ from typing import Any
 
 import msgspec
 from mitmproxy import ctx, http
-from mitmproxy.proxy.mode_specs import ReverseMode
 from mitmproxy.utils import human
 
 from addons import recorder
-from addons.exchange import STAGES, Chain, Exchange, end, exchange_of, refuse
+from addons.exchange import STAGES, Chain, Exchange, end, exchange_of, is_ours, refuse
 from addons.stop import stop
 from addons.writer import Writer
 from shim import client
@@ -129,7 +128,7 @@ class Record:
                 "route": summary.route_fields(exchange.route),
             }
         )
-        data = self._redactor(exchange, "recorded").data(msgspec.json.encode(said)).decode()
+        data = self._redactor(exchange, "recorded").deep(msgspec.json.encode(said)).decode()
         self._begun[flow.id] = writer
         exchange.added += time.perf_counter() - begun
         why = await writer.begin(recorder.Begun(flow.id, exchange.started, data))
@@ -141,9 +140,7 @@ class Record:
 
     def _who(self, exchange: Exchange) -> dict[str, Any]:
         """Whose turn it is, and under which policy, as far as that is known."""
-        session, thread, turn = client.conversation(exchange.headers)
-        if facts := exchange.facts:
-            session, thread = facts.session or session, facts.thread or thread
+        session, thread, turn = exchange.conversation
         name, policy = client.client_name(exchange.headers), self._chain.policies.in_force()
         made = {"session": session, "thread": thread, "turn": turn}
         return {**made, "client": name, "policy": policy.version}
@@ -179,7 +176,9 @@ class Record:
         kept = msgspec.to_builtins(row)
         self._chain.rows.append(kept)
         self._chain.metrics.add(kept, hide.text)
-        self._chain.live.add(kept)
+        self._chain.live.add(kept, hide.text)
+        if spans := self._chain.spans:
+            spans.add(kept, exchange.started, exchange.headers, hide.data)
         del self._chain.rows[:-_KEEP_ROWS]
         logger.log(logging.WARNING if row.error else logging.INFO, summary.line(row))
         job = _job(flow, exchange, kept, ended)
@@ -188,19 +187,24 @@ class Record:
         job.times = (exchange.started, ended)
         writer.put(job)
         view = ctx.master.addons.get("view")
-        if view or self._saved:
+        # A view whose filter shows nothing is false.
+        if view is not None or self._saved:
             # The live flow becomes the client leg; in mitmweb the upstream leg stands beside it.
             legs = recorder.flows(job)
             flow.request, flow.comment = legs[0].request, legs[0].comment
             flow.marked = legs[0].marked
-            if exchange.sent and flow.response:
-                flow.response.raw_content = b"".join(exchange.sent)
-            if view and len(legs) > 1:
+            if flow.response and (told := legs[0].response):
+                if exchange.sent:
+                    flow.response.raw_content = told.raw_content
+                    flow.response.headers = told.headers
+                else:
+                    self._chain.answers[flow] = told
+            if view is not None and len(legs) > 1:
                 view.add(legs[1:])
 
 
 def _is_turn(flow: http.HTTPFlow) -> bool:
-    ours = isinstance(flow.client_conn.proxy_mode, ReverseMode) and not flow.is_replay
+    ours = is_ours(flow) and not flow.is_replay
     return ours and flow.request.method == "POST" and bool(protocol_of(flow.request.path))
 
 

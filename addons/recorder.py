@@ -8,28 +8,35 @@ lines of JSON.
 
 from __future__ import annotations
 
+import copy
+import gc
 import os
 import pickle
+import select
 import sys
 import threading
+import time
+import uuid
+from collections.abc import Hashable, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import msgspec
-from mitmproxy import flow as mflow
 from mitmproxy import http
 from mitmproxy.connection import Client, Server
-from mitmproxy.io import FlowWriter
+from mitmproxy.net.encoding import decode
 
 from addons.memory import keep_freed
 from shim.policy.rules import RedactRule
 from shim.policy.units import size
 from shim.prompt.mask import Masks
 from shim.prompt.secrets import Finder
-from shim.record import summary
+from shim.record import netstring, summary
+from shim.record.again import Searched
 from shim.record.events import END, START, Event, ended
 from shim.record.files import FlowFiles
 from shim.record.journal import NAME, Journal
@@ -37,6 +44,9 @@ from shim.record.redact import Redactor
 
 _SIZE = 8
 _BEHIND = "the recorder is too far behind; the journal alone tells of this exchange"
+#: Seconds that what begins may wait for more, so that it is written together.
+_PAUSE = 0.05
+
 
 type Leg = tuple[dict[str, Any], dict[str, Any] | None]
 
@@ -95,25 +105,39 @@ class Job(msgspec.Struct):
         return sum(map(len, self.bodies))
 
 
-def frame(job: Job) -> list[bytes]:
-    """``job`` as it is sent: sizes, the small parts, then the bodies as they are."""
-    small = (job.row, job.secrets, job.connections, job.legs, job.error)
-    sizes = [len(b) for b in job.bodies]
-    head = pickle.dumps((*small, sizes, job.rules, job.session, job.times), protocol=5)
-    return [len(head).to_bytes(_SIZE) + head, *job.bodies]
+def frame(jobs: Sequence[Job]) -> list[bytes]:
+    """``jobs`` as they are sent: a size, the small parts, then the bodies as they are."""
+    small, bodies = [], []
+    for job in jobs:
+        sizes: list[int | None] = []
+        for at, body in enumerate(job.bodies):
+            # Where both legs speak one protocol, they often say the same.
+            if at > 1 and body == job.bodies[at - 2]:
+                sizes.append(None)
+            else:
+                sizes.append(len(body))
+                bodies.append(body)
+        parts = (job.row, job.secrets, job.connections, job.legs, job.error, sizes)
+        small.append((*parts, job.rules, job.session, job.times))
+    head = pickle.dumps(small, protocol=5)
+    return [len(head).to_bytes(_SIZE) + head, *filter(None, bodies)]
 
 
-def receive(source: IO[bytes]) -> Job | None:
-    """The next frame; None at the end, and where the proxy was ended in the middle of one."""
+def receive(source: IO[bytes]) -> list[Job]:
+    """The next jobs; none at the end, and where the proxy was ended in the middle of them."""
     length = source.read(_SIZE)
     head = source.read(int.from_bytes(length))
     if len(length) < _SIZE or len(head) < int.from_bytes(length):
-        return None
-    row, secrets, connections, legs, error, sizes, rules, session, times = pickle.loads(head)
-    bodies = [source.read(n) for n in sizes]
-    if [len(b) for b in bodies] != sizes:
-        return None
-    return Job(row, secrets, connections, legs, error, bodies, rules, session, times)
+        return []
+    jobs: list[Job] = []
+    for row, secrets, connections, legs, error, sizes, rules, session, times in pickle.loads(head):
+        bodies: list[bytes] = []
+        for due in sizes:
+            bodies.append(bodies[-2] if due is None else source.read(due))
+            if due is not None and len(bodies[-1]) < due:
+                return jobs
+        jobs.append(Job(row, secrets, connections, legs, error, bodies, rules, session, times))
+    return jobs
 
 
 @lru_cache(maxsize=64)
@@ -133,61 +157,101 @@ def _finder(rules: bytes) -> tuple[Finder, int | None]:
     return Finder(made), min(blobs) if blobs else None
 
 
-def flows(job: Job) -> list[http.HTTPFlow]:
-    """The legs of ``job`` as flows without keys, each with the row as its comment."""
+def states(job: Job) -> list[dict[str, Any]]:
+    """The legs of ``job`` as the states of flows without keys, each with the row as its comment."""
     redact = redactor(job.secrets, job.rules, job.session)
     client, server = job.connections
+    mark, found = summary.mark(job.row), {}
+    error = job.error and {**job.error, "msg": redact.text(job.error["msg"])}
+
+    thread = job.row.get("thread") or job.row.get("session")
+
+    def hidden(at: int, encoding: str) -> bytes:
+        # Both legs may have the same body: long ones are read once.
+        body = job.bodies[at]
+        if id(body) not in found:
+            key = (job.secrets, job.rules, job.session, thread, at) if thread else None
+            found[id(body)] = _hidden(body, encoding, redact, None if at % 2 else key)
+        return found[id(body)]
+
+    def message(fields: dict[str, Any], at: int) -> dict[str, Any]:
+        headers = redact.headers(fields["headers"])
+        coded = next((v for n, v in headers if n.lower() == b"content-encoding"), b"")
+        content = hidden(at, coded.decode("ascii", "replace"))
+        if coded and content is not job.bodies[at]:
+            # What hides something is written as it reads.
+            headers = [h for h in headers if h[0].lower() != b"content-encoding"]
+        made = {**fields, "headers": headers, "content": content}
+        if fields["trailers"]:
+            made["trailers"] = redact.headers(fields["trailers"])
+        if path := fields.get("path"):
+            text = redact.path(path.decode("utf-8", "surrogateescape"))
+            made["path"] = text.encode("utf-8", "surrogateescape")
+        return made
+
+    return [
+        {
+            **_blank(),
+            "id": str(uuid.uuid4()),
+            "error": error,
+            "client_conn": client,
+            "server_conn": server,
+            "marked": mark,
+            "comment": redact.text(summary.comment(name, job.row)),
+            "timestamp_created": request["timestamp_start"],
+            "request": message(request, 2 * at),
+            "response": response and message(response, 2 * at + 1),
+        }
+        for at, (name, (request, response)) in enumerate(
+            zip(("client", "upstream"), job.legs, strict=False)
+        )
+    ]
+
+
+_searched = Searched()
+
+
+def _hidden(body: bytes, encoding: str, redact: Redactor, key: Hashable) -> bytes:
+    """``body`` itself where there is nothing to hide; else what it reads, with that hidden.
+
+    ``key`` is that of a conversation's bodies; None for one that is like no other.
+    """
+    plain = body
+    if encoding:
+        with suppress(ValueError):
+            plain = bytes(decode(body, encoding) or b"")  # type: ignore[arg-type]
+    made = redact.deep(plain) if key is None else _searched.data(key, plain, redact.deep)
+    return body if made == plain else made
+
+
+@lru_cache(maxsize=1)
+def _blank() -> dict[str, Any]:
+    """What this version of mitmproxy says of any flow."""
+    ends = Client(peername=("", 0), sockname=("", 0)), Server(address=None)
+    flow = http.HTTPFlow(*ends)
+    flow.request = http.Request.make("POST", "http://127.0.0.1")
+    return flow.get_state()
+
+
+def flows(job: Job) -> list[http.HTTPFlow]:
+    """The legs of ``job`` as flows without keys."""
     made = []
-    clean = False
-    for at, (name, (request, response)) in enumerate(
-        zip(("client", "upstream"), job.legs, strict=False)
-    ):
-        leg = http.HTTPFlow(Client.from_state({**client}), Server.from_state({**server}))
-        leg.request = http.Request(**_message(request))
-        leg.timestamp_created = leg.request.timestamp_start
-        if response:
-            leg.response = http.Response(**_message(response))
-        if job.error:
-            leg.error = mflow.Error.from_state(job.error)
-        asked, answered = job.bodies[2 * at : 2 * at + 2]
-        # What holds no key on the client's side holds none upstream: long bodies are read once.
-        content = asked if clean else redact.data(asked)
-        clean = content is asked
-        leg.request.raw_content = content
-        leg.request.path = redact.path(leg.request.path)
-        leg.request.headers = http.Headers(redact.headers(leg.request.headers.fields))
-        if leg.response:
-            leg.response.raw_content = redact.data(answered)
-            leg.response.headers = http.Headers(redact.headers(leg.response.headers.fields))
-        if leg.error:
-            leg.error = mflow.Error(redact.text(leg.error.msg), leg.error.timestamp)
-        leg.comment, leg.marked = summary.comment(name, job.row), summary.mark(job.row)
-        made.append(leg)
+    for state in states(job):
+        # Making a flow takes its state apart.
+        flow = http.HTTPFlow.from_state(copy.deepcopy(state))
+        assert isinstance(flow, http.HTTPFlow)
+        made.append(flow)
     return made
 
 
-def _message(fields: dict[str, Any]) -> dict[str, Any]:
-    trailers = fields["trailers"]
-    return {
-        **fields,
-        "headers": http.Headers(fields["headers"]),
-        "trailers": None if trailers is None else http.Headers(trailers),
-    }
-
-
-class _Pieces(list[bytes]):
-    """A file as FlowWriter wants one, without a copy of what is long."""
-
-    write = list[bytes].append
-
-
 def written(job: Job) -> list[bytes]:
-    """The flows of ``job`` as a flow file holds them."""
-    file = _Pieces()
-    writer = FlowWriter(cast(BinaryIO, file))
-    for leg in flows(job):
-        writer.add(leg)
-    return file
+    """The flows of ``job`` as a flow file holds them, in pieces."""
+    ends = [netstring.ready(end) for end in job.connections]
+    made: list[bytes] = []
+    for state in states(job):
+        state["client_conn"], state["server_conn"] = ends
+        made += netstring.pieces(state)
+    return made
 
 
 class Recorder:
@@ -198,50 +262,69 @@ class Recorder:
         self._files = FlowFiles(path, settings.rotate, settings.days, settings.size)
         pids = (settings.proxy, os.getpid())
         self._journal = Journal(path.parent / NAME, pids, settings.journal_days)
-        self._out = threading.Lock()
+        self._source, self._rest, self._over = settings.begun, b"", settings.begun < 0
+        self._urgent = settings.urgent
+        self._lock, self._out = threading.Lock(), threading.Lock()
         self._trouble = ""
         threading.Thread(target=self._files.tidy, daemon=True).start()
 
-    def begins(self, source: int) -> None:
-        """Take what begins off the descriptor ``source`` until its other end is closed."""
-        rest = b""
-        while data := os.read(source, 1 << 16):
-            *lines, rest = (rest + data).split(b"\n")
-            told = [msgspec.json.decode(line, type=Begun) for line in lines]
-            why = self._note([Event(START, b.at, b.id, b.data) for b in told])
-            for begun in told:
-                if begun.answer:
-                    self._say(begun=begun.id, why=why or (self._probed() if begun.probe else ""))
+    def begins(self) -> None:
+        """Take what begins until the other end is closed."""
+        while not self._over:
+            select.select([self._source], [], [])
+            if not self._urgent:
+                time.sleep(_PAUSE)
+            self._note([])
 
-    def ends(self, job: Job) -> None:
-        """Write down an exchange that has ended."""
-        path, why = self._files.path, "" if job.legs else _BEHIND
-        try:
-            if job.legs:
-                path = self._files.append(*written(job))
-        except OSError as e:
-            why = f"{self._files.path}: {e.strerror or e}"
-        except Exception as e:
-            why = f"{self._files.path}: an exchange could not be written: {e!r}"
-        started, at = job.times
-        data = msgspec.json.encode(ended(job.row, started, None if why else path.name))
-        data = redactor(job.secrets, job.rules, job.session).data(data)
-        self._note([Event(END, at, str(job.row["exchange"]), data.decode())])
-        self._say(job=why, file=str(path))
+    def ends(self, jobs: Sequence[Job]) -> None:
+        """Write down exchanges that have ended."""
+        events, trouble = [], ""
+        for job in jobs:
+            path, why = self._files.path, "" if job.legs else _BEHIND
+            try:
+                if job.legs:
+                    path = self._files.append(*written(job))
+            except OSError as e:
+                why = f"{self._files.path}: {e.strerror or e}"
+            except Exception as e:
+                why = f"{self._files.path}: an exchange could not be written: {e!r}"
+            started, at = job.times
+            data = msgspec.json.encode(ended(job.row, started, None if why else path.name))
+            data = redactor(job.secrets, job.rules, job.session).deep(data)
+            events.append(Event(END, at, str(job.row["exchange"]), data.decode()))
+            trouble = why or trouble
+        self._note(events)
+        self._say(job=trouble, file=str(self._files.path))
 
     def close(self) -> None:
         """The proxy is gone: what it has not ended is lost."""
         self._journal.close()
 
-    def _note(self, events: list[Event]) -> str:
-        try:
-            why = self._journal.add(events) or ""
-        except Exception as e:
-            why = f"the journal could not be written: {e!r}"
-        if why != self._trouble:
-            self._trouble = why
-            self._say(journal=why)
-        return why
+    def _taken(self) -> list[Begun]:
+        """What the proxy has said since about what begins."""
+        told: list[Begun] = []
+        while not self._over and select.select([self._source], [], [], 0)[0]:
+            data = os.read(self._source, 1 << 16)
+            *lines, self._rest = (self._rest + data).split(b"\n")
+            told += [msgspec.json.decode(line, type=Begun) for line in lines]
+            self._over = not data
+        return told
+
+    def _note(self, events: list[Event]) -> None:
+        """Into the journal with ``events``, and with what has begun before them."""
+        with self._lock:
+            told = self._taken()
+            events = [Event(START, b.at, b.id, b.data) for b in told] + events
+            try:
+                why = (self._journal.add(events) or "") if events else self._trouble
+            except Exception as e:
+                why = f"the journal could not be written: {e!r}"
+            if why != self._trouble:
+                self._trouble = why
+                self._say(journal=why)
+        for begun in told:
+            if begun.answer:
+                self._say(begun=begun.id, why=why or (self._probed() if begun.probe else ""))
 
     def _probed(self) -> str:
         try:
@@ -269,10 +352,12 @@ def main(settings: Settings) -> None:
         elif hasattr(os, "nice"):
             os.nice(15)
     recorder = Recorder(settings)
-    listens = threading.Thread(target=recorder.begins, args=(settings.begun,))
+    listens = threading.Thread(target=recorder.begins)
     listens.start()
-    while (job := receive(sys.stdin.buffer)) is not None:
-        recorder.ends(job)
+    gc.freeze()
+    while jobs := receive(sys.stdin.buffer):
+        recorder.ends(jobs)
+        del jobs
     listens.join()
     recorder.close()
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import ssl
 import time
-from typing import TYPE_CHECKING
+from typing import cast
 
 import certifi
 import msgspec
 from mitmproxy import ctx, http
 
-from addons.aim import aim, request_to, reverse_target
-from addons.exchange import Chain, Exchange, exchange_of, tail
+from addons.aim import NoTarget, aim, request_to, reverse_target
+from addons.exchange import Chain, Exchange, exchange_of, is_ours, refuse, tail
 from addons.stop import stop
 from shim.client import Facts
+from shim.codex.login import LoginError, offered
 from shim.policy.inforce import InForce
 from shim.policy.load import MissingVariable, PolicyError
-from shim.policy.schema import Health, Policy, Protocol, Provider
+from shim.policy.schema import Health, Policy, Protocol
 from shim.policy.store import PolicyStore
 from shim.policy.units import seconds
 from shim.prompt.capabilities import together
@@ -35,9 +36,6 @@ from shim.route.wayout import way_out
 from shim.turn import Failure
 from shim.wire.protocols import PATHS
 
-if TYPE_CHECKING:
-    from shim.engines.server import EngineServer
-
 
 class Router:
     def __init__(self, chain: Chain) -> None:
@@ -45,7 +43,6 @@ class Router:
         self._decider = Decider()
         self._choices = Choices()
         self._probe = Probe(_tls)
-        self._engines: EngineServer | None = None
         self._upstream: Protocol = "responses"
 
     def load(self, loader) -> None:  # type: ignore[no-untyped-def]
@@ -88,17 +85,20 @@ class Router:
                 stop(f"default_model: {e}", running=self._chain.running)
 
     async def done(self) -> None:
-        if self._engines:
-            await self._engines.stop()
+        await self._chain.engines.stop()
 
     async def request(self, flow: http.HTTPFlow) -> None:
         exchange = exchange_of(flow)
         if flow.response:
             return
         if exchange is None:
-            if tail(flow.request.path) == "models":
+            if tail(flow.request.path) == "models" and is_ours(flow):
                 request = flow.request
-                target = reverse_target(flow)
+                try:
+                    target = reverse_target(flow)
+                except NoTarget as e:
+                    refuse(flow, 404, str(e))
+                    return
                 flow.request = request_to(request, *target, request.path, request.headers.copy())
             return
         stands = self._chain.policies.in_force()
@@ -123,8 +123,15 @@ class Router:
     async def _routes(self, exchange: Exchange, stands: InForce) -> list[Route]:
         """The candidates for a turn, in order. NoRoute when its model's name means nothing."""
         policy, default, turn = stands.policy, self._chain.default_model, exchange.turn
+        own: Protocol = self._upstream
+        if exchange.proxied:
+            # The client's own provider is the default, and it speaks what the client speaks.
+            own = cast(Protocol, turn.protocol)
+            default = default or f"reverse:{turn.model}"
+            if not turn.model or turn.model in policy.models.keys() - offered(policy).keys():
+                policy, default = Policy(), None
         if policy.empty and not default:
-            return [choose.choose(policy, turn.model, reverse=self._upstream)]
+            return [choose.choose(policy, turn.model, reverse=own)]
         facts = exchange.facts or Facts()
         asked = Asked(turn, exchange.headers, facts, exchange.tags, time.time())
         choice = self._decider.decide(policy, stands.routes, asked, default)
@@ -139,7 +146,7 @@ class Router:
         if choice.effort:
             exchange.turn = with_effort(turn, choice.effort)
             exchange.decide("route", f"effort {choice.effort}, named behind the model")
-        found = routes(policy, choice.names, turn.model, choice.reason, self._upstream)
+        found = routes(policy, choice.names, turn.model, choice.reason, own)
         if not found:
             raise choose.NoRoute(f"no model {choice.names[0]!r} in the policy")
         return found
@@ -153,7 +160,9 @@ class Router:
             if known := self._choices.known(policy, thread, task):
                 return known
             try:
-                demo = await self._demo() if _is_demo(policy, auto.classifier) else None
+                demo = None
+                if _is_demo(policy, auto.classifier):
+                    demo = await self._chain.engines.provider("demo")
                 said = await ask(
                     policy,
                     auto.classifier,
@@ -217,8 +226,9 @@ class Router:
                 # What the policy made of the prompt is not for a request to undo.
                 exchange.turn, exchange.names, exchange.masks = exchange.asked, {}, {}
         exchange.route = route
-        if route.provider == "demo" and provider is None:
-            provider = await self._demo()
+        agent = provider is None and route.provider in policy.agents
+        if agent or (route.provider == "demo" and provider is None):
+            provider = await self._chain.engines.provider(route.provider)
         if exchange.counts and route.protocol != exchange.turn.protocol:
             # Nobody else counts in the words of Messages: translate answers.
             return None
@@ -230,6 +240,13 @@ class Router:
                 "which is not set where the chain runs"
             )
             return Failure(said, 401, "missing_key", "authentication_error")
+        except LoginError as e:
+            said = f"{route.provider}: {e}"
+            return Failure(said, 401, "missing_login", "authentication_error")
+        except NoTarget as e:
+            return Failure(str(e), 404, "model_not_found", "invalid_request_error")
+        if agent:
+            self._chain.engines.tell(flow, exchange)
         assert exchange.endpoint
         if why := await self._probe.check(exchange.endpoint):
             failure = Failure(f"{route.provider}: {why}", 502, "upstream_unreachable")
@@ -243,14 +260,6 @@ class Router:
         way = way_out("https", host) or way_out("http", host)
         if way and way.authorization:
             flow.request.headers["proxy-authorization"] = way.authorization
-
-    async def _demo(self) -> Provider:
-        if self._engines is None:
-            from shim.engines.server import EngineServer
-
-            self._engines = EngineServer()
-            await self._engines.start()
-        return Provider(self._engines.base_url, key=self._engines.secret)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         exchange = exchange_of(flow)

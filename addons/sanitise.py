@@ -17,7 +17,7 @@ from addons.flowfile import Unreadable, files, flows_of, recorded_of, row_of, se
 from shim.cli.record import add_arguments, rules
 from shim.client import facts_of, is_credential
 from shim.record import sanitise
-from shim.record.findings import Finding, findings, forms
+from shim.record.findings import Finding, findings, forms, hides
 from shim.record.pseudonyms import Pseudonyms
 from shim.record.replay import NotReplayable, Recorded, replay, today
 from shim.turn import WireError
@@ -33,7 +33,7 @@ class Sanitiser:
         seeds = [str(row["seed"]) for row in map(row_of, flows) if row.get("seed")]
         replace = rules(args.replace)
         if args.pictures == "blank":
-            replace.append((sanitise.PICTURE, sanitise.BLANK))
+            replace += sanitise.PICTURES
         self._names = Pseudonyms(replace, args.name, seeds)
         self._hide = args.prompts == "hide"
         self._prompts: dict[str, str] = {}
@@ -113,22 +113,36 @@ def _sanitise(source: Path, target: Path, args: argparse.Namespace) -> int:
     flows = [f for f in flows_of(source) if isinstance(f, http.HTTPFlow) and row_of(f)]
     if not flows:
         raise Unreadable(f"{source}: holds no recorded exchanges")
-    same = [not replay(recorded) for recorded in recorded_of(flows)]
-    sanitiser = Sanitiser(args, flows)
-    for flow in flows:
-        sanitiser.clean(flow)
-    _renew(flows, same)
-    left = list(_left(flows))
-    for line in left:
-        print(f"{source}: {line}", file=sys.stderr)
+    same, others, left = sanitised(flows, args)
     if left:
+        for line in left:
+            print(f"{source}: {line}", file=sys.stderr)
         print(f"{target}: not written", file=sys.stderr)
         return 1
     write(target, flows)
-    others = sum(bool(replay(r)) for r, before in _pairs(flows, same) if before)
     changed = f", {others} of which replay otherwise than before" if others else ""
-    print(f"{target}: {len(same)} exchanges{changed}")
+    print(f"{target}: {same} exchanges{changed}")
     return 1 if others else 0
+
+
+def sanitised(
+    flows: list[http.HTTPFlow], args: argparse.Namespace | None = None
+) -> tuple[int, int, list[str]]:
+    """Make ``flows`` fit to be shared, in place: how many exchanges they are, how many replay
+    otherwise than before, and what is left that must not be shared."""
+    same = [not replay(recorded) for recorded in recorded_of(flows)]
+    sanitiser = Sanitiser(args or _plain_arguments(), flows)
+    for flow in flows:
+        sanitiser.clean(flow)
+    _renew(flows, same)
+    others = sum(bool(replay(r)) for r, before in _pairs(flows, same) if before)
+    return len(same), others, list(_left(flows))
+
+
+def _plain_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return parser.parse_args(["--sanitise", ""])
 
 
 def _renew(flows: list[http.HTTPFlow], same: list[bool]) -> None:
@@ -169,15 +183,16 @@ def _left(flows: Iterable[http.HTTPFlow]) -> Iterator[str]:
         texts = [text for text in _texts(flow) if text not in read]
         read.update(texts)
         for text in texts:
-            for form in forms(text):
-                for finding in findings(form):
-                    what = form[finding.start : finding.end]
-                    if (finding.kind, what) not in seen:
-                        seen.add((finding.kind, what))
-                        yield f"flow {number}: {finding.kind}: {_hint(finding, what)}"
+            told = [(f.kind, _hint(f, form)) for form in forms(text) for f in findings(form)]
+            told += [("hidden", what) for what in hides(text)]
+            for kind, what in told:
+                if (kind, what) not in seen:
+                    seen.add((kind, what))
+                    yield f"flow {number}: {kind}: {what}"
 
 
-def _hint(finding: Finding, what: str) -> str:
+def _hint(finding: Finding, text: str) -> str:
+    what = text[finding.start : finding.end]
     if finding.kind != "key":
         return what
     return f"{what[:4]}… ({len(what)} characters)"

@@ -9,10 +9,9 @@ import logging
 from pathlib import Path
 
 from mitmproxy import ctx, http
-from mitmproxy.proxy.mode_specs import ReverseMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
-from addons.exchange import Chain, Exchange, bare, exchange_of, refuse
+from addons.exchange import Chain, Exchange, bare, exchange_of, is_ours, refuse
 from addons.flowfile import Unreadable, read
 from addons.stop import stop
 from shim.record.served import Match, Served
@@ -68,7 +67,7 @@ class Serve:
         exchange = exchange_of(flow)
         if exchange is not None:
             self._answer(flow, exchange, self._served)
-        elif isinstance(flow.client_conn.proxy_mode, ReverseMode):
+        elif is_ours(flow):
             said = f"{bare(flow.request.path)} is not recorded, and only a recording answers here"
             upgrade = "upgrade" in flow.request.headers
             refuse(flow, 426 if upgrade else 404, said)
@@ -98,4 +97,4 @@ class Serve:
         headers = {k: v for k, v in told.response.headers.items() if k not in _HOP}
         if flow.request.http_version != "HTTP/1.1":
             headers.pop("transfer-encoding", None)
-        flow.response = http.Response.make(told.response.status, told.response.body, headers)
+        flow.response = http.Response.make(told.response.status, match.body, headers)

@@ -10,13 +10,11 @@ import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from mitmproxy import ctx, http
-from mitmproxy.proxy.mode_specs import ReverseMode
 
-from addons.exchange import Chain, Exchange, bare, exchange_of, refuse
+from addons.exchange import Chain, Exchange, bare, exchange_of, is_ours, refuse
 from addons.gate import upgrades
 from addons.upstream_state import aim, clean
 from shim.state import expand, page
@@ -24,9 +22,6 @@ from shim.state.conversations import Conversations, Gone, Kept
 from shim.state.store import Memory, SQLite
 from shim.turn import Failure, Turn, WireError
 from shim.wire.protocols import codec
-
-if TYPE_CHECKING:
-    from shim.engines.server import EngineServer
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +60,6 @@ class Plan:
 class State:
     def __init__(self, chain: Chain) -> None:
         self._chain = chain
-        self._engines: EngineServer | None = None
         self.kept = Conversations(Memory())
         self.completed: WeakKeyDictionary[http.HTTPFlow, Completed] = WeakKeyDictionary()
         self.plans: WeakKeyDictionary[http.HTTPFlow, Plan] = WeakKeyDictionary()
@@ -89,11 +83,9 @@ class State:
 
     async def done(self) -> None:
         await self.kept.close()
-        if self._engines:
-            await self._engines.stop()
 
     async def request(self, flow: http.HTTPFlow) -> None:
-        if flow.response or not isinstance(flow.client_conn.proxy_mode, ReverseMode):
+        if flow.response or not is_ours(flow):
             return
         exchange = exchange_of(flow)
         if exchange is None:
@@ -179,19 +171,15 @@ class State:
 
     async def _to_engine(self, flow: http.HTTPFlow) -> None:
         """Have the engine server beside us accept the WebSocket; its turns come back by POST."""
-        if self._engines is None:
-            from shim.engines.server import EngineServer
-
-            self._engines = EngineServer()
-            await self._engines.start()
+        server = await self._chain.engines.server()
         request, sockname = flow.request, flow.client_conn.sockname
         logger.info("GET %s · WebSocket", bare(request.path))
         host, port = str(sockname[0]), int(sockname[1])
         name = f"[{host}]" if ":" in host else host
         back = f"http://{name}:{port}{request.path}"
-        self._engines.aim_socket(request.headers, back)
+        server.aim_socket(request.headers, back)
         request.scheme, request.path = "http", "/responses"
-        request.host, request.port = self._engines.address
+        request.host, request.port = server.address
 
 
 def fail(flow: http.HTTPFlow, exchange: Exchange, failure: Failure, param: str | None) -> None:

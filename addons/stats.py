@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -13,8 +13,10 @@ from rich.console import Console
 
 from addons.flowfile import Unreadable, files, read
 from shim.account.sessions import as_json, sessions, summed
+from shim.cli.filters import asked_of, print_csv, print_json
 from shim.cli.stats import add_shared
 from shim.cli.stats_view import plot, table
+from shim.record.asked import as_columns
 
 
 def main() -> int:
@@ -22,20 +24,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="interpose stats")
     add_shared(parser)
     args = parser.parse_args()
+    asked = asked_of(args, time.time())
     try:
-        rows = [recorded.row for path in files(args.flows) for recorded in read(path)]
+        recorded = [found for path in files(args.flows) for found in read(path)]
     except Unreadable as e:
         print(f"interpose: {e}", file=sys.stderr)
         return 2
-    asked = (args.session or "").lstrip("…")
-    found = [t for t in sessions(rows) if t.name.startswith(asked) or t.name.endswith(asked)]
-    if not found:
-        wanted = f"no session {args.session}" if args.session else "no recorded turns"
+    rows = [found.row for found in recorded if asked.wants(as_columns(found.row, found.at))]
+    if not rows:
+        wanted = "no such turns" if recorded else "no recorded turns"
         print(f"interpose: {', '.join(args.flows)}: {wanted} there", file=sys.stderr)
         return 2
+    found = sessions(rows)
     if args.json:
-        whole = {"sessions": [as_json(t) for t in found], "all": as_json(summed(found))}
-        print(json.dumps(whole, indent=1, ensure_ascii=False))
+        print_json({"sessions": [as_json(t) for t in found], "all": as_json(summed(found))})
+        return 0
+    if args.csv:
+        print_csv(map(as_json, found), [name for name in as_json(found[0]) if name != "per_turn"])
         return 0
     console = Console()
     console.print(table(found))

@@ -12,6 +12,7 @@ from mitmproxy import http
 from addons.exchange import Chain, Exchange, exchange_of, fields, plain
 from addons.gather import gather
 from shim.client import facts_of
+from shim.codex.login import brings_login
 from shim.prompt import capabilities
 from shim.prompt.cache import Caches
 from shim.repair.turn import rules_for
@@ -61,6 +62,7 @@ class Translate:
                 wanted.tool_text_format if wanted else "none",
             ),
             caching=self._caching(exchange),
+            renews=brings_login(exchange.headers),
         )
         exchange.translation = translation
         if exchange.counts and translation.translates:
@@ -87,8 +89,12 @@ class Translate:
         exchange.added += time.perf_counter() - begun
 
     def _caching(self, exchange: Exchange) -> Caching | None:
-        facts, policies = exchange.facts, self._chain.policies
+        facts, policies, route = exchange.facts, self._chain.policies, exchange.route
         if facts is None or exchange.counts:
+            return None
+        own = route and (route.login or (exchange.proxied and route.provider == "reverse"))
+        if own and exchange.turn.protocol == "responses":
+            # Codex names its cache itself.
             return None
         rules = policies.for_thread(facts.thread, facts.started).policy.cache
         if rules is None:

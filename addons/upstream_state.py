@@ -5,6 +5,7 @@ from __future__ import annotations
 from mitmproxy import ctx, http
 
 from addons.exchange import Chain, fields
+from shim.codex.login import uses_login
 from shim.policy.load import MissingVariable
 from shim.policy.schema import Policy, Provider
 from shim.record.redact import Redactor
@@ -54,6 +55,7 @@ def _provider(policy: Policy, default: str | None) -> Provider | None:
     except choose.NoRoute:
         first = None
     for provider in (first, *policy.providers.values()):
-        if provider and provider.protocol == "responses":
+        # Behind a login nothing is stored, and nobody but a turn is to use it.
+        if provider and provider.protocol == "responses" and not uses_login(provider):
             return provider
     return None

@@ -25,11 +25,11 @@ _PATIENCE = 30.0
 #: With so many bytes waiting, and none of that time without any, the machine is too busy for a
 #: recorder that only takes what time is left.
 _LATE, _LATE_FOR = 16 * 1024 * 1024, 10.0
-#: So many bytes go to the recorder in a row.
-_AT_ONCE = 4 * 1024 * 1024
 #: Seconds an exchange waits, so that where turns come thick they are written in batches, and most
 #: turns meet none of that work.
 _PAUSE = 0.1
+#: So many exchanges, or bytes, go to the recorder at once.
+_BATCH, _LARGE = 64, 4 * 1024 * 1024
 
 
 class Writer:
@@ -153,47 +153,33 @@ class Writer:
             await asyncio.wait_for(self._hurry.wait(), _PAUSE)
         self._hurry.clear()
         while self._jobs:
-            batch = self._batch()
+            jobs = [self._jobs.popleft()]
+            while self._jobs and len(jobs) < _BATCH and sum(job.size for job in jobs) < _LARGE:
+                jobs.append(self._jobs.popleft())
             try:
-                whys = await self._record(batch)
+                why = await self._record(jobs)
             except Exception as e:
                 logger.exception("not recorded")
-                whys = [f"exchanges could not be recorded: {e!r}"] * len(batch)
+                why = f"an exchange could not be recorded: {e!r}"
             self._done = time.monotonic()
-            for job, why in zip(batch, whys, strict=True):
+            for job in jobs:
                 self._waiting -= job.size
                 self._begun.pop(str(job.row["exchange"]), None)
-                self._trouble_with("file", why)
-                if not why:
-                    self._chain.flow_file = self._settings.path
             if self._waiting <= _MOST:
                 self._roomy.set()
+            self._trouble_with("file", why)
+            if not why:
+                self._chain.flow_file = self._settings.path
 
-    def _batch(self) -> list[recorder.Job]:
-        """What is sent at once: not all there is, since what is waited for shall be heard of."""
-        batch = [self._jobs.popleft()]
-        size = batch[0].size
-        while self._jobs and (size := size + self._jobs[0].size) < _AT_ONCE:
-            batch.append(self._jobs.popleft())
-        return batch
-
-    async def _record(self, batch: list[recorder.Job]) -> list[str]:
-        """Why each job is not in the file; empty where it is."""
-        whys: list[str] = []
-        ended = 0
-        while len(whys) < len(batch):
+    async def _record(self, jobs: list[recorder.Job]) -> str:
+        """Why ``jobs`` are not all in the file; empty when they are."""
+        for _ in range(2):
             # A recorder that ended meanwhile is started again, so that nothing is lost with it.
             link = await self._linked()
-            said = await link.send(batch[len(whys) :])
-            whys += said
-            if len(whys) < len(batch):
-                await link.close()
-                ended = 1 if said else ended + 1
-            if ended == 2:
-                why = "the recorder ends before it has written an exchange"
-                whys.append(f"{self._settings.path}: {why}")
-                ended = 0
-        return whys
+            if (why := await link.send(jobs)) is not None:
+                return why
+            await link.close()
+        return f"{self._settings.path}: the recorder ends before it has written an exchange"
 
     async def _linked(self) -> Link:
         """The recorder; another one where the last has ended. OSError when there can be none."""

@@ -13,6 +13,8 @@ BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 #: Per size in bytes, how many times the floor the chain may take.
 GOALS = {1_000: 1.3, 100_000: 1.3, 500_000: 1.3, 2_000_000: 1.6}
 START_GOAL = 1.2
+#: What recording may add to the chain's CPU.
+UNRECORDED, RECORDING_GOAL = "interpose-unrecorded", 0.10
 FIGURES = (("first", "time to first delta"), ("total", "total"))
 
 
@@ -40,6 +42,25 @@ def rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
+def _recording(results: Mapping[str, Any]) -> list[tuple[str, float, float, float]]:
+    """Per case, what recording adds to the chain's CPU: median, lowest and highest share."""
+    found = []
+    for case in results["cases"]:
+        if measured := case["systems"].get(UNRECORDED):
+            shares = ratio(case["systems"][OURS]["cpu"], measured["cpu"])
+            where = f"{label(case['size'])}, {case['concurrency']} at once"
+            found.append((where, *(share - 1 for share in shares)))
+    return found
+
+
+def recording(results: Mapping[str, Any]) -> list[str]:
+    """The same, a sentence each."""
+    return [
+        f"recording adds {median:.0%} to the chain's CPU at {where} ({low:.0%} to {high:.0%})"
+        for where, median, low, high in _recording(results)
+    ]
+
+
 def missed(results: Mapping[str, Any]) -> list[str]:
     """What the chain promises and did not keep, a sentence each."""
     found = []
@@ -63,6 +84,9 @@ def missed(results: Mapping[str, Any]) -> list[str]:
                 found.append(
                     f"{name} is ahead in {what} at {label(size)}, concurrency {concurrency}"
                 )
+    for where, median, _, _ in _recording(results):
+        if median > RECORDING_GOAL:
+            found.append(f"recording adds {median:.0%} CPU at {where}, goal {RECORDING_GOAL:.0%}")
     start = results["start"].get(OURS)
     if start and (found_start := ratio(start, results["start"][FLOOR])[0]) > START_GOAL:
         found.append(f"first answer after start {found_start:.2f}x, goal {START_GOAL}x")
@@ -94,6 +118,7 @@ def markdown(results: Mapping[str, Any]) -> str:
             start = _cell(ratio(times, results["start"][FLOOR]))
             memory = results["peak"][name] / results["peak"][FLOOR]
             lines.append(f"| {name} | {start} | {memory:.2f} |")
+    lines += ["", *(f"* {line}" for line in recording(results))]
     for name, why in results["unavailable"].items():
         lines += ["", f"`{name}` could not be run: {why}"]
     return "\n".join(lines)

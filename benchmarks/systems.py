@@ -209,6 +209,8 @@ class Chain(System):
             "http://127.0.0.1:9",
             f"policy={policy}",
             f"record_dir={self.folder / self.flows if self.flows else ''}",
+            # What it remembers stands there whether or not it records.
+            f"state={self.folder}/responses.db",
         )
 
 
@@ -314,8 +316,8 @@ class OpenCodex(System):
         return {"HOME": str(self.folder), "OPENCODEX_HOME": str(self.folder / ".opencodex")}
 
 
-ALL: dict[str, type[System]] = {
-    s.name: s
-    for s in (Direct, Bare, Chain, Unrecorded, ToMessages, FromMessages, LiteLLM, OpenCodex)
-}
+_SYSTEMS: tuple[type[System], ...] = (
+    Direct, Bare, Chain, Unrecorded, ToMessages, FromMessages, LiteLLM, OpenCodex,
+)  # fmt: skip
+ALL = {system.name: system for system in _SYSTEMS}
 PEER_NAMES = (LiteLLM.name, OpenCodex.name)

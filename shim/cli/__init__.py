@@ -20,6 +20,7 @@ COMMANDS = {
     "serve": "run the chain in the foreground and print what to paste into Codex",
     "home": "write an isolated CODEX_HOME that sends Codex through the chain",
     "run": "run one Codex session through a chain of its own; nothing stays behind",
+    "chat": "talk with a model or an agent of the policy in the terminal",
     "codex": "run your Codex through the daemon, with a home of Interpose's own that stays",
     "enable": "send your own Codex through the daemon: a block in ~/.codex/config.toml",
     "disable": "take the block out again; Codex is as it was before",

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import json
-import sys
 import time
 from pathlib import Path
 
-from ..record.audit import Asked, NoJournal, exchanges, not_told, reading, since
+from ..record.audit import NoJournal, exchanges, not_told, reading
 from ..record.events import COLUMNS
 from ..record.folder import default_folder
 from ..record.journal import loose_ends
 from ..record.verify import verify
 from . import UsageError, UserError
+from .filters import add_filters, asked_of, print_csv, print_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,19 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=str(default_folder()),
         help="the journal, or the folder it is in (default: where recordings go)",
     )
-    listed = parser.add_argument_group("list")
-    listed.add_argument(
-        "--session", metavar="ID", default="", help="how a session or thread begins or ends"
-    )
-    listed.add_argument(
-        "--model", metavar="NAME", default="", help="a part of the model's name, asked for or used"
-    )
-    listed.add_argument("--since", metavar="TIME", help="30m, 2h, 3d, or 2026-11-21 (UTC)")
-    listed.add_argument("--status", default="", help="ok, failed, lost, open, 429 or 5xx")
-    listed.add_argument("--timeline", metavar="SESSION", help="one session as bars over time")
-    form = listed.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print JSON")
-    form.add_argument("--csv", action="store_true", help="print CSV")
+    add_filters(parser)
     parser.add_argument_group("verify").add_argument(
         "--head",
         metavar="HEAD",
@@ -69,30 +55,28 @@ def run(args: argparse.Namespace) -> int:
 
 def _list(args: argparse.Namespace) -> int:
     now = time.time()
-    try:
-        begin = since(args.since, now) if args.since else 0.0
-    except ValueError as e:
-        raise UsageError(str(e)) from None
-    session = args.timeline or args.session
+    asked = asked_of(args, now)
     with reading(Path(args.journal)) as file:
-        rows = exchanges(file, Asked(session, args.model, begin, args.status), now)
+        rows = exchanges(file, asked, now)
         gaps = not_told(file)
     if args.json:
-        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        print_json(rows)
         return 0
     if args.csv:
-        writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        print_csv(rows, COLUMNS)
         return 0
     if not rows:
         raise UserError(f"{args.journal}: no such exchanges there")
     from rich.console import Console
 
-    from .audit_view import table, timeline
+    from .audit_view import by_session, table, timeline
 
     console = Console()
-    console.print(timeline(rows, console.width) if args.timeline else table(rows))
+    if asked.session:
+        for session in by_session(rows):
+            console.print(timeline(session, console.width))
+    else:
+        console.print(table(rows))
     for at, count in gaps:
         console.print(f"{count} events before {time.ctime(at)} could not be written", style="red")
     return 0

@@ -56,12 +56,21 @@ def _number(name: str, value: float | None) -> str:
     return f"{value:.4f}" if name == "dollars" else f"{value:,}"
 
 
+def by_session(rows: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """The rows of each session, in the order in which the sessions began."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(str(row["session"] or row["thread"]), []).append(row)
+    return list(found.values())
+
+
 def timeline(rows: Sequence[dict[str, Any]], width: int) -> Group:
     """Each exchange as a bar from its beginning to its end: until the first byte, and then."""
     begun = min(row["began"] for row in rows)
     last = max(max(row["began"], row["ended"] or 0.0) for row in rows)
     room = max(10, width - _NUMBERS)
-    scale = room / max(last - begun, 0.001)
+    # Bars are rounded up, and end in a mark.
+    scale = (room - 2) / max(last - begun, 0.001)
     head = Text(f"\n{rows[0]['session'] or rows[0]['thread']}\n", style="bold")
     head.append(
         f"{'turn':>4} {'at':>9} {'seconds':>8} {'out':>7} {'status':>7} {'used':<20}  ", "dim"

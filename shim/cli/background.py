@@ -10,6 +10,7 @@ from pathlib import Path
 from ..codex import edit
 from ..codex.catalog import UNNAMED, models_of
 from ..codex.config import PROVIDER, Setting, enabled, read
+from ..codex.login import offered
 from ..codex.where import config_file, own_command
 from ..daemon import control
 from ..daemon.files import Files, Settings
@@ -109,7 +110,7 @@ def current_model(raw: bytes, name: str) -> str | None:
 
 def first_model(policy: Policy) -> str:
     """The one Codex asks for when nobody says."""
-    return policy.default or next(iter(policy.models), UNNAMED)
+    return policy.default or next(iter(offered(policy)), UNNAMED)
 
 
 def may_ask(model: str, policy: Policy) -> bool:

@@ -33,15 +33,20 @@ NOWHERE = "http://127.0.0.1:9"
 PATIENCE = 30.0
 
 # The chain runs in a session of its own, so that Ctrl-C reaches it only through us; it watches its
-# stdin instead, which closes when we end, however we end.
+# stdin instead, which closes when we end, however we end. Then a CA of its own goes, too.
 _BOOT = """
-import importlib, os, signal, sys, threading
+import importlib, os, shutil, signal, sys, threading
 def watch():
     while os.read(0, 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 threading.Thread(target=watch, daemon=True).start()
-importlib.import_module("mitmproxy.tools.main").mitmdump()
+own = os.environ.pop("INTERPOSE_OWN_CA", "")
+try:
+    importlib.import_module("mitmproxy.tools.main").mitmdump()
+finally:
+    if own:
+        shutil.rmtree(own, ignore_errors=True)
 """
 
 
@@ -50,7 +55,7 @@ class Options:
     """What the user said about the chain. An empty ``record_dir`` means no recording.
 
     mitmproxy takes no path in ``reverse``; the client's own path is kept instead, so ``prefix`` is
-    what the client's base URL ends in.
+    what the client's base URL ends in. ``intercept``: there is a forward proxy, too.
     """
 
     policy: Path | None
@@ -59,6 +64,7 @@ class Options:
     model: str | None
     record_dir: str
     prefix: str = "/v1"
+    intercept: bool = False
 
     def base_url(self, port: int) -> str:
         """What a client of the chain on that port takes as its base URL."""
@@ -68,9 +74,11 @@ class Options:
         """The policy these options mean; PolicyError when its file is bad."""
         return load_policy(self.policy) if self.policy else Policy()
 
-    def arguments(self, port: int) -> list[str]:
+    def arguments(self, port: int, proxy: int = 0) -> list[str]:
         """What follows ``mitmdump`` (or ``mitmweb``) on its command line."""
         words = ["-s", str(MAIN), "--mode", f"reverse:{self.reverse}"]
+        if self.intercept:
+            words += ["--mode", f"regular@127.0.0.1:{proxy}"]
         words += ["--listen-host", "127.0.0.1", "--listen-port", str(port)]
         settings = {"record_dir": self.record_dir}
         if self.policy:
@@ -148,13 +156,13 @@ def environment() -> dict[str, str]:
 class Chain:
     """A chain in the background on a free loopback port; a context manager.
 
-    ``url`` is the base URL for a client. The output goes into ``folder``, which is
-    removed at the end.
+    ``url`` is the base URL for a client, ``proxy`` the port of the forward proxy if there is one.
+    The output goes into ``folder``, which is removed at the end.
     """
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self.port = 0
+        self.port = self.proxy = 0
         self._temporary = tempfile.TemporaryDirectory(prefix="interpose-chain-")
         self.folder = Path(self._temporary.name)
         self._process: subprocess.Popen[bytes] | None = None
@@ -163,10 +171,17 @@ class Chain:
     def url(self) -> str:
         return self.options.base_url(self.port)
 
+    @property
+    def confdir(self) -> Path:
+        """Where mitmproxy's CA is that is only this chain's."""
+        return self.folder / "mitmproxy"
+
     def __enter__(self) -> Self:
         try:
             for last in (False, False, True):
                 self.port = free_port()
+                if self.options.intercept:
+                    self.proxy = free_port()
                 self._start()
                 if self._ready():
                     return self
@@ -198,16 +213,19 @@ class Chain:
         return answer if isinstance(answer, dict) else {}
 
     def _start(self) -> None:
-        words = [sys.executable, "-c", _BOOT, *self.options.arguments(self.port)]
-        if not (Path.home() / ".mitmproxy").is_dir():
-            words += ["--set", f"confdir={self.folder / 'mitmproxy'}"]
+        arguments = self.options.arguments(self.port, self.proxy)
+        words = [sys.executable, "-c", _BOOT, *arguments]
+        env = environment()
+        if self.options.intercept or not (Path.home() / ".mitmproxy").is_dir():
+            words += ["--set", f"confdir={self.confdir}"]
+            env["INTERPOSE_OWN_CA"] = str(self.confdir)
         with (self.folder / "output.txt").open("wb") as output:
             self._process = subprocess.Popen(
                 words,
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=environment(),
+                env=env,
                 start_new_session=True,
             )
 

@@ -11,12 +11,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
 from ..codex.find import cache_folder, codex
 from ..codex.home import write_home
 from ..codex.where import without_proxy
+from . import UserError, intercept
 from .chain import Chain, add_chain_arguments, options
 
 PASSES_ON = True
@@ -31,19 +33,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "interpose run [options] -- ARGS…"
     parser.epilog = "Example: interpose run -- exec 'What does this repository do?'"
     add_chain_arguments(parser)
+    parser.add_argument(
+        "--intercept",
+        action="store_true",
+        help="run your own Codex as it is, by a forward proxy; ARGS may begin with `codex`",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.intercept and args.reverse:
+        raise UserError("--intercept goes where Codex goes: leave --reverse out")
     opts = options(args)
     policy = opts.load()
     client = codex(lambda line: print(f"interpose: {line}", file=sys.stderr))
-    with Chain(opts) as chain, temporary_home() as home:
-        write_home(home, chain.url, policy, opts.model)
-        code = session([str(client), *args.rest], client_environment(home))
-        recorded = chain.health("?exchanges=1").get("flow_file") if opts.record_dir else None
+    if args.intercept:
+        with Chain(replace(opts, intercept=True)) as chain:
+            trusted = intercept.trust(chain)
+            env = intercept.client_environment(chain.proxy, trusted)
+            code = session([str(client), *intercept.arguments(args.rest)], env)
+            recorded = _recorded(chain)
+    else:
+        with Chain(opts) as chain, temporary_home() as home:
+            write_home(home, chain.url, policy, opts.model)
+            code = session([str(client), *args.rest], client_environment(home))
+            recorded = _recorded(chain)
     if recorded and Path(recorded).exists():
         print(f"interpose: recorded in {recorded}", file=sys.stderr)
     return code
+
+
+def _recorded(chain: Chain) -> str | None:
+    """The flow file, once everything is in it."""
+    if not chain.options.record_dir:
+        return None
+    return chain.health("?exchanges=1").get("flow_file")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import sys
 
 from ..codex.catalog import UNNAMED
 from ..codex.home import paste_lines
+from ..codex.login import offered
 from . import UserError
 from .chain import add_chain_arguments, environment, options
 
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     opts = options(args)
     policy = opts.load()
-    model = opts.model or policy.default or next(iter(policy.models), UNNAMED)
+    model = opts.model or policy.default or next(iter(offered(policy)), UNNAMED)
     _must_be_free(args.port)
     tool = "mitmweb" if args.web else "mitmdump"
     print(f"# {tool} on http://127.0.0.1:{args.port}, policy: {opts.policy or 'none'}")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from ..record.folder import default_folder
+from .filters import add_filters, asked_of, passed_on
 
 SCRIPT = Path(__file__).resolve().parents[2] / "addons" / "stats.py"
 
@@ -26,17 +28,13 @@ def add_shared(parser: argparse.ArgumentParser) -> None:
         default=[str(default_folder())],
         help="flow files, or folders of them (default: where recordings go)",
     )
-    parser.add_argument(
-        "--session", metavar="ID", help="only this session: its id, or how that begins or ends"
-    )
     parser.add_argument("--plot", action="store_true", help="each session over its turns, too")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_filters(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0, or 2 when there is nothing that can be read."""
     # mitmproxy reads flow files, and nothing in shim imports it: so a process of its own.
-    command = [sys.executable, str(SCRIPT)]
-    command += ["--session", args.session] if args.session else []
-    command += [f"--{name}" for name in ("plot", "json") if getattr(args, name)]
+    asked_of(args, time.time())
+    command = [sys.executable, str(SCRIPT), *passed_on(args), *(["--plot"] if args.plot else [])]
     return subprocess.run([*command, "--", *args.flows], check=False).returncode

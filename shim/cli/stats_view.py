@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..account.sessions import Turns, summed
+from ..live.tables import brief
 
 #: Columns of a plot besides its bars.
 _NUMBERS = 37
@@ -46,22 +47,14 @@ def _row(turns: Turns) -> list[str]:
     return [
         turns.name if len(turns.name) <= _NAME else f"…{turns.name[-_NAME:]}",
         f"{len(turns.accounts)}{failed}",
-        _short(turns.total("input")),
+        brief(turns.total("input")),
         f"{read:.0%}",
-        _short(turns.total("saved")),
-        _short(turns.total("billed")),
-        _short(turns.total("spared")),
-        _short(turns.total("output")),
+        brief(turns.total("saved")),
+        brief(turns.total("billed")),
+        brief(turns.total("spared")),
+        brief(turns.total("output")),
         "–" if dollars is None else f"{dollars:.4f}",
     ]
-
-
-def _short(count: float) -> str:
-    """1,234 as 1.2k."""
-    for unit, name in ((1e6, "M"), (1e3, "k")):
-        if count >= unit:
-            return f"{count / unit:.2f}{name}" if unit == 1e6 else f"{count / unit:.1f}{name}"
-    return f"{count:.0f}"
 
 
 def plot(turns: Turns, width: int) -> Group:

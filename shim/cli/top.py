@@ -12,11 +12,14 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.live import Live
 
+from ..daemon.files import Files
 from . import UserError
 from .top_view import lost, view
 
 EVERY = 1.0
+_SERVED = "http://127.0.0.1:8080"
 _PATIENCE = 5.0
+_NUMBERS = {"said", "totals", "sessions", "chain"}
 
 
 class NoChain(UserError):
@@ -26,8 +29,7 @@ class NoChain(UserError):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--url",
-        default="http://127.0.0.1:8080",
-        help="where the chain listens (default: %(default)s)",
+        help=f"where the chain listens (else the daemon, else {_SERVED})",
     )
     parser.add_argument(
         "--once", action="store_true", help="print it once and end; exit code 1 without a chain"
@@ -35,12 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="print JSON, a line each second without --once"
     )
-    parser.epilog = "Ctrl-C ends it. Example: interpose top --url http://127.0.0.1:8081"
+    parser.epilog = "Ctrl-C ends it. Example: interpose top --url http://127.0.0.1:9090"
 
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0, or 1 when it is to print once and no chain answers."""
-    url = _address(args.url)
+    url = _address(_nearest() if args.url is None else args.url)
     import httpx
 
     console = Console()
@@ -52,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
         if args.once or not (args.json or console.is_terminal):
             page = ask()
-            print(json.dumps(page)) if args.json else console.print(view(page, url))
+            print(json.dumps(page)) if args.json else console.print(view(page, url, console.width))
             return 0
         try:
             if args.json:
@@ -87,11 +89,17 @@ def watch(
         while True:
             try:
                 last = ask()
-                shown = view(last, url, console.height)
+                shown = view(last, url, console.width, console.height)
             except NoChain as e:
-                shown = lost(str(e), last, url, console.height)
+                shown = lost(str(e), last, url, console.width, console.height)
             live.update(shown, refresh=True)
             pause(EVERY)
+
+
+def _nearest() -> str:
+    """The daemon, if it runs; else what `interpose serve` takes."""
+    port = Files().who().get("port")
+    return f"http://127.0.0.1:{port}" if port else _SERVED
 
 
 def _address(url: str) -> str:
@@ -112,19 +120,20 @@ def _ask(client: Any, url: str) -> dict[str, Any]:
     try:
         answer = client.get(f"{url}/health", params={"live": "1"})
         page = answer.json()
-    except httpx.TransportError as e:
+    except (httpx.HTTPError, httpx.InvalidURL) as e:
         why = str(e) or type(e).__name__
         raise NoChain(
-            f"no chain answers at {url} ({why}); start one with `interpose serve`, "
-            "or name its address with --url"
+            f"no chain answers at {url} ({why}); start one with `interpose start` or "
+            "`interpose serve`, or name its address with --url"
         ) from None
     except ValueError:
         raise NoChain(f"what answers at {url} is no chain of Interpose") from None
-    if isinstance(page, dict) and isinstance(page.get("live"), dict):
+    page = page if isinstance(page, dict) else {}
+    live, told = page.get("live"), page.get("error")
+    if isinstance(live, dict) and live.keys() >= _NUMBERS and "under_way" in page:
         return page
-    told = page.get("error") if isinstance(page, dict) else None
     if isinstance(told, dict):
         raise NoChain(f"the chain at {url} refuses: {told.get('message')}")
-    if isinstance(page, dict) and "recording" in page:
-        raise NoChain(f"the chain at {url} is of an older version, without these numbers")
+    if "recording" in page:
+        raise NoChain(f"the chain at {url} is of another version, without these numbers")
     raise NoChain(f"what answers at {url} is no chain of Interpose")

@@ -11,56 +11,99 @@ from rich.table import Table
 from rich.text import Text
 
 from ..live import tables
-from ..live.tables import cell
+from ..live.tables import brief, cell, plain
 
 #: Ids of threads begin alike; so many characters at their end are shown.
 _NAME = 12
-#: Lines that are no rows: the heads of four tables, the sums, and what is said of the chain.
-_AROUND = 24
+#: What fits 80 columns beside the numbers.
+_LONGEST = {"models": 12, "model": 16, "route": 22}
+#: Lines that are no rows: the title, the sums, what is said of the chain, the heads of two tables.
+_AROUND = 22
+#: Columns of a terminal that has room for all of `_MORE`.
+_WIDE = 106
 #: A terminal shows less than a page: what is left out stands in the dashboard and in --json.
-_SHOWN = {
-    "totals": ("sessions", "under_way", "turns", "errors", "input", "cached", "saved", "billed",
-               "output", "dollars"),
-    "under_way": ("session", "model", "route", "state", "seconds"),
-    "sessions": ("session", "models", "turns", "errors", "input", "cached", "saved", "billed",
-                 "output", "dollars"),
-    "chain": ("what", "says"),
-}  # fmt: skip
+_UNDER_WAY = ("session", "model", "route", "state", "seconds")
+_SESSIONS = ("session", "models", "turns", "errors", "input", "saved", "billed", "dollars")
+_MORE = (*_SESSIONS[:5], "cached", "saved", "spared", "billed", "output", "dollars")
 
 
-def view(page: Mapping[str, Any], url: str, height: int | None = None) -> RenderableType:
+def view(
+    page: Mapping[str, Any], url: str, width: int = 80, height: int | None = None
+) -> RenderableType:
     """All of it; with a ``height``, as many rows as have room in so many lines."""
-    room = max(3, height - _AROUND) if height else None
-    shown = (tables.CHAIN, tables.TOTALS, tables.UNDER_WAY, tables.SESSIONS)
+    fits = height is not None
+    room = max(4, height - _AROUND) if height else None
+    under_way = min(len(page["under_way"]), room // 2) if room else None
+    rest = room - under_way if room and under_way is not None else None
+    wide, spare = width >= _WIDE, max(0, width - 80)
     return Group(
-        Text(f"Interpose at {_plain(url)}", style="bold"), *(_table(t, page, room) for t in shown)
+        Text(f"Interpose at {plain(url)}", style="bold"),
+        _sums(page["live"]),
+        Text(),
+        _chain(page, fits),
+        _table(tables.UNDER_WAY, page, _UNDER_WAY, under_way, spare // 2),
+        _table(tables.SESSIONS, page, _MORE, rest, width - _WIDE)
+        if wide
+        else _table(tables.SESSIONS, page, _SESSIONS, rest, spare),
     )
 
 
-def lost(why: str, last: Mapping[str, Any] | None, url: str, height: int) -> RenderableType:
+def lost(
+    why: str, last: Mapping[str, Any] | None, url: str, width: int, height: int
+) -> RenderableType:
     """That no chain answers, above what the last one said."""
-    said = Text(f"{_plain(why)}\nStill trying; Ctrl-C ends.", style="bold red")
+    said = Text(f"{plain(why)}\nStill trying; Ctrl-C ends.", style="bold red")
     if last is None:
         return said
-    return Group(said, Text("Its last numbers:\n"), view(last, url, height - 5))
+    return Group(said, Text("Its last numbers:\n"), view(last, url, width, height - 5))
 
 
-def _table(table: tables.Table, page: Mapping[str, Any], room: int | None) -> RenderableType:
+def _sums(live: Mapping[str, Any]) -> Text:
+    """All sessions together, in sentences that wrap: no number of them may be cut."""
+    sums = live["totals"]
+    errors, dollars = sums["errors"], sums["dollars"]
+    text = Text(plain(live["said"]), style="red" if live["said"] != "No errors." else "")
+    text = Text.assemble(text, f"\nsessions {sums['sessions']:,} · turns {sums['turns']:,} · ")
+    text.append(f"errors {errors:,}", style="red" if errors else "")
+    text.append(f" · under way {sums['under_way']:,}\ntokens: ")
+    names = ("input", "cached", "saved", "spared", "billed", "output")
+    text.append(" · ".join(f"{name} {brief(sums[name])}" for name in names))
+    text.append(" · price not known" if dollars is None else f" · ${dollars:.4f}")
+    return text
+
+
+def _chain(page: Mapping[str, Any], fits: bool) -> Table:
+    rows = [(plain(str(row["what"])), plain(str(row["says"]))) for row in tables.CHAIN.rows(page)]
+    made = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+    # A name goes before what is said of it.
+    longest = max((len(what) for what, _ in rows), default=0)
+    made.add_column(no_wrap=True, overflow="ellipsis", min_width=min(longest, 30))
+    made.add_column(no_wrap=fits, overflow="ellipsis" if fits else "fold")
+    for row in rows:
+        made.add_row(*map(Text, row))
+    return made
+
+
+def _table(
+    table: tables.Table, page: Mapping[str, Any], keys: Sequence[str], room: int | None, spare: int
+) -> RenderableType:
     rows = table.rows(page)
     if not rows:
-        return Text(f"{table.caption}\n{table.empty}\n")
+        return Text(f"\n{table.empty}")
     named = {column.key: column for column in table.columns}
-    columns = [named[key] for key in _SHOWN[table.name]]
-    made = Table(
-        title=table.caption, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
+    columns = [named[key] for key in keys]
+    title = f"\n{table.caption}"
+    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False,
+                 padding=(0, 1, 0, 0), show_edge=False)  # fmt: skip
     for column in columns:
         numbers = column.form != "text"
         made.add_column(
             column.title,
             justify="right" if numbers else "left",
-            no_wrap=numbers or column.key == "session",
-            overflow="fold",
+            no_wrap=True,
+            overflow="ellipsis",
+            # A number that is cut is another number: names give way.
+            max_width=None if numbers else _LONGEST.get(column.key, _NAME + 1) + spare,
         )
     for row in rows[:room]:
         made.add_row(*_cells(columns, row))
@@ -74,14 +117,11 @@ def _cells(columns: Sequence[tables.Column], row: Mapping[str, Any]) -> list[Tex
     # As Text, since rich would read markup in a name.
     found = []
     for column in columns:
-        said = _plain(cell(row.get(column.key), column.form))
+        value: Any = row.get(column.key)
+        tokens = column.form == "count" and isinstance(value, int | float)
+        said = brief(value) if tokens else plain(cell(value, column.form))
         if column.key == "session" and len(said) > _NAME:
             said = f"…{said[-_NAME:]}"
-        wrong = column.key == "errors" and row.get("errors")
+        wrong = column.key == "errors" and value
         found.append(Text(said, style="red" if wrong else ""))
     return found
-
-
-def _plain(text: str) -> str:
-    """``text`` without what a terminal would take for a command."""
-    return "".join(c if c.isprintable() else "�" for c in text)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..policy.schema import Model, Policy
+from .login import offered
 
 #: The name Codex asks for when neither the policy nor the user names a model.
 UNNAMED = "default"
@@ -40,9 +41,12 @@ def catalog(policy: Policy, also: Iterable[str] = ()) -> dict[str, Any]:
     since Codex refuses an empty catalog.
     """
     models = models_of(policy)
-    for name in (*((policy.default,) if policy.default else ()), *also):
+    if (default := policy.default) and default not in {**models, **policy.models}:
+        models[default] = Model(provider=default.partition(":")[0])
+    for name in also:
         if name not in models:
-            models[name] = Model(provider=name.partition(":")[0])
+            known = policy.models.get(name)
+            models[name] = known or Model(provider=name.partition(":")[0])
     if not models:
         models[UNNAMED] = Model(provider="reverse")
     names = sorted(models, key=lambda name: name != policy.default)
@@ -68,11 +72,11 @@ def merged(
 
 
 def models_of(policy: Policy) -> dict[str, Model]:
-    """Every name of ``policy`` that a client may ask for; the virtual one can what all its
-    candidates can, and sees images where one of them does."""
-    auto = policy.auto
+    """Every name of ``policy`` that a client may ask for at this moment; the virtual one can what
+    all its candidates can, and sees images where one of them does."""
+    auto, models = policy.auto, offered(policy)
     if auto is None:
-        return dict(policy.models)
+        return models
     known = [policy.models[c.model] for c in auto.candidates if c.model in policy.models]
     virtual = Model(
         provider="auto",
@@ -81,7 +85,7 @@ def models_of(policy: Policy) -> dict[str, Model]:
         images=any(m.images for m in known),
         description="Picks the cheapest model that is up to the task",
     )
-    return {**policy.models, auto.name: virtual}
+    return {**models, auto.name: virtual}
 
 
 def etag(catalog: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from ..policy.schema import Policy
 from . import edit
 from .catalog import UNNAMED, catalog
 from .config import PROVIDER, Setting
+from .login import offered
 
 CONFIG, CATALOG = "config.toml", "models.json"
 
@@ -36,7 +37,7 @@ def write_home(
     ``~/.codex``, cannot be written, or holds a ``config.toml`` this function did not write.
     """
     home = _not_codexs(folder)
-    chosen = model or policy.default or next(iter(policy.models), UNNAMED)
+    chosen = model or policy.default or next(iter(offered(policy)), UNNAMED)
     models = json.dumps(catalog(policy, [chosen]), ensure_ascii=False, indent=1)
     document = config(base_url, chosen, home / CATALOG, env_key)
     try:

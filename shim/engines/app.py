@@ -18,23 +18,35 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from ..turn import WireError
+from ..wire.protocols import codec
 from . import demo
+from .agents.process import AgentError
+from .agents.serve import Agents
 from .socket import serve
 
 _MAX_BODY = 64 * 1024 * 1024
 
 
-def engine_app(hosts: set[str], secret: str, pace: float) -> ASGIApp:
+def engine_app(
+    hosts: set[str], secret: str, pace: float, agents: Agents | None = None
+) -> ASGIApp:
     """The ASGI application; ``hosts`` are the values of Host it answers to, ``pace`` the seconds
-    between two streamed chunks."""
+    between two streamed chunks of the demo model."""
 
     async def complete(request: Request) -> Response:
         return await _complete(request, pace)
+
+    async def agent(request: Request) -> Response:
+        if agents is None:
+            return await _not_found(request, Exception())
+        return await _agent(agents, request)
 
     app = Starlette(
         routes=[
             Route("/demo/v1/chat/completions", complete, methods=["POST"]),
             Route("/demo/v1/models", _models, methods=["GET"]),
+            Route("/agents/{name}/v1/chat/completions", agent, methods=["POST"]),
             WebSocketRoute("/responses", serve),
         ],
         exception_handlers={404: _not_found, 405: _not_found},
@@ -42,18 +54,34 @@ def engine_app(hosts: set[str], secret: str, pace: float) -> ASGIApp:
     return _Guard(app, hosts, secret)
 
 
-async def _complete(request: Request, pace: float) -> Response:
+async def _body(request: Request) -> bytes:
+    """The request's body. BadRequest when it is too large, or the client left."""
     body = bytearray()
     try:
         async for part in request.stream():
             body += part
             if len(body) > _MAX_BODY:
-                return _refusal(413, f"the body is over {_MAX_BODY} bytes")
-        asked = msgspec.json.decode(body)
+                raise demo.BadRequest(f"the body is over {_MAX_BODY} bytes")
+    except ClientDisconnect:
+        raise demo.BadRequest("the client left") from None
+    return bytes(body)
+
+
+async def _agent(agents: Agents, request: Request) -> Response:
+    try:
+        turn = codec("chat").read_request(await _body(request))
+        return await agents.complete(request.path_params["name"], request, turn)
+    except (WireError, demo.BadRequest) as error:
+        return _refusal(400, str(error))
+    except AgentError as error:
+        return _refusal(error.status, str(error), error.code)
+
+
+async def _complete(request: Request, pace: float) -> Response:
+    try:
+        asked = msgspec.json.decode(await _body(request))
         # A long history takes a while to read: not on the event loop of the proxy.
         completion = await asyncio.to_thread(demo.respond, asked)
-    except ClientDisconnect:
-        return _refusal(400, "the client left")
     except msgspec.DecodeError as error:
         return _refusal(400, f"the body is no JSON: {error}")
     except demo.BadRequest as error:

@@ -14,9 +14,12 @@ import secrets
 import socket
 from collections.abc import Iterator, MutableMapping
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 if TYPE_CHECKING:
     import uvicorn
+
+    from .agents.serve import Agents
 
 _HOST = "127.0.0.1"
 _LONGEST_MESSAGE = 64 * 1024 * 1024
@@ -30,7 +33,8 @@ class EngineServer:
     wants. ``pace``: seconds between two streamed chunks.
     """
 
-    def __init__(self, pace: float = 0.0) -> None:
+    def __init__(self, pace: float = 0.0, agents: Agents | None = None) -> None:
+        self._agents = agents
         self.pace = pace
         self.secret = secrets.token_urlsafe(32)
         self.base_url = ""
@@ -64,7 +68,7 @@ class EngineServer:
         port = listener.getsockname()[1]
         hosts = {f"{_HOST}:{port}", f"localhost:{port}"}
         config = uvicorn.Config(
-            engine_app(hosts, self.secret, self.pace),
+            engine_app(hosts, self.secret, self.pace, self._agents),
             http="h11",
             ws="wsproto",
             ws_max_size=_LONGEST_MESSAGE,
@@ -88,7 +92,12 @@ class EngineServer:
             await task
             raise OSError("the engine server did not start")
         self.address = (_HOST, port)
-        self.base_url = f"http://{_HOST}:{port}/demo/v1"
+        self.base_url = self.url("demo")
+
+    def url(self, name: str) -> str:
+        """The base URL of the demo model, or of the agent ``name``."""
+        kind = "demo" if name == "demo" else f"agents/{quote(name, safe='')}"
+        return f"http://{_HOST}:{self.address[1]}/{kind}/v1"
 
     def aim_socket(self, headers: MutableMapping[str, str], back: str) -> None:
         """Make the ``headers`` of a client's WebSocket ones for `socket`; ``back`` is the URL that

@@ -3,12 +3,14 @@
 "use strict";
 
 const SVG = "http://www.w3.org/2000/svg";
-const WIDTH = 800, HEIGHT = 180, EVERY = 1000, PATIENCE = 5000;
-const PARTS = { full: "full price", cached: "cached", output: "output", saved: "left out" };
-const TABLES = ["totals", "under_way", "sessions", "turns", "chain"];
+const WIDTH = 800, EVERY = 1000, PATIENCE = 5000, MINUTES = 60;
+const TOKENS = { full: "full price", cached: "cached", output: "output", saved: "left out" };
+const ENDS = { answered: "full", failed: "cached" };
+const TABLES = ["totals", "under_way", "minutes", "sessions", "turns", "chain"];
 const by = (id) => document.getElementById(id);
 const count = (value) => Math.round(value).toLocaleString("en-US");
-let paused = false, drawn = "";
+const drawn = {};
+let paused = false;
 
 function lasting(seconds) {
   const whole = Math.floor(seconds);
@@ -46,12 +48,13 @@ function fill(name, rows) {
   by(`${name}-empty`).hidden = rows.length > 0;
 }
 
+// Ids of threads sort by their age.
 function offer(names) {
   const list = by("session"), chosen = list.value;
-  if (chosen && !names.includes(chosen)) names = [chosen, ...names];
+  const all = [...new Set(chosen ? [chosen, ...names] : names)].sort().reverse();
   const there = [...list.options].slice(1).map((option) => option.value);
-  if (JSON.stringify(there) === JSON.stringify(names)) return;
-  list.replaceChildren(list.options[0], ...names.map((name) => new Option(name, name)));
+  if (JSON.stringify(there) === JSON.stringify(all)) return;
+  list.replaceChildren(list.options[0], ...all.map((name) => new Option(name, name)));
   list.value = chosen;
 }
 
@@ -62,40 +65,58 @@ function shape(kind, attributes, said) {
   return made;
 }
 
-function plot(rows) {
-  const key = JSON.stringify(rows);
-  if (key === drawn) return;
-  drawn = key;
-  const parts = Object.keys(PARTS);
-  const most = Math.max(1, ...rows.map((row) => parts.reduce((sum, part) => sum + row[part], 0)));
-  const step = WIDTH / Math.max(rows.length, 12), shapes = [];
-  rows.forEach((row, at) => {
-    let y = HEIGHT;
-    for (const part of parts.filter((part) => row[part] > 0)) {
-      const height = (row[part] / most) * HEIGHT;
-      y -= height;
-      const place = { x: at * step + step * 0.1, y, width: step * 0.8, height, class: part };
-      shapes.push(shape("rect", place, `turn ${row.turn}: ${count(row[part])} ${PARTS[part]}`));
+// Bars at their places; each is a list of parts from the bottom up: size, class, what it is.
+function bars(id, height, slots, made) {
+  const key = JSON.stringify(made);
+  if (key === drawn[id]) return;
+  drawn[id] = key;
+  const most = Math.max(1, ...made.map(({ parts }) => parts.reduce((sum, [size]) => sum + size, 0)));
+  const step = WIDTH / slots, shapes = [];
+  for (const { at, parts } of made) {
+    let top = height;
+    for (const [size, part, says] of parts.filter(([size]) => size > 0)) {
+      const tall = (size / most) * height;
+      top -= tall;
+      const place = { x: at * step + step * 0.1, y: top, width: step * 0.8, height: tall };
+      shapes.push(shape("rect", { ...place, class: part }, says));
     }
-  });
-  by("bars").replaceChildren(...shapes);
-  const [first, last] = [rows[0], rows[rows.length - 1]];
-  put(by("most"), first ? `${count(most)} tokens` : "no turn yet");
-  put(by("first"), first ? `turn ${first.turn}` : "");
-  put(by("last"), first && rows.length > 1 ? `to turn ${last.turn}` : "");
-  put(by("plot-says"), first
-    ? `Turns ${first.turn} to ${last.turn}; the largest has ${count(most)} tokens. ` +
-      "The table below has the same numbers."
-    : "No turn of this session has ended yet.");
+  }
+  by(`${id}-bars`).replaceChildren(...shapes);
+  return most;
 }
 
-// Spoken by a screen reader whenever it changes: so nothing in it changes by the second.
-function said({ totals, chain }) {
-  const unwell = chain.filter(({ what }) => what.startsWith("provider "));
-  const wrong = chain.filter(({ what, says }) => what === "recording" && says.startsWith("failing"));
-  const parts = [`Turns: ${count(totals.turns)}, errors: ${count(totals.errors)}`];
-  for (const { what, says } of [...wrong, ...unwell]) parts.push(`${what} ${says}`);
-  return parts.join("; ") + ".";
+function plotMinutes(rows) {
+  const made = rows.map((row) => ({
+    at: MINUTES - 1 - row.ago,
+    parts: Object.entries(ENDS).map(([end, part]) =>
+      [row[end], part, `${row.ago} minutes ago: ${count(row[end])} ${end}`]),
+  }));
+  const most = bars("minutes", 80, MINUTES, made);
+  if (most === undefined) return;
+  const total = (end) => count(rows.reduce((sum, row) => sum + row[end], 0));
+  put(by("minutes-most"), rows.length ? `${count(most)} in a minute` : "none yet");
+  put(by("minutes-says"), `${total("answered")} answered, ${total("failed")} failed; ` +
+    `at most ${count(most)} in a minute. The table below has the same numbers.`);
+}
+
+function plotTurns(rows) {
+  const called = ({ session, turn }) => `turn ${turn} of ${session}`;
+  const made = rows.map((row, at) => ({
+    at,
+    parts: Object.entries(TOKENS).map(([part, says]) =>
+      [row[part], part, `${called(row)}: ${count(row[part])} ${says}`]),
+  }));
+  const most = bars("turns", 180, Math.max(rows.length, 12), made);
+  if (most === undefined) return;
+  const [first, last] = [rows[0], rows[rows.length - 1]];
+  put(by("turns-most"), first ? `${count(most)} tokens` : "no turn yet");
+  const one = rows.every(({ session }) => session === first.session);
+  put(by("turns-told"), !first ? "" : !one ? `the latest ${rows.length} turns`
+    : first === last ? `turn ${first.turn}` : `turns ${first.turn} to ${last.turn}`);
+  put(by("turns-says"), first
+    ? `${rows.length} turns, from ${called(first)} to ${called(last)}; ` +
+      `the largest has ${count(most)} tokens. The table below has the same numbers.`
+    : "No turn has ended yet.");
 }
 
 function show(page) {
@@ -103,17 +124,21 @@ function show(page) {
   const rows = { ...live, totals: [live.totals], under_way: page.under_way, turns: live.turns.rows };
   for (const name of TABLES) fill(name, rows[name]);
   offer(live.sessions.map(({ session }) => session));
-  plot(live.turns.rows);
-  put(by("said"), said(live));
+  plotMinutes(live.minutes);
+  plotTurns(live.turns.rows);
+  put(by("said"), live.said);
 }
 
 async function look() {
+  const chosen = by("session").value;
   try {
-    const session = encodeURIComponent(by("session").value);
     const signal = AbortSignal.timeout(PATIENCE);
-    const answer = await fetch(`health?live=1&session=${session}`, { cache: "no-store", signal });
+    const asked = `health?live=1&session=${encodeURIComponent(chosen)}`;
+    const answer = await fetch(asked, { cache: "no-store", signal });
     if (!answer.ok) throw new Error(`status ${answer.status}`);
-    show(await answer.json());
+    const page = await answer.json();
+    // Another may have been chosen meanwhile; its numbers are on their way.
+    if (chosen === by("session").value) show(page);
   } catch {
     put(by("said"), "No chain answers any more; these are its last numbers. Still trying.");
   }
@@ -126,6 +151,7 @@ async function keepLooking() {
 
 by("session").addEventListener("change", look);
 by("pause").hidden = false;
+for (const figure of document.querySelectorAll("figure")) figure.hidden = false;
 by("pause").addEventListener("click", () => {
   paused = !paused;
   by("pause").setAttribute("aria-pressed", String(paused));

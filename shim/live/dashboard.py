@@ -26,11 +26,10 @@ def render(page: Mapping[str, Any]) -> tuple[bytes, dict[str, str]]:
     """The HTML and its headers; ``page`` is what ``GET /health?live=1`` answers."""
     template, parts, headers = _shell()
     live = page["live"]
-    shown = (tables.TOTALS, tables.UNDER_WAY, tables.SESSIONS, tables.TURNS, tables.CHAIN)
-    made = {table.name: _table(table, page) for table in shown}
-    totals = live["totals"]
-    said = f"Turns: {totals['turns']:,}, errors: {totals['errors']:,}."
-    html = template.substitute(parts, said=escape(said), options=_options(live), **made)
+    with_heading = (tables.TOTALS, tables.UNDER_WAY, tables.SESSIONS, tables.CHAIN)
+    made = {table.name: _section(table, page) for table in with_heading}
+    made |= {table.name: _table(table, page) for table in (tables.MINUTES, tables.TURNS)}
+    html = template.substitute(parts, said=escape(live["said"]), options=_options(live), **made)
     return html.encode("utf-8", "replace"), headers
 
 
@@ -64,6 +63,11 @@ def _hash(text: str) -> str:
     return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
 
 
+def _section(table: Table, page: Mapping[str, Any]) -> str:
+    heading = f"<h2>{escape(table.caption)}</h2>"
+    return f"<section>\n{heading}\n{_table(table, page)}\n</section>"
+
+
 def _table(table: Table, page: Mapping[str, Any]) -> str:
     """A table that can be scrolled by keyboard where it is too wide; the script fills it anew."""
     head = "".join(
@@ -77,7 +81,7 @@ def _table(table: Table, page: Mapping[str, Any]) -> str:
     name, caption = table.name, escape(table.caption)
     return (
         f'<div class="wide" role="region" aria-label="{caption}" tabindex="0">\n'
-        f'<table id="{name}"{there}><caption>{caption}</caption>\n'
+        f'<table id="{name}" aria-label="{caption}"{there}>\n'
         f"<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>\n"
         f'<p id="{name}-empty"{none}>{escape(table.empty)}</p></div>'
     )
@@ -97,13 +101,11 @@ def _class(form: str) -> str:
 
 
 def _options(live: Mapping[str, Any]) -> str:
-    """The sessions to choose from; none of them chosen means the latest, whichever that is."""
-    chosen = live["turns"]["session"] if live["turns"]["asked"] else ""
-    names = [row["session"] for row in live["sessions"]]
-    if chosen and chosen not in names:
-        names.insert(0, chosen)
-    made = ['<option value="">the latest</option>']
-    for name in names:
+    """The sessions to choose from; ids of threads sort by their age."""
+    chosen = live["turns"]["session"]
+    names = {row["session"] for row in live["sessions"]} | ({chosen} if chosen else set())
+    made = ['<option value="">all, the latest turns</option>']
+    for name in sorted(names, reverse=True):
         selected = " selected" if name == chosen else ""
         made.append(f'<option value="{escape(name)}"{selected}>{escape(name)}</option>')
     return "".join(made)

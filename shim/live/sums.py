@@ -12,12 +12,16 @@ from typing import Any
 
 import msgspec
 
-from .tables import lasting
+from .tables import lasting, plain
 
 #: Sessions that are kept apart, those with the latest turns; older ones are in the totals only.
 MOST_SESSIONS = 100
-#: Turns of a session that can be plotted, the latest.
+#: Turns that can be plotted, the latest: of a session, and of all together.
 MOST_TURNS = 200
+#: Minutes that can be plotted.
+MOST_MINUTES = 60
+#: Models of a session that are named.
+_MOST_MODELS = 10
 #: Names come from clients and providers: so many characters of one are kept.
 _LONGEST = 200
 _SUMS = ("input", "cached", "saved", "spared", "billed", "output")
@@ -39,8 +43,8 @@ class Session(msgspec.Struct):
     dollars: float | None = None
     error: str | None = None
 
-    def add(self, row: Mapping[str, Any]) -> None:
-        """One more ended exchange."""
+    def add(self, row: Mapping[str, Any], model: str) -> None:
+        """One more ended exchange; a turn is one that was answered."""
         if row.get("error"):
             self.errors += 1
             self.error = short(row["error"])
@@ -52,9 +56,7 @@ class Session(msgspec.Struct):
         known = told["dollars"] is not None and (self.dollars is not None or not self.turns)
         self.dollars = (self.dollars or 0) + told["dollars"] if known else None
         self.turns += 1
-        target = row.get("route") or {}
-        model = short(f"{target.get('provider')}/{target.get('model')}")
-        if model not in self.models and len(self.models) < MOST_SESSIONS:
+        if model and model not in self.models and len(self.models) < _MOST_MODELS:
             self.models.append(model)
 
 
@@ -64,16 +66,21 @@ class Live:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._started = clock()
-        self._all = Session("all")
+        self._all = Session("")
         self._seen = 0
         self._of: OrderedDict[str, tuple[Session, deque[dict[str, Any]]]] = OrderedDict()
+        self._latest: deque[dict[str, Any]] = deque(maxlen=MOST_TURNS)
+        self._minutes: deque[list[int]] = deque(maxlen=MOST_MINUTES)
 
-    def add(self, row: Mapping[str, Any]) -> None:
-        """Count an ended exchange. One that neither cost nor failed (a token count) is no turn."""
+    def add(self, row: Mapping[str, Any], hide: Callable[[str], str] = str) -> None:
+        """Count an ended exchange; ``hide`` takes keys out of a name.
+
+        One that neither cost nor failed (a token count) is no turn.
+        """
         told = row.get("account")
         if told is None and not row.get("error"):
             return
-        name = session_name(row.get("thread"), row.get("session"))
+        name = session_name(row.get("thread"), row.get("session"), hide)
         if name not in self._of:
             self._seen += 1
             self._of[name] = (Session(name), deque(maxlen=MOST_TURNS))
@@ -81,42 +88,59 @@ class Live:
         if len(self._of) > MOST_SESSIONS:
             self._of.popitem(last=False)
         session, turns = self._of[name]
-        session.add(row)
-        self._all.add(row)
-        # Every model ever used would be a list without an end.
-        self._all.models.clear()
+        target = row.get("route") or {}
+        model = short(hide(f"{target['provider']}/{target['model']}")) if target else ""
+        session.add(row, model)
+        self._all.add(row, "")
+        self._tick(failed=bool(row.get("error")))
         if told is not None:
             numbers = {key: told[key] for key in ("input", "cached", "saved", "billed", "output")}
             full = max(0, told["input"] - told["cached"])
-            turns.append({"turn": session.turns, "full": full, **numbers})
+            turns.append({"session": name, "turn": session.turns, "full": full, **numbers})
+            self._latest.append(turns[-1])
+
+    def _tick(self, *, failed: bool) -> None:
+        minute = int(self._clock() // 60)
+        # A clock may be set back.
+        if not self._minutes or self._minutes[-1][0] < minute:
+            self._minutes.append([minute, 0, 0])
+        self._minutes[-1][1 + failed] += 1
 
     def page(self, under_way: int, about: Iterable[tuple[str, str]], chosen: str) -> dict[str, Any]:
-        """All of it as plain fields, and the turns of the session ``chosen`` (the latest's, if "").
+        """All of it as plain fields, and the turns of the session ``chosen`` (of all, if "").
 
         ``about`` is what else there is to say of the chain, as pairs of a name and a sentence.
         """
-        asked, chosen = bool(chosen), short(chosen or next(reversed(self._of), ""))
-        turns = self._of[chosen][1] if chosen in self._of else ()
-        seconds = self._clock() - self._started
+        chosen = short(chosen)
+        turns = self._of[chosen][1] if chosen in self._of else () if chosen else self._latest
+        now = self._clock()
+        seconds, minute = max(0.0, now - self._started), int(now // 60)
         says = [("running for", lasting(seconds)), *about]
-        totals = {"sessions": self._seen, "under_way": under_way, **msgspec.to_builtins(self._all)}
+        sums = msgspec.to_builtins(self._all)
+        del sums["session"], sums["models"]
+        minutes = [
+            {"ago": max(0, minute - at), "answered": answered, "failed": failed}
+            for at, answered, failed in reversed(self._minutes)
+            if minute - at < MOST_MINUTES
+        ]
         return {
             "seconds": round(seconds, 1),
             "chain": [{"what": what, "says": short(said, 1000)} for what, said in says],
-            "totals": totals,
+            "totals": {"sessions": self._seen, "under_way": under_way, **sums},
             "sessions": [msgspec.to_builtins(s) for s, _ in reversed(self._of.values())],
-            "turns": {"session": chosen, "asked": asked, "rows": list(turns)},
+            "minutes": minutes,
+            "turns": {"session": chosen, "rows": list(turns)},
         }
 
 
-def session_name(thread: object, session: object) -> str:
+def session_name(thread: object, session: object, hide: Callable[[str], str] = str) -> str:
     """What a session is called: as ``interpose stats`` calls it."""
-    return short(thread or session or "(no thread named)")
+    return short(hide(str(thread or session or ""))) or "(no thread named)"
 
 
 def short(told: object, longest: int = _LONGEST) -> str:
-    """``told`` on one line, cut where it is too long to be a name."""
-    text = " ".join(str(told).split())
+    """``told`` on one line of what can be printed, cut where it is too long to be a name."""
+    text = plain(" ".join(str(told)[: 4 * longest].split()))
     return text if len(text) <= longest else f"{text[:longest]}…"
 
 
@@ -137,3 +161,14 @@ def about(page: Mapping[str, Any], *, records: bool) -> list[tuple[str, str]]:
     unwell = page.get("providers") or {}
     says += [(f"provider {name}", f"not well, {why}") for name, why in unwell.items()]
     return says if unwell else [*says, ("providers", "none is known to be down")]
+
+
+def said(page: Mapping[str, Any], errors: int) -> str:
+    """How the chain is, in a sentence; a screen reader speaks it whenever it changes."""
+    found = [f"Errors: {errors:,}" if errors else "No errors"]
+    if page["policy"]["error"]:
+        found.append("the policy's latest change is not in force")
+    if page["recording"]["error"]:
+        found.append("recording fails")
+    found += [f"provider {short(name)} is not well" for name in page.get("providers") or {}]
+    return "; ".join(found) + "."

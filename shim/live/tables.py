@@ -54,7 +54,6 @@ TOTALS = Table(
     "totals",
     "All sessions since the chain started, in tokens",
     [
-        Column("session", "session", "text"),
         Column("sessions", "sessions"),
         Column("under_way", "under way"),
         Column("turns", "turns"),
@@ -87,10 +86,21 @@ SESSIONS = Table(
     ],
     "No turn has ended yet.",
 )
+MINUTES = Table(
+    "minutes",
+    "Turns and errors per minute, in the last hour",
+    [
+        Column("ago", "minutes ago"),
+        Column("answered", "answered"),
+        Column("failed", "failed"),
+    ],
+    "No turn has ended in the last hour.",
+)
 TURNS = Table(
     "turns",
-    "Tokens per turn of the session",
+    "Tokens per turn",
     [
+        Column("session", "session", "text"),
         Column("turn", "turn"),
         Column("full", "full price"),
         Column("cached", "cached"),
@@ -98,7 +108,7 @@ TURNS = Table(
         Column("billed", "billed"),
         Column("output", "output"),
     ],
-    "No turn of this session has ended yet.",
+    "No turn has ended yet.",
 )
 
 
@@ -117,6 +127,19 @@ def cell(value: object, form: Form) -> str:
             case "time":
                 return lasting(value)
     return str(value)
+
+
+def plain(text: str) -> str:
+    """``text`` without what a terminal takes for a command, or what turns writing round."""
+    return "".join(c if c.isprintable() else "�" for c in text)
+
+
+def brief(count: float) -> str:
+    """A count as it fits a narrow column: 999, 1.2k, 3.45M."""
+    for unit, name, digits in ((1e9, "G", 2), (1e6, "M", 2), (1e3, "k", 1)):
+        if count >= unit:
+            return f"{count / unit:.{digits}f}{name}"
+    return f"{count:.0f}"
 
 
 def lasting(seconds: float) -> str:

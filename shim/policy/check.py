@@ -14,7 +14,7 @@ from ..repair.dialects import DIALECTS
 from .match import pattern_options
 from .read import Where
 from .rules import Part
-from .schema import BUILT_IN, Policy
+from .schema import BUILT_IN, Policy, Provider
 from .types import nearest
 from .units import amount, seconds, size
 from .warn import VARIABLE
@@ -35,6 +35,7 @@ def check(policy: Policy, tell: Tell) -> None:
     """Tell everything that keeps ``policy`` from working."""
     _providers(policy, tell)
     _models(policy, tell)
+    _agents(policy, tell)
     _catch(policy, tell)
     _dedup(policy, tell)
     _repair(policy, tell)
@@ -52,6 +53,12 @@ def _providers(policy: Policy, tell: Tell) -> None:
             tell(at, "is built in and cannot be defined; rename it")
         if ":" in name:
             tell(at, "a provider's name holds no colon")
+        if provider.auth == "chatgpt":
+            _login(tell, at, provider)
+        elif not provider.base_url:
+            tell(at, "the field base_url is missing")
+        if not provider.base_url:
+            continue
         # A variable may stand for any part of the address.
         url = urlsplit(VARIABLE.sub("x", provider.base_url))
         try:
@@ -67,8 +74,31 @@ def _providers(policy: Policy, tell: Tell) -> None:
         _unit(tell, (*at, "health", "cooldown"), seconds, provider.health.cooldown)
 
 
+def _login(tell: Tell, at: Where, provider: Provider) -> None:
+    """What a provider may not say that is asked with the ChatGPT login."""
+    if provider.protocol != "responses":
+        said = "the Codex backend, to which auth: chatgpt leads, speaks responses; write that"
+        tell((*at, "protocol"), said)
+    if provider.key:
+        tell((*at, "key"), "auth: chatgpt takes Codex's own login; leave the key out")
+
+
+def _agents(policy: Policy, tell: Tell) -> None:
+    for name, agent in policy.agents.items():
+        at = ("agents", name)
+        if name in BUILT_IN or name in policy.providers:
+            tell(at, "is the name of a provider; rename it")
+        if ":" in name or "/" in name:
+            tell(at, "an agent's name holds no colon and no slash")
+        if agent.use is None and not agent.command:
+            tell(at, "needs a command, or use with one that is known")
+        if agent.use is None and not agent.reads:
+            tell(at, "needs reads: what the lines it prints say")
+        _unit(tell, (*at, "time_limit"), seconds, agent.time_limit)
+
+
 def _models(policy: Policy, tell: Tell) -> None:
-    known = [*policy.providers, *BUILT_IN]
+    known = [*policy.providers, *policy.agents, *BUILT_IN]
     for name, model in policy.models.items():
         at = ("models", name)
         if model.provider not in known:

@@ -10,6 +10,7 @@ import msgspec
 from ..prompt.catch import Catch
 from ..prompt.secrets import Finder
 from ..route import choose
+from ..route.intercept import Intercepts
 from ..route.rules import RouteRules
 from .schema import Policy
 
@@ -47,6 +48,11 @@ class InForce:
     def routes(self) -> RouteRules:
         """Its route rules."""
         return RouteRules(self.policy.route)
+
+    @cached_property
+    def intercepts(self) -> Intercepts:
+        """Which hosts a forward proxy looks into, and what is a turn there."""
+        return Intercepts(self.policy)
 
     @cached_property
     def edits(self) -> bool:

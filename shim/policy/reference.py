@@ -40,6 +40,8 @@ _ORDER = (
     "Candidate",
     "Limit",
     "RedactRule",
+    "Agent",
+    "Read",
 )
 
 

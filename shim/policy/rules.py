@@ -281,7 +281,7 @@ class RedactRule(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     name: Annotated[str, Meta(description="Stands in the mask: letters, digits, dashes.")]
     use: Annotated[
-        Literal["api-keys", "private-keys", "emails", "cards"] | None,
+        Literal["api-keys", "private-keys", "credentials", "emails", "cards"] | None,
         Meta(description="A pattern that comes with Interpose."),
     ] = None
     pattern: Annotated[str | None, Meta(description="Or one of your own.")] = None

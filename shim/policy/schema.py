@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from .agents import Agent
 from .rules import (
     Auto,
     Cache,
@@ -25,7 +26,7 @@ from .rules import (
 )
 
 Protocol = Literal["chat", "responses", "messages"]
-Auth = Literal["bearer", "x-api-key", "api-key", "none"]
+Auth = Literal["bearer", "x-api-key", "api-key", "none", "chatgpt"]
 
 Dollars = Annotated[float, Meta(ge=0)]
 
@@ -47,12 +48,18 @@ class Health(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class Provider(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Where a model is reached: everything about the endpoint, nothing about a model."""
 
-    base_url: Annotated[str, Meta(description="The address up to and with /v1 or the like.")]
+    base_url: Annotated[
+        str,
+        Meta(description="The address up to and with /v1; Codex's own for auth: chatgpt."),
+    ] = ""
     protocol: Annotated[Protocol, Meta(description="What it speaks.")] = "chat"
     key: Annotated[str, Meta(description="Its key, best as ${NAME} from the environment.")] = ""
     auth: Annotated[
         Auth | None,
-        Meta(description="How the key is sent: x-api-key for messages, else bearer."),
+        Meta(
+            description="How the key is sent (x-api-key for messages, else bearer); "
+            "chatgpt: Codex's login."
+        ),
     ] = None
     headers: Annotated[dict[str, str], Meta(description="Further request headers.")] = {}
     query: Annotated[dict[str, str], Meta(description="Further query parameters.")] = {}
@@ -78,7 +85,7 @@ class Price(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class Model(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """A name the client may ask for, and what stands behind it."""
 
-    provider: Annotated[str, Meta(description="A name of providers, or reverse, or demo.")]
+    provider: Annotated[str, Meta(description="A provider's or agent's name, or reverse, or demo.")]
     model: Annotated[
         str | None, Meta(description="Its name at the provider, where that is another.")
     ] = None
@@ -100,6 +107,9 @@ class Policy(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     providers: Annotated[dict[str, Provider], Meta(description="Where models are reached.")] = {}
     models: Annotated[dict[str, Model], Meta(description="What clients may ask for.")] = {}
+    agents: Annotated[
+        dict[str, Agent], Meta(description="Command-line agents that answer as models do.")
+    ] = {}
     default: Annotated[
         str | None, Meta(description="The model that answers for names not in models.")
     ] = None
@@ -132,7 +142,11 @@ class Policy(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     ] = "pass"
     websocket: Annotated[bool, Meta(description="Serve /v1/responses over WebSocket too.")] = False
 
+    def leads(self, name: str) -> bool:
+        """Whether a turn can go to ``name``: a provider, an agent, or what is built in."""
+        return name in self.providers or name in self.agents or name in BUILT_IN
+
     @property
     def empty(self) -> bool:
         """Whether it names no model: then everything goes to the ``--mode reverse:`` target."""
-        return not (self.providers or self.models or self.default or self.auto)
+        return not (self.providers or self.models or self.agents or self.default or self.auto)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
 
 from .read import Where
 from .rules import CatchRule
@@ -65,6 +66,19 @@ def warnings(policy: Policy, environ: Mapping[str, str] | None = None) -> Iterat
         if limit.money is not None and unpriced:
             yield at, f"no price, so nothing is counted: {', '.join(unpriced)}"
     yield from unset(policy, environ)
+    yield from _strange(policy, os.environ if environ is None else environ)
+
+
+def _strange(policy: Policy, environ: Mapping[str, str]) -> Iterator[Told]:
+    """Where the ChatGPT login is sent to somebody else than its owner."""
+    for name, provider in policy.providers.items():
+        if provider.auth != "chatgpt":
+            continue
+        address = provider.base_url or environ.get("OPENAI_API_BASE_URL", "")
+        host = urlsplit(VARIABLE.sub(lambda m: environ.get(m[1], ""), address)).hostname
+        if host and host != "chatgpt.com":
+            source = "base_url" if provider.base_url else "OPENAI_API_BASE_URL"
+            yield ("providers", name), f"the ChatGPT login is sent to {host}, which {source} names"
 
 
 def _costs(number: int, rule: CatchRule) -> Iterator[Told]:

@@ -34,6 +34,17 @@ _KEYS = (
     r"gsk_[A-Za-z0-9]{40,}",
     r"(?:sk|rk|pk)_live_[A-Za-z0-9]{20,}",
     r"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
+    r"hooks\.slack\.com/services/[A-Z0-9]+/[A-Z0-9]+/[A-Za-z0-9]{16,}",
+    r"SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}",
+    r"\d{8,10}:AA[A-Za-z0-9_-]{33}\b",
+    r"(?:dop|doo|dor)_v1_[a-f0-9]{64}\b",
+    r"shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}\b",
+    r"sq0(?:atp|csp)-[A-Za-z0-9_-]{22,}",
+    r"pypi-AgE[A-Za-z0-9_-]{50,}",
+    r"ya29\.[A-Za-z0-9_-]{20,}",
+    r"xapp-\d-[A-Za-z0-9-]{20,}",
+    r"whsec_[A-Za-z0-9]{24,}",
+    r"AGE-SECRET-KEY-1[A-Z0-9]{50,}",
 )
 #: By the issuers' first digits, so that timestamps and columns of numbers are none.
 _CARDS = (
@@ -41,15 +52,28 @@ _CARDS = (
     r"3[47]\d{2}[ -]?\d{6}[ -]?\d{5}",
     r"3(?:0[0-5]|[68]\d)\d[ -]?\d{6}[ -]?\d{4}",
 )
-#: The secret is the first group. Sources: the providers' own pages on the form of their keys.
+_QUOTE = r"(?:\\*[\"'])?"
+_VALUE = r"([A-Za-z0-9+/_.=%-]{16,})"
+_PEM = "-----BEGIN [A-Z ]*PRIVATE KEY-----"
+#: Of a key that breaks off, all lines that are there.
+_LINES = r"(?:(?:\\{1,8}[rn]|[\r\n])+[A-Za-z0-9+/=]+)+"
+#: What says that a value is a secret; the value looks made at random.
+_LABELLED = (
+    rf"(?i:bearer|basic)[ +]+{_VALUE}",
+    r"(?i:password|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|account[_-]?key)"
+    rf"{_QUOTE}\s*[:=]\s*{_QUOTE}{_VALUE}",
+)
+#: The password in a URL.
+_IN_URL = r"://[^/\s:@\"'\\]*:([^/\s@\"'\\\[][^/\s@\"'\\]{2,})@"
+#: The secret is the group that matched. Sources: the providers' pages on the form of their keys.
 SETS: dict[str, str] = {
     "api-keys": f"{_LEAD}({'|'.join(_KEYS)})",
-    "private-keys": (
-        r"(-----BEGIN [A-Z ]*PRIVATE KEY-----(?:[^-]|-[^-])*-----END [A-Z ]*PRIVATE KEY-----)"
-    ),
+    "private-keys": f"({_PEM}(?:[^-]|-[^-])*-----END [A-Z ]*PRIVATE KEY-----|{_PEM}{_LINES})",
+    "credentials": "|".join((*_LABELLED, _IN_URL)),
     "emails": _LEAD + r"([A-Za-z0-9._%+-]+@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}\b)",
     "cards": f"{_LEAD}((?:{'|'.join(_CARDS)})\\b)",
 }
+_DIGIT, _LETTER = re.compile(rb"\d"), re.compile(rb"[A-Za-z]")
 _SAID = re.compile(r"(?<!\\)\(\?P?<[A-Za-z_]\w*>")
 
 
@@ -95,7 +119,7 @@ class Finder:
                 here = pattern.match(data, start)
                 if here is None:
                     continue
-                a, b = here.span(1 if rule.use else 0)
+                a, b = here.span(here.lastindex if rule.use else 0)
                 if b > longest[1] and b - a >= _SHORTEST and _is_one(data, a, b, rule):
                     longest = (a, b, rule.name)
             if longest[1] < 0:
@@ -116,6 +140,11 @@ def luhn(text: str) -> bool:
 
 
 def _is_one(data: bytes, start: int, end: int, rule: RedactRule) -> bool:
+    if rule.use == "credentials":
+        told = data[start:end]
+        if data[end : end + 1] == b"@":
+            return told.strip(b"*") != b""
+        return bool(_DIGIT.search(told) and _LETTER.search(told))
     if rule.use != "cards":
         return True
     # The digits behind a point are a fraction's.

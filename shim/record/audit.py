@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from . import processes
+from .asked import Asked
 from .events import COLUMNS, LOST
 from .journal import NAME, unclosed
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_UNENDED = (
+    "SELECT subject FROM event s WHERE kind = 'start' AND NOT EXISTS "
+    "(SELECT 1 FROM event e WHERE e.subject = s.subject AND e.kind IN ('end', 'lost'))"
+)
 
 
 class NoJournal(Exception):
     """There is no journal to read; the sentence says where, and why."""
-
-
-class Asked(msgspec.Struct, frozen=True):
-    """Which exchanges are wanted: ``session`` is how an id of session or thread begins or ends,
-    ``model`` a part of the name asked for or used, ``since`` seconds since 1970; ``status`` a state
-    (ok, failed, lost, open), a status (404) or a class of them (5xx)."""
-
-    session: str = ""
-    model: str = ""
-    since: float = 0.0
-    status: str = ""
 
 
 @contextmanager
@@ -72,9 +63,13 @@ def exchanges(file: sqlite3.Connection, asked: Asked, now: float) -> list[dict[s
     What is open in a process that is gone is told as lost, whether or not the journal says so yet.
     """
     words, values = ["1"], []
+    # The indexes know these: what is long past need not be read.
     if asked.since:
-        words.append("flow IN (SELECT subject FROM event WHERE at >= ?)")
+        words.append(f"flow IN (SELECT subject FROM event WHERE at >= ? UNION {_UNENDED})")
         values.append(asked.since)
+    if asked.until:
+        words.append("flow IN (SELECT subject FROM event WHERE at < ?)")
+        values.append(asked.until)
     rows = file.execute(
         f"SELECT {', '.join(COLUMNS)} FROM exchange WHERE {' AND '.join(words)} "
         "ORDER BY began, flow",
@@ -85,27 +80,13 @@ def exchanges(file: sqlite3.Connection, asked: Asked, now: float) -> list[dict[s
     for row in found:
         if row["state"] == "open" and str(row["segment"]).rpartition(".")[0] in dead:
             row["state"] = "lost"
-    return [row for row in found if _wanted(row, asked)]
+    return [row for row in found if asked.wants(row)]
 
 
 def not_told(file: sqlite3.Connection) -> list[tuple[float, int]]:
     """When events could not be written, and how many."""
     rows = file.execute("SELECT at, data FROM event WHERE kind = ? AND subject = ''", (LOST,))
     return [(at, int(msgspec.json.decode(data)["events"])) for at, data in rows]
-
-
-def since(text: str, now: float) -> float:
-    """Seconds since 1970 of ``2h``, ``3d`` ago, ``2026-11-21`` or ``2026-11-21T08:00`` (UTC).
-
-    ValueError with a sentence for anything else.
-    """
-    if ago := re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text):
-        return now - float(ago[1]) * _UNITS[ago[2]]
-    try:
-        when = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError(f"--since takes 30m, 2h, 3d or 2026-11-21, not {text!r}") from None
-    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
 
 
 def told(at: float | None) -> str:
@@ -123,20 +104,3 @@ def _dead(file: sqlite3.Connection, now: float) -> set[str]:
         if processes.gone(opening.who, row[0] if row else opening.at, now):
             dead.add(opening.process)
     return dead
-
-
-def _wanted(row: dict[str, Any], asked: Asked) -> bool:
-    ids = [str(row[name] or "") for name in ("session", "thread")]
-    wanted = asked.session.lstrip("…")
-    if wanted and not any(id.startswith(wanted) or id.endswith(wanted) for id in ids):
-        return False
-    if asked.model and not any(
-        asked.model in str(row[n] or "") for n in ("asked", "used", "route")
-    ):
-        return False
-    if not asked.status:
-        return True
-    status = str(row["status"] or "")
-    if re.fullmatch(r"\dxx", asked.status):
-        return status[:1] == asked.status[0]
-    return asked.status in (row["state"], status)

@@ -11,12 +11,14 @@ import binascii
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import Literal
 from urllib.parse import unquote
 
 import msgspec
 
 from ..policy.rules import RedactRule
 from ..prompt.secrets import Finder
+from . import hidden
 
 #: A user's name that tells nothing of anybody.
 USER = "user"
@@ -98,29 +100,8 @@ _LOOPBACK = re.compile(r"127(?:\.\d{1,3}){3}|0\.0\.0\.0|\[?::1\]?")
 #: Documentation addresses (RFC 5737), from which pseudonyms are made.
 _DOCUMENTATION = re.compile(r"192\.0\.2\.\d{1,3}")
 
-#: A value that looks made at random: letters and digits, no word.
-_RANDOM = r"(?=[A-Za-z_/+.=-]*\d)(?=[^A-Za-z]*[A-Za-z])[A-Za-z0-9+/_=.-]"
-#: Keys by how they look; the secret is the first group. Sources: the providers' own pages.
-_KEYS = [
-    re.compile(pattern)
-    for pattern in (
-        rf"(?i:bearer)[ +]+({_RANDOM}{{16,}})",
-        r"://[^/\s:@\"'\\]*:([^/\s@\"'\\\[][^/\s@\"'\\]{2,})@",
-        r"(?i:password|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|account[_-]?key)"
-        rf"(?:\\*[\"'])?\s*[:=]\s*(?:\\*[\"'])?({_RANDOM}{{16,}})",
-        r"(hooks\.slack\.com/services/[A-Z0-9]+/[A-Z0-9]+/[A-Za-z0-9]{16,})",
-        START + r"(SG\.[\w-]{16,}\.[\w-]{16,})",
-        START + r"(\d{8,10}:AA[\w-]{33})\b",
-        START + r"((?:dop|doo|dor)_v1_[a-f0-9]{64})\b",
-        START + r"(shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32})\b",
-        START + r"(sq0(?:atp|csp)-[\w-]{22,})",
-        START + r"(pypi-AgE[\w-]{50,})",
-        START + r"(ya29\.[\w-]{20,})",
-        START + r"(xapp-\d-[A-Za-z0-9-]{20,})",
-        START + r"(whsec_[A-Za-z0-9]{24,})",
-        START + r"(AGE-SECRET-KEY-1[A-Z0-9]{50,})",
-    )
-]
+_SETS: tuple[Literal["api-keys", "private-keys", "credentials", "cards"], ...]
+_SETS = ("api-keys", "private-keys", "credentials", "cards")
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -133,19 +114,12 @@ class Finding(msgspec.Struct, frozen=True):
 
 @lru_cache(maxsize=1)
 def _finder() -> Finder:
-    return Finder([RedactRule("key", use=use) for use in ("api-keys", "private-keys", "cards")])
+    return Finder([RedactRule("key", use=use) for use in _SETS])
 
 
 def keys(text: str) -> list[Finding]:
     """The keys in ``text``, from left to right, none inside another."""
-    found = [Finding("key", start, end) for start, end, _ in _finder().find(text)]
-    for pattern in _KEYS:
-        found += [Finding("key", *m.span(1)) for m in pattern.finditer(text)]
-    kept: list[Finding] = []
-    for finding in sorted(found, key=lambda f: (f.start, -f.end)):
-        if not kept or finding.start >= kept[-1].end:
-            kept.append(finding)
-    return kept
+    return [Finding("key", start, end) for start, end, _ in _finder().find(text)]
 
 
 def findings(text: str) -> list[Finding]:
@@ -159,6 +133,31 @@ def findings(text: str) -> list[Finding]:
     ]
     found += [Finding("private address", *m.span()) for m in PRIVATE_ADDRESS.finditer(text)]
     return found
+
+
+def cleared(text: str) -> str:
+    """``text`` without keys in its Base64, whatever else this says, and with pictures that tell
+    nothing besides what they show."""
+    data = text.encode("utf-8", "surrogatepass")
+    made = hidden.in_base64(hidden.pictures(data), _fill)
+    return text if made == data else made.decode("utf-8", "surrogatepass")
+
+
+def hides(text: str) -> Iterator[str]:
+    """What hides in ``text`` where no search of it looks."""
+    data = text.encode("utf-8", "surrogatepass")
+    if hidden.pictures(data) != data:
+        yield "what a picture tells besides what it shows"
+    if hidden.in_base64(data, _fill) != data:
+        yield "a key in Base64"
+
+
+def _fill(data: bytes) -> bytes:
+    return hidden.in_base64(_stars(data), _stars)
+
+
+def _stars(data: bytes) -> bytes:
+    return hidden.starred(data, lambda d: [(a, b) for a, b, _ in _finder().find_bytes(d)])
 
 
 def tells_a_name(name: str) -> bool:
@@ -175,8 +174,12 @@ def is_known_host(host: str) -> bool:
 
 
 def forms(text: str) -> Iterator[str]:
-    """``text`` in the forms in which it may hide something: as it stands, as a URL, in Base64."""
+    """``text`` in the forms in which it may hide something: as it stands, without escapes that it
+    does not need, as a URL, in Base64."""
     yield text
+    data = text.encode("utf-8", "surrogatepass")
+    if (bare := hidden.unescaped(data)) != data:
+        yield bare.decode("utf-8", "surrogatepass")
     if "%" in text:
         yield unquote(text)
     for match in BASE64.finditer(text):

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from urllib.parse import quote, unquote
 
 from . import findings as find
+from . import hidden
 
 _SHORTEST_NAME = 3
 #: Users' names that are words of programs as well.
@@ -48,8 +49,10 @@ class Pseudonyms:
     def project(self, folder: str) -> None:
         """Learn the folder an agent works in."""
         if len(folder) > 1 and folder not in self._projects and not folder.startswith(PROJECT):
-            more = f"-{len(self._projects) + 1}" if self._projects else ""
-            self._projects[folder] = PROJECT + more
+            more = f"-{len(self._projects) // 2 + 1}" if self._projects else ""
+            # Claude Code names folders of its own after a project's path.
+            made = PROJECT + more
+            self._projects |= {folder: made, _dashed(folder): _dashed(made)}
             self._words = None
 
     def learn(self, text: str) -> None:
@@ -85,11 +88,16 @@ class Pseudonyms:
             self._known_texts.clear()
         if (known := self._known_texts.get(text)) is not None:
             return known
-        made = find.BASE64.sub(self._inside, self._plain(text))
-        made = find.QUOTED.sub(self._quoted, made) if "%" in made else made
+        made = hidden.in_escapes(text.encode("utf-8", "surrogatepass"), self._bytes)
         # A conversation is in every one of its turns.
-        self._known_texts[text] = made
-        return made
+        self._known_texts[text] = made.decode("utf-8", "surrogatepass")
+        return self._known_texts[text]
+
+    def _bytes(self, data: bytes) -> bytes:
+        text = data.decode("utf-8", "surrogatepass")
+        made = find.BASE64.sub(self._inside, self._plain(find.cleared(text)))
+        made = find.QUOTED.sub(self._quoted, made) if "%" in made else made
+        return made.encode("utf-8", "surrogatepass")
 
     def _plain(self, text: str) -> str:
         made = text
@@ -164,7 +172,7 @@ class Pseudonyms:
         """The same for what is written as URLs write it."""
         inside = unquote(match[0])
         made = self._plain(inside)
-        return match[0] if made == inside else quote(made, safe=match[0].replace("%", ""))
+        return match[0] if made == inside else quote(made, safe=match[0].replace("%", "") + "[]")
 
     def _made(self, kind: str, given: str) -> str:
         at = (kind, given)
@@ -172,6 +180,10 @@ class Pseudonyms:
             number = sum(k == kind for k, _ in self._others) + 1
             self._others[at] = f"[redacted-{number}]" if kind == "KEY" else f"{kind}-{number}"
         return self._others[at]
+
+
+def _dashed(path: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]", "-", path)
 
 
 def _longest(found: Iterable[str]) -> list[str]:

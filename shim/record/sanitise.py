@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-#: A picture of one white pixel: what stands for pictures, since nobody reads what they show.
-BLANK = (
-    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YA"
-    "AAAASUVORK5CYII="
+_PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
 )
-PICTURE = re.compile(r"data:(?:image|audio|application)/[\w.+-]+;base64,[A-Za-z0-9+/=]{200,}")
+#: A picture of one white pixel: what stands for pictures, since nobody reads what they show.
+BLANK = f"data:image/png;base64,{_PIXEL}"
+_WHOLE = re.compile(r"data:(?:image|audio|application)/[\w.+-]+;base64,[A-Za-z0-9+/=]{120,}")
+_BARE = re.compile(
+    r"(?<![A-Za-z0-9+/_-])(?:iVBORw0KGgo|/9j/|UklGR|R0lGOD)[A-Za-z0-9+/]{40,}={0,2}"
+)
+#: Pictures, in a URL and by themselves, each with what stands for it.
+PICTURES = [(_WHOLE, BLANK), (_BARE, _PIXEL)]
 _ROLES = frozenset({"user", "system", "developer"})
 _THINKS = ("content", "reasoning_content", "reasoning", "refusal")
 _PIECES = ("text", "thinking", "partial_json")
@@ -36,26 +41,21 @@ def body(data: bytes, text: Text, *, prompt: Text | None = None) -> bytes:
         return made.encode("utf-8", "surrogateescape")
     if isinstance(value, str):
         value = [value]
-        return _written(value[0], data) if _put(list(_strings(value)), text) else data
+        return written(value[0], data) if _put(list(_strings(value)), text) else data
     changed = False
     if prompt and isinstance(value, dict):
         changed = _put(list(_prompts(value)), prompt)
     changed = _put(list(_strings(value)), text) or changed
     changed = _rename(value, text) or changed
-    return _written(value, data) if changed else data
+    return written(value, data) if changed else data
 
 
 def stream(data: bytes, text: Text) -> bytes:
     """A stream of events with each string put through ``text``; what comes in pieces as a whole."""
     lines = data.split(b"\n")
     values = [_event(line) for line in lines]
-    pieces: dict[object, list[Place]] = {}
-    inside: set[tuple[int, Any]] = set()
-    for value in values:
-        for group, place in _deltas(value):
-            pieces.setdefault(group, []).append(place)
-            inside.add((id(place[0]), place[1]))
-    changed = {id(place[0]) for places in pieces.values() for place in _cut(places, text)}
+    inside = {(id(box), key) for value in values for _, (box, key) in pieces_of(value)}
+    changed = {id(box) for box, _ in cut(values, text)}
     for at, value in enumerate(values):
         if value is None:
             continue
@@ -63,7 +63,7 @@ def stream(data: bytes, text: Text) -> bytes:
         if _put(whole, text) | _rename(value, text) or any(
             id(box) in changed for box in _boxes(value)
         ):
-            lines[at] = b"data: " + _written(value, lines[at])
+            lines[at] = b"data: " + written(value, lines[at])
     return b"\n".join(lines)
 
 
@@ -89,7 +89,7 @@ def _event(line: bytes) -> Any:
     return value if isinstance(value, dict) else None
 
 
-def _written(value: Any, like: bytes) -> bytes:
+def written(value: Any, like: bytes) -> bytes:
     """JSON with the spaces that ``like`` has."""
     loose = b'": ' in like[:400]
     separators = (", ", ": ") if loose else (",", ":")
@@ -166,31 +166,49 @@ def _parts(content: list[Any]) -> Iterator[Place]:
             yield part, "text"
 
 
-def _deltas(value: Any) -> Iterator[tuple[object, Place]]:
+def pieces_of(value: Any) -> Iterator[tuple[object, Place]]:
     """Where an event holds a piece of something longer, and of what."""
     if not isinstance(value, dict):
         return
     delta = value.get("delta")
     names = ("type", "output_index", "content_index", "summary_index", "index")
-    whose = tuple(value.get(name) for name in names)
+    whose = tuple(str(value.get(name)) for name in names)
     if isinstance(delta, str):
         yield whose, (value, "delta")
     elif isinstance(delta, dict):
         for name in _PIECES:
             if isinstance(delta.get(name), str):
                 yield (*whose, name), (delta, name)
-    for choice in value.get("choices") or ():
-        inner = choice.get("delta") if isinstance(choice, dict) else None
+    for choice in _dicts(value.get("choices")):
+        inner, index = choice.get("delta"), str(choice.get("index"))
         if not isinstance(inner, dict):
             continue
         for name in _THINKS:
             if isinstance(inner.get(name), str):
-                yield (choice.get("index"), name), (inner, name)
-        for call in inner.get("tool_calls") or ():
-            function = call.get("function") if isinstance(call, dict) else None
+                yield (index, name), (inner, name)
+        for detail in _dicts(inner.get("reasoning_details")):
+            for name in ("text", "summary"):
+                if isinstance(detail.get(name), str):
+                    yield (index, str(detail.get("index")), name), (detail, name)
+        for call in _dicts(inner.get("tool_calls")):
+            function = call.get("function")
             if isinstance(function, dict) and isinstance(function.get("arguments"), str):
-                group = (choice.get("index"), "call", call.get("index"))
-                yield group, (function, "arguments")
+                yield (index, "call", str(call.get("index"))), (function, "arguments")
+
+
+def _dicts(value: Any) -> Iterator[dict[str, Any]]:
+    for inner in value if isinstance(value, list) else ():
+        if isinstance(inner, dict):
+            yield inner
+
+
+def cut(values: Iterable[Any], text: Text) -> list[Place]:
+    """Put what the events in ``values`` say in pieces through ``text``; the pieces it changed."""
+    pieces: dict[object, list[Place]] = {}
+    for value in values:
+        for group, place in pieces_of(value):
+            pieces.setdefault(group, []).append(place)
+    return [place for places in pieces.values() for place in _cut(places, text)]
 
 
 def _cut(places: list[Place], text: Text) -> list[Place]:

@@ -15,6 +15,7 @@ from ..client import Facts, facts_of
 from ..state.expand import is_compact
 from ..turn import Turn, WireError
 from ..wire.protocols import codec, protocol_of
+from . import sanitise
 from .differ import differences
 from .pieces import Piece, conversation
 from .replay import Message, Recorded
@@ -46,11 +47,25 @@ class Told(msgspec.Struct, frozen=True):
 
 class Match(msgspec.Struct, frozen=True):
     """The answer for a live turn: where it stands, and in what the turn differs from the recorded
-    one. Without ``told`` there is none, and ``where`` says why."""
+    one. Without ``told`` there is none, and ``where`` says why. ``project`` is the folder the live
+    agent works in."""
 
     where: str
     told: Told | None = None
     differs: list[str] = []
+    project: str = ""
+
+    @property
+    def body(self) -> bytes:
+        """What the client gets: what was recorded, with the folder the agent works in for the
+        recorded one, since some tools take whole paths."""
+        response = self.told.response if self.told else None
+        body = response.body if response else b""
+        was = self.told.facts.project if self.told else ""
+        if len(was) < 2 or not self.project or was == self.project:
+            return body
+        place = re.compile(rf"(?<![\w.-]){re.escape(was)}(?![\w.-]*\w)")
+        return sanitise.body(body, lambda text: place.sub(lambda _: self.project, text))
 
 
 class _Thread:
@@ -96,7 +111,8 @@ class Served:
         told = thread.turns[at]
         where = f"turn {at + 1} of {len(thread.turns)} of the recorded thread {thread.name}"
         known = _known(thread.turns, at)
-        return Match(where, told, _differs(told, turn.model, pieces, facts, known))
+        differs = _differs(told, turn.model, pieces, facts, known)
+        return Match(where, told, differs, facts.project)
 
     def _begin(self, model: str, pieces: list[Piece]) -> _Thread:
         """The recorded thread that a new one stands for: the one that began with the same words,

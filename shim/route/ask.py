@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import msgspec
 
+from ..codex.login import LoginError
 from ..policy.load import MissingVariable
 from ..policy.schema import Policy, Provider
 from ..record.redact import Redactor
@@ -57,6 +58,8 @@ async def ask(
         raise AskError(f"{name}: {e}") from None
     except MissingVariable as e:
         raise AskError(f"{name}: the variable {e.name} is not set") from None
+    except LoginError as e:
+        raise AskError(f"{name}: {e}") from None
     if route.protocol == "messages":
         headers = {"anthropic-version": "2023-06-01", **headers}
     at = f"[{host}]" if ":" in host else host

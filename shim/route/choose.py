@@ -8,8 +8,14 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 
 from .. import client
+from ..codex import login
+from ..codex.login import backend, offered, uses_login
 from ..policy.load import expand, nearest
 from ..policy.schema import Model, Policy, Protocol, Provider
+
+#: An old name of the model that a ChatGPT login gives, and all that begin with it.
+_ALIAS = "openai-gpt-5-5"
+_ALIASED = "gpt-5.5"
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -28,6 +34,8 @@ class Route(msgspec.Struct, frozen=True):
     third_party: bool = True
     #: The model's name in the policy; empty for ``PROVIDER:MODEL`` and without a policy.
     name: str = ""
+    #: Asked with the ChatGPT login that Codex keeps.
+    login: bool = False
 
     @property
     def label(self) -> str:
@@ -49,26 +57,39 @@ def choose(
     default = default or policy.default
     if policy.empty and not default:
         return Route("reverse", reverse, asked, asked, "no policy", third_party=False)
-    if model := policy.models.get(asked):
-        return _named(policy, asked, asked, model, "the model's name", reverse)
-    if (route := _prefixed(policy, asked, asked, "its provider: prefix", reverse)) is not None:
+    name = known_as(policy, asked)
+    if model := policy.models.get(name):
+        return _named(policy, asked, name, model, "the model's name", reverse)
+    if (route := _prefixed(policy, asked, name, "its provider's name", reverse)) is not None:
         return route
     if default:
         reason = f"the default: no model {asked}" if asked else "the default: no model named"
         found = to(policy, default, asked, reason, reverse)
         if found is None:
-            raise NoRoute(
-                f"the default model {default} is not in the policy{nearest(default, policy.models)}"
-            )
+            near = nearest(default, offered(policy))
+            raise NoRoute(f"the default model {default} is not in the policy{near}")
         return found
-    raise NoRoute(f"no model {asked!r} in the policy{nearest(asked, policy.models)}")
+    raise NoRoute(f"no model {asked!r} in the policy{nearest(asked, offered(policy))}")
 
 
 def to(policy: Policy, name: str, asked: str, reason: str, reverse: Protocol) -> Route | None:
     """The route to the model ``name``, listed or ``PROVIDER:MODEL``; None when there is none."""
+    name = known_as(policy, name)
     if model := policy.models.get(name):
         return _named(policy, asked, name, model, reason, reverse)
     return _prefixed(policy, asked, name, reason, reverse)
+
+
+def known_as(policy: Policy, name: str) -> str:
+    """``name``, or what it stands for where it is an alias for the model of the ChatGPT login."""
+    if not name.startswith(_ALIAS) or ":" in name or name in policy.models:
+        return name
+    for provider in (n for n, p in policy.providers.items() if uses_login(p)):
+        for listed, model in policy.models.items():
+            if model.provider == provider and (model.model or listed) == _ALIASED:
+                return listed
+        return f"{provider}:{_ALIASED}"
+    return name
 
 
 def _named(
@@ -84,7 +105,10 @@ def _prefixed(
     policy: Policy, asked: str, name: str, reason: str, reverse: Protocol
 ) -> Route | None:
     head, colon, rest = name.partition(":")
-    if not (colon and rest and (head in policy.providers or head in ("reverse", "demo"))):
+    if name in policy.agents:
+        # Whatever it uses by itself.
+        return _route(policy, name, name, asked, reason, True, reverse)
+    if not (colon and rest and policy.leads(head)):
         return None
     return _route(policy, head, rest, asked, reason, True, reverse)
 
@@ -94,15 +118,27 @@ def _route(
 ) -> Route:
     provider = policy.providers.get(name)
     if provider is not None:
-        return Route(name, provider.protocol, model, asked, reason, provider.base_url, images)
-    if name == "demo":
+        own = uses_login(provider)
+        return Route(
+            name,
+            provider.protocol,
+            model,
+            asked,
+            reason,
+            provider.base_url,
+            images,
+            third_party=not own,
+            login=own,
+        )
+    if name == "demo" or name in policy.agents:
         return Route(name, "chat", model, asked, reason, None, images)
     return Route(name, reverse, model, asked, reason, None, images, third_party=False)
 
 
 def address(provider: Provider, tail: str) -> tuple[str, str, int, str]:
     """(scheme, host, port, path with query) of the endpoint ``tail`` at ``provider``."""
-    url = urlsplit(expand(provider.base_url))
+    base = backend(provider) if uses_login(provider) else expand(provider.base_url)
+    url = urlsplit(base)
     port = url.port or (443 if url.scheme == "https" else 80)
     query = "&".join(
         q for q in (url.query, urlencode({k: expand(v) for k, v in provider.query.items()})) if q
@@ -112,8 +148,12 @@ def address(provider: Provider, tail: str) -> tuple[str, str, int, str]:
 
 
 def headers(provider: Provider, environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The headers a provider asks for, its key among them. MissingVariable when one is not set."""
+    """The headers a provider asks for, its key among them. MissingVariable when one is not set,
+    LoginError when nobody is logged in."""
     found = {name.lower(): expand(value, environ) for name, value in provider.headers.items()}
+    if uses_login(provider):
+        backend(provider, environ)
+        return found | login.headers(environ)
     key = expand(provider.key, environ)
     auth = provider.auth or ("x-api-key" if provider.protocol == "messages" else "bearer")
     if key and auth != "none":

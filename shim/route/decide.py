@@ -14,14 +14,15 @@ from collections.abc import Iterable
 
 import msgspec
 
+from ..codex.login import offered
 from ..policy.rules import Spread
-from ..policy.schema import BUILT_IN, Policy, Protocol
+from ..policy.schema import Policy, Protocol
 from . import choose
 from .choose import NoRoute, Route
 from .rules import Asked, RouteRules
 
 #: Reasoning efforts that may follow a listed model's name after a colon.
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra")
 _MOST_THREADS = 10_000
 
 
@@ -116,7 +117,7 @@ def split_effort(policy: Policy, asked: str) -> tuple[str, str | None]:
     if is_named(policy, asked) or _is_auto(policy, asked):
         return asked, None
     head, colon, last = asked.rpartition(":")
-    known = head in policy.models or _is_auto(policy, head)
+    known = choose.known_as(policy, head) in policy.models or _is_auto(policy, head)
     if colon and last in EFFORTS and known:
         return head, last
     return asked, None
@@ -124,9 +125,10 @@ def split_effort(policy: Policy, asked: str) -> tuple[str, str | None]:
 
 def is_named(policy: Policy, name: str) -> bool:
     """Whether ``name`` is a listed model or ``PROVIDER:MODEL``."""
+    name = choose.known_as(policy, name)
     head, colon, rest = name.partition(":")
-    prefixed = bool(colon and rest) and (head in policy.providers or head in BUILT_IN)
-    return name in policy.models or prefixed
+    prefixed = bool(colon and rest) and policy.leads(head)
+    return name in policy.models or name in policy.agents or prefixed
 
 
 def routes(
@@ -155,9 +157,9 @@ def routes(
 def _default(policy: Policy, name: str, default: str | None) -> str:
     wanted = default or policy.default
     if wanted is None:
-        raise NoRoute(f"no model {name!r} in the policy{choose.nearest(name, policy.models)}")
+        raise NoRoute(f"no model {name!r} in the policy{choose.nearest(name, offered(policy))}")
     if not is_named(policy, wanted) and not _is_auto(policy, wanted):
-        near = choose.nearest(wanted, policy.models)
+        near = choose.nearest(wanted, offered(policy))
         raise NoRoute(f"the default model {wanted} is not in the policy{near}")
     return wanted
 

@@ -20,7 +20,8 @@ class Quirks(msgspec.Struct, frozen=True):
     ``schema`` tells whether an answer may be tied to a JSON schema; else a forced tool stands in;
     ``cache_key`` whether ``prompt_cache_key`` is known; ``cached`` what a token read
     from its prompt cache costs, as a share of the full price, where that differs from the usual;
-    ``session`` a header that must name the conversation, by one id for all its turns.
+    ``session`` a header that must name the conversation, by one id for all its turns;
+    ``as_codex``: it answers in streams only, and knows developers but no system.
     """
 
     renames: dict[str, str] = {}
@@ -30,9 +31,18 @@ class Quirks(msgspec.Struct, frozen=True):
     cache_key: bool = False
     cached: float | None = None
     session: str = ""
+    as_codex: bool = False
 
 
 PLAIN = Quirks()
+#: Behind a ChatGPT login: made for Codex, so it gets what Codex sends (codex-wire.md, section 3).
+CODEX = Quirks(
+    refuses=frozenset(
+        {"temperature", "top_p", "max_output_tokens", "metadata", "user", "safety_identifier"}
+    ),
+    cache_key=True,
+    as_codex=True,
+)
 #: Per family; the sources are the providers' own API references.
 FAMILIES: dict[str, Quirks] = {
     # Reasoning models refuse the old name.

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from ..codex.login import RENEW
 from ..repair.turn import Repairs, Rules
 from ..route.choose import Route
 from ..tools.bridge import Bridge
@@ -20,10 +21,11 @@ from ..tools.offered import Offered
 from ..turn import Event, Failure, Text, Turn, Usage, WireError
 from .errors import http_failure
 from .fields import pass_on
+from .passthrough import Passthrough, is_stream
 from .protocols import Caching, Codec, Target, codec
-from .quirks import quirks
+from .quirks import CODEX, quirks
 from .responses.errors import CONTEXT, failed_stream
-from .unmask import Unmask, UnmaskEvents, UnmaskStream
+from .unmask import Unmask, UnmaskEvents
 
 STREAM = "text/event-stream"
 
@@ -79,7 +81,8 @@ class Translation:
     ``all_calls``: calls of tools that nobody offered go back as calls too. ``unmask``: secrets and
     tools' names that the client's own stand for. ``told`` is the turn that the client hears of in
     its answer, where a policy has changed it on its way; ``repair`` says in which forms calls may
-    stand in the answer's text; ``caching`` is how the prompt is to be cached.
+    stand in the answer's text; ``caching`` is how the prompt is to be cached. ``renews``: the
+    client sends a ChatGPT login of its own, and renews it when it hears that it was refused.
     """
 
     def __init__(
@@ -93,7 +96,9 @@ class Translation:
         told: Turn | None = None,
         repair: Rules | None = None,
         caching: Caching | None = None,
+        renews: bool = False,
     ) -> None:
+        self.renews = renews
         self.repair = repair
         self.caching = _fitting(caching, route)
         self.told = turn
@@ -118,6 +123,14 @@ class Translation:
         if self.route.protocol != self.turn.protocol:
             return True
         return self.repair is not None and self.repair.always
+
+    @property
+    def written_back(self) -> str | None:
+        """The name that the answer of a ChatGPT login gives its model, in the place of its own."""
+        route = self.route
+        if not route.login or self.translates or self.turn.model in ("", route.model):
+            return None
+        return self.turn.model
 
     @property
     def warning(self) -> str | None:
@@ -146,7 +159,7 @@ class Translation:
             route.provider,
             route.images,
             route.third_party,
-            quirks(route.base_url),
+            CODEX if route.login else quirks(route.base_url),
             caching=self.caching,
         )
 
@@ -187,7 +200,7 @@ class Translation:
             and self.turn.stream
             and headers.get("content-length") != "0"
             and (kind == STREAM or not ("json" in kind or "html" in kind))
-            and not (encoded and (self.translates or self.unmask))
+            and not (encoded and (self.translates or self.unmask or self.written_back))
         )
 
     def answer(
@@ -198,11 +211,16 @@ class Translation:
         failure = translator.failure
         if out is None:
             failure = http_failure(status, headers, body, self.route.provider)
-            if not (self.codex or self.translates):
+            refused = self.route.login and status == 401
+            if refused and not self.renews:
+                said = f"{failure.message}; {RENEW}"
+                return self.error(msgspec.structs.replace(failure, message=said))
+            if refused or not (self.codex or self.translates):
                 return Answer(status, {}, None, failure)
         elif not self.translates:
             kind = headers.get("content-type", "application/json")
-            return Answer(status, {"content-type": kind}, out) if self.unmask else None
+            changed = self.unmask or self.written_back
+            return Answer(status, {"content-type": kind}, out) if changed else None
         if failure and (out is None or not self.turn.stream):
             return self.error(failure)
         headers = {"content-type": STREAM if self.turn.stream else "application/json"}
@@ -299,7 +317,7 @@ class _Translated:
         return self._encoder.encode(self._filter(self._decoder.close()))
 
     def whole(self, body: bytes) -> bytes | None:
-        if _is_stream(body):
+        if is_stream(body):
             events = [*self._decoder.feed(body), *self._decoder.close()]
         elif not self._is_answer(_json(body)):
             return None
@@ -324,68 +342,8 @@ class _Translated:
         return stream if self._stream else msgspec.json.encode(self._encoder.response)
 
 
-def _is_stream(body: bytes) -> bool:
-    return body.lstrip().startswith((b"data:", b"event:", b":"))
-
-
 def _json(body: bytes) -> Any:
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-
-
-class Passthrough:
-    """The same protocol on both sides: the bytes pass; only their ends are looked at."""
-
-    _TAIL = 256 * 1024
-
-    def __init__(self, translation: Translation) -> None:
-        self._stream = translation.turn.stream
-        self._read = translation.upstream.tail_usage
-        self._head = b""
-        self._tail = b""
-        unmask = translation.unmask
-        self._unmask = UnmaskStream(translation.turn.protocol, unmask) if unmask else None
-
-    @property
-    def failure(self) -> Failure | None:
-        return None
-
-    @property
-    def repaired(self) -> list[str]:
-        return []
-
-    @property
-    def response(self) -> dict[str, Any] | None:
-        return None
-
-    def feed(self, data: bytes) -> bytes:
-        self._head = self._head or data
-        self._tail = (self._tail + data)[-self._TAIL :]
-        return self._unmask.feed(data) if self._unmask else data
-
-    def close(self) -> bytes:
-        return self._unmask.close() if self._unmask else b""
-
-    def abort(self, failure: Failure) -> bytes:
-        return b""
-
-    def whole(self, body: bytes) -> bytes | None:
-        self._head, self._tail = body[: self._TAIL], body[-self._TAIL :]
-        if self._stream and not _is_stream(body):
-            return None
-        return self._unmask.whole(body) if self._unmask else body
-
-    @property
-    def usage(self) -> Usage | None:
-        return self._ends[0]
-
-    @property
-    def calls(self) -> int:
-        return self._ends[1]
-
-    @cached_property
-    def _ends(self) -> tuple[Usage | None, int]:
-        """Tokens and calls; asked for once the answer is there."""
-        return self._read(self._head, self._tail)

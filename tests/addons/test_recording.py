@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
+import csv
+import io
 import json
 import os
 import signal
 import sqlite3
 import sys
-import termios
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,9 +20,11 @@ from addons.exchange import Exchange, exchange_of
 from addons.flowfile import Unreadable, read
 from addons.record import Record
 from addons.replay import main as replay
+from addons.stats import main as statistics
 from addons.trial import main as trial
 from shim.cli import main as interpose
-from shim.record.audit import Asked, exchanges, reading
+from shim.record.asked import Asked
+from shim.record.audit import exchanges, reading
 from shim.record.files import pack, recordings
 from shim.record.verify import verify
 from tests.addons.test_chain import ANSWER, CODEX, KEY, TURN, Stages, error, stages, with_policy
@@ -78,6 +78,10 @@ def test_the_journal_tells_of_every_exchange(stages: Stages, tmp_path: Path) -> 
     assert first["policy"] == second["policy"] and len(first["policy"]) == 12
     assert first["file"] == next(tmp_path.glob("*.flow")).name
     assert (third["flow"], third["state"]) == (left.id, "lost")
+    with reading(tmp_path) as file:
+        told = file.execute("SELECT kind, subject FROM event ORDER BY rowid").fetchall()
+    for flow in (first["flow"], second["flow"]):
+        assert [kind for kind, subject in told if subject == flow] == ["start", "end"]
     raw = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert KEY.encode() not in raw
 
@@ -232,47 +236,6 @@ def test_a_recorder_that_gets_no_time_makes_room_for_an_urgent_one(
     assert [row["state"] for row in found] == ["ok"] * 3 and all(row["file"] for row in found)
 
 
-class Deadly:
-    """Ends the process that reads it."""
-
-    def __reduce__(self) -> Any:
-        return os._exit, (1,)
-
-
-def test_one_that_ends_every_recorder_takes_no_other_with_it(
-    stages: Stages, stopped: Any, tmp_path: Path
-) -> None:
-    for n in range(4):
-        flow = ask(stages, f"turn {n}")
-        stages.answer(flow, ANSWER, content_type="text/event-stream")
-    stopped._jobs[0].error = {"deadly": Deadly()}
-    stopped._jobs[2].error = {"deadly": Deadly()}
-    os.kill(stopped._link.pid, signal.SIGCONT)
-    settle(stages)
-    stages.fire("done")
-    assert [bool(row["file"]) for row in rows(tmp_path)] == [False, True, False, True]
-    assert sum(len(list(read(path))) for path in recordings(tmp_path)) == 2
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="other pipes cannot be widened")
-def test_an_exchange_is_over_there_before_the_recorder_wakes(
-    stages: Stages, stopped: Any
-) -> None:
-    flow = ask(stages, "a long text " * 20_000)
-    stages.answer(flow, ANSWER, content_type="text/event-stream")
-    pipe = stopped._link._process.stdin.get_extra_info("pipe")
-
-    def waits() -> int:
-        return int.from_bytes(fcntl.ioctl(pipe.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder)
-
-    until = time.monotonic() + 10
-    while waits() < stopped._waiting and time.monotonic() < until:
-        stages.loop.run_until_complete(asyncio.sleep(0.01))
-    assert waits() > stopped._waiting > 400_000
-    os.kill(stopped._link.pid, signal.SIGCONT)
-    stages.fire("done")
-
-
 def test_far_behind_the_journal_alone_is_told_and_no_answer_is_held_up(
     stages: Stages, stopped: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -331,10 +294,42 @@ def test_the_command(stages: Stages, tmp_path: Path, capsys: pytest.CaptureFixtu
         "other",
     ]
     assert run("--csv", "--since", "1h")[1].startswith("flow,state,began")
-    assert "turn" in run("--timeline", "t1")[1]
+    assert "turn" in run("--session", "t1")[1]
     stages.fire("done")
     with sqlite3.connect(tmp_path / "journal.db") as file:
         file.execute("DROP TRIGGER event_stays")
         file.execute("UPDATE event SET data = '{}' WHERE n = 2")
     code, said = run("verify")
     assert code == 1 and "#2 (" in said and "changed" in said
+
+
+def test_statistics_of_what_is_asked_for(
+    stages: Stages, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    with_policy(stages)
+    answered(stages)
+    answered(stages, thread_id="other")
+    stages.answer(ask(stages, thread_id="third"), b'{"error": {"message": "no"}}', 404)
+    settle(stages)
+
+    def run(*words: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["stats", *words, str(tmp_path)])
+        code = statistics()
+        told = capsys.readouterr()
+        return code, told.out + told.err
+
+    def found(*words: str) -> set[str]:
+        code, said = run("--csv", *words)
+        return {row["session"] for row in csv.DictReader(io.StringIO(said))} if code == 0 else set()
+
+    assert found() == {"t1", "other", "third"}
+    assert found("--errors") == found("--status", "404") == {"third"}
+    assert found("--session", "oth") == {"other"}
+    assert found("--provider", "up", "--client", "codex", "--since", "1h") == found()
+    assert not found("--provider", "vendor") and not found("--until", "2h")
+    assert run("--model", "none") == (2, f"interpose: {tmp_path}: no such turns there\n")
+    as_json = json.loads(run("--json", "--status", "ok")[1])
+    assert [t["session"] for t in as_json["sessions"]] == ["t1", "other"]
+    assert interpose(["stats", "--until", "soon", str(tmp_path)]) == 2
+    assert "--until takes" in capsys.readouterr().err

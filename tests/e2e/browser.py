@@ -59,6 +59,8 @@ class Browser:
         )
         os.close(asks)
         os.close(answers)
+        #: What the browser told unasked, such as the requests it made.
+        self.events: list[dict[str, Any]] = []
         self._rest = b""
         self._count = 0
         self._session: str | None = None
@@ -102,6 +104,7 @@ class Browser:
                 if "error" in told:
                     raise BrowserError(f"{method}: {told['error']}")
                 return told["result"]
+            self.events.append(told)
 
     def open(self, url: str) -> None:
         self.call("Page.navigate", url=url)
@@ -122,6 +125,13 @@ class Browser:
                 raise BrowserError(f"in vain for {script}; the page says:\n{text}")
             time.sleep(0.05)
         return value
+
+    def press(self, key: str, code: int, text: str = "", *, shift: bool = False) -> None:
+        """Press a key and let it go; ``code`` is its virtual key code."""
+        named = {"key": key, "windowsVirtualKeyCode": code, "modifiers": 8 if shift else 0}
+        down = {"type": "keyDown", "text": text} if text else {"type": "rawKeyDown"}
+        self.call("Input.dispatchKeyEvent", **named, **down)
+        self.call("Input.dispatchKeyEvent", **named, type="keyUp")
 
     def picture(self, path: Path) -> None:
         """Write what is seen as a PNG."""

@@ -74,11 +74,13 @@ class Chain:
         env: Mapping[str, str] | None = None,
         tool: str = "mitmdump",
         listen_host: str | None = "127.0.0.1",
+        mode: str = "",
+        port: int = 0,
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="interpose-chain-"))
         self.record_dir = self.folder / "flows"
         self.policy_file = self.folder / "policy.yaml"
-        self.port = free_port()
+        self.port = port or free_port()
         self.origin = f"http://127.0.0.1:{self.port}"
         self.url = f"{self.origin}/v1"
         chosen = {"record_dir": str(self.record_dir), **(options or {})}
@@ -89,7 +91,11 @@ class Chain:
         elif policy is not None:
             self.policy_file.write_text(policy)
             chosen["policy"] = str(self.policy_file)
-        self._command = chain_command(self.port, f"reverse:{upstream}", chosen, tool, listen_host)
+        mode = mode or f"reverse:{upstream}"
+        self._command = chain_command(self.port, mode, chosen, tool, listen_host)
+        web = "--web-port" in self._command
+        #: Where mitmweb shows its own pages.
+        self.web_port = int(self._command[self._command.index("--web-port") + 1]) if web else 0
         for key in keys:
             self._command += ["--set", f"client_keys={key}"]
         self._env = chain_env(env)

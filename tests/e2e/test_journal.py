@@ -24,7 +24,8 @@ from mitmproxy import http
 from mitmproxy.io import FlowReader
 
 from shim.record import processes
-from shim.record.audit import Asked, NoJournal, exchanges, reading
+from shim.record.asked import Asked
+from shim.record.audit import NoJournal, exchanges, reading
 from shim.record.files import opened, recordings
 from shim.record.journal import unclosed
 from shim.record.verify import verify
@@ -195,9 +196,7 @@ def test_two_chains_on_one_journal(tmp_path: Path) -> None:
     assert "nothing changed" in audit("verify", "--head", head, folder=tmp_path)
     assert len(json.loads(audit("--json", folder=tmp_path))) == 40
     assert audit("--csv", folder=tmp_path).count("\n") == 41
-    assert "█" in audit("--timeline", "t1", folder=tmp_path) or "▏" in audit(
-        "--timeline", "t1", folder=tmp_path
-    )
+    assert "░ waits" in audit("--session", "t1", folder=tmp_path)
 
 
 @contextmanager
@@ -272,6 +271,37 @@ def test_a_read_only_folder(tmp_path: Path, required: str) -> None:
             assert chain.health()["status"] == "degraded"
             assert "ead-only" in chain.health()["recording"]["error"]
             assert len(upstream.posts()) == (required == "false")
+
+
+def test_a_clock_that_is_set_under_a_running_chain(tmp_path: Path) -> None:
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+    if not library:
+        pytest.skip("needs libfaketime (the Debian package faketime)")
+    clock = tmp_path / "clock"
+    clock.write_text("+0d")
+    env = {
+        "LD_PRELOAD": str(library),
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    options = {**CHAT, "record_dir": str(tmp_path / "flows"), "journal_keep_days": "30"}
+    jumps = ("+0d", "+400d", "-400d", "+1d", "-2h", "+0d")
+    with Upstream([ANSWER]) as upstream, Chain(upstream.url, options=options, env=env) as chain:
+        for jump in jumps:
+            clock.write_text(jump)
+            assert b"response.completed" in works(chain).content
+            chain.get("/health?exchanges=1")
+        assert chain.health()["status"] == "ok"
+    with reading(tmp_path / "flows") as file:
+        found = verify(file)
+        rows = exchanges(file, Asked(), 0.0)
+    assert not found.problems and not found.dropped
+    # It did jump, and nothing was taken for old.
+    assert rows[-1]["began"] - rows[0]["began"] > 700 * 86_400
+    assert [row["state"] for row in rows] == ["ok"] * len(jumps)
+    assert all(row["ended"] >= row["began"] for row in rows)
+    assert len(flows(tmp_path / "flows")) == 2 * len(jumps)
 
 
 def test_a_limit_on_the_size_of_files(tmp_path: Path) -> None:

@@ -9,11 +9,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
+from addons.flowfile import read
 from tests.e2e.browser import Browser, chromium
 from tests.e2e.chain import ROOT, free_port, poll
 
@@ -30,10 +32,16 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with mitmweb(ROOT / "flows" / "apply-patch.flow", tmp_path_factory.mktemp("web")) as url:
+        yield url
+
+
+@contextmanager
+def mitmweb(recording: Path, folder: Path, script: str = "views.py") -> Iterator[str]:
     """The address of a mitmweb that shows a recording, with our views and nothing else of ours."""
-    port, folder = free_port(), tmp_path_factory.mktemp("web")
-    words = ["-n", "-r", str(ROOT / "flows" / "apply-patch.flow")]
-    words += ["-s", str(ROOT / "addons" / "views.py"), "--no-web-open-browser"]
+    port = free_port()
+    words = ["-n", "-r", str(recording)]
+    words += ["-s", str(ROOT / "addons" / script), "--no-web-open-browser"]
     words += ["--web-port", str(port), "--set", "web_password=look", "--set", f"confdir={folder}"]
     log = folder / "log"
     with log.open("wb") as out:
@@ -101,6 +109,30 @@ def test_the_exchange_and_what_changed(browser: Browser) -> None:
     assert "route: upstream/vendor/model by the model's name" in browser.run(SHOWN)
     choose(browser, "turn-tools")
     browser.wait(f"{SHOWN}.includes('tool apply_patch')")
+
+
+COMMAND = """
+fetch('/commands/interpose.fixture', {
+  method: 'POST',
+  headers: {
+    'content-type': 'application/json',
+    'x-xsrftoken': document.cookie.match(/_mitmproxy_xsrf=([^;]*)/)[1]
+  },
+  body: JSON.stringify({arguments: ['~c 200', '%s']})
+}).then(r => r.text()).then(text => { window.told = text })
+"""
+
+
+def test_a_fixture_by_a_command(tmp_path: Path) -> None:
+    assert BINARY
+    file, recording = tmp_path / "fixture.flow", ROOT / "flows" / "apply-patch.flow"
+    with mitmweb(recording, tmp_path, "main.py") as url, Browser(BINARY) as browser:
+        browser.open(url)
+        browser.wait(f"{ROWS}.length == 6")
+        browser.run(f"void {COMMAND % file}")
+        browser.wait("!!window.told")
+        assert f"{file}: 3 exchanges" in browser.run("window.told")
+    assert len(list(read(file))) == 3
 
 
 def look(browser: Browser, row: int, tab: str) -> None:

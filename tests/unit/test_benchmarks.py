@@ -122,3 +122,18 @@ def test_the_tables_replace_the_old_ones_and_leave_the_page(tmp_path: Path) -> N
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
     assert "1.20 (1.20 to 1.20)" in text
     assert "`litellm` could not be run: no network" in text
+
+
+def test_what_recording_adds_is_a_share_of_the_chain_without_it() -> None:
+    def cpu(*values: float) -> dict[str, list[float]]:
+        return {"first": [1.0, 1.0, 1.0], "total": [1.0, 1.0, 1.0], "cpu": list(values)}
+
+    systems = {"mitmdump": cpu(1, 1, 1), "interpose": cpu(12, 11, 15)}
+    cases: list[dict[str, Any]] = [{"size": 1_000, "concurrency": 1, "systems": systems}]
+    results: dict[str, Any] = {"cases": cases, "start": {"mitmdump": [1.0]}, "rounds": 3}
+    assert report.recording(results) == []
+    systems["interpose-unrecorded"] = cpu(10, 10, 10)
+    assert report.recording(results) == [
+        "recording adds 20% to the chain's CPU at 1 KB, 1 at once (10% to 50%)"
+    ]
+    assert "recording adds 20% CPU at 1 KB, 1 at once, goal 10%" in report.missed(results)

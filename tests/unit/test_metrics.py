@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 from shim.live.metrics import Metrics
@@ -46,6 +48,12 @@ def test_what_is_counted() -> None:
     assert {
         name.removesuffix("_bucket").removesuffix("_sum").removesuffix("_count") for name in samples
     } == named
+
+
+def test_the_page_names_every_metric() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "live.md").read_text("utf-8")
+    told = {line.split()[2] for line in Metrics().text().splitlines() if line.startswith("# TYPE")}
+    assert set(re.findall(r"`(interpose_\w+)`", page)) == told
 
 
 def test_names_of_clients_neither_flood_nor_break_it() -> None:

@@ -16,7 +16,7 @@ from shim.prompt.secrets import Finder
 from shim.record.redact import Redactor
 
 KEY = "sk-proj-abcdefghijklmnopqrstuvwx"
-Set = Literal["api-keys", "private-keys", "emails", "cards"]
+Set = Literal["api-keys", "private-keys", "credentials", "emails", "cards"]
 
 
 def built_in(*names: Set) -> Finder:

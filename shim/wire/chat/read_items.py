@@ -52,6 +52,7 @@ class _Part(msgspec.Struct, gc=False):
     image_url: msgspec.Raw = msgspec.Raw()
     file: msgspec.Raw = msgspec.Raw()
     input_audio: msgspec.Raw = msgspec.Raw()
+    path: str | None = None
 
 
 _messages = msgspec.json.Decoder(list[_Message]).decode
@@ -173,6 +174,9 @@ def _part(part: _Part, kind: bytes) -> bytes:
         image = _Image(part.image_url) if is_text(part.image_url) else _image(part.image_url)
         detail = b',"detail":%b' % _encode(image.detail) if image.detail else b""
         return b'{"type":"input_image","image_url":%b%b}' % (image.url, detail)
+    if part.type == "local_image" and part.path:
+        # What an agent on this machine is shown.
+        return b'{"type":"input_image","image_url":%b}' % _encode(f"file://{part.path}")
     if part.type == "file" and memoryview(part.file).nbytes:
         return b'{"type":"input_file",%b' % bytes(part.file)[1:]
     if part.type == "input_audio" and memoryview(part.input_audio).nbytes:

@@ -14,6 +14,7 @@ from ...tools.bridge import Bridge
 from ...turn import Item, Tool, Turn, is_text
 from ..fields import refuse_more
 from ..protocols import Target
+from ..quirks import apply
 from ..reasoning import unpack
 
 #: Settings with the same name and meaning on both sides.
@@ -39,7 +40,7 @@ _IMAGES = {b'"input_image"', b'"image_url"'}
 def write_request(turn: Turn, bridge: Bridge, target: Target, notes: list[str]) -> bytes:
     """The body for ``POST …/responses``; ``notes`` names what was left out."""
     refuse_more(turn)
-    body: dict[str, Any] = {"stream": turn.stream, "store": False}
+    body: dict[str, Any] = {"stream": turn.stream or target.quirks.as_codex, "store": False}
     body["include"] = ["reasoning.encrypted_content"]
     if bridge.offered:
         kinds = ("function", "custom")
@@ -63,6 +64,7 @@ def write_request(turn: Turn, bridge: Bridge, target: Target, notes: list[str]) 
         body["max_output_tokens"] = max(limit, _LEAST_TOKENS)
     if effort := (turn.setting("reasoning") or {}).get("effort"):
         body["reasoning"] = {"effort": effort, "summary": "auto"}
+    body = apply(body, target.quirks, notes)
     notes += [
         f"setting {name} left out: no counterpart in the Responses API"
         for name in _UNKNOWN
@@ -98,7 +100,10 @@ class _Items:
         """The JSON of ``item``; empty when it is left out."""
         kind = item.type or "message"
         if kind == "message":
-            head = b'{"type":"message","role":%b,"content":' % _encode(item.role or "user")
+            role = item.role or "user"
+            if role == "system" and self._target.quirks.as_codex:
+                role = "developer"
+            head = b'{"type":"message","role":%b,"content":' % _encode(role)
             content = self._content(item.content, item.role == "assistant")
             return [head, *content, b"}"] if content else []
         if kind == "reasoning":

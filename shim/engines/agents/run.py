@@ -1,0 +1,45 @@
+"""What running a turn needs and tells, whichever agent it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from ...turn import Event
+from .ask import Ask
+
+
+class Session(msgspec.Struct, frozen=True):
+    """The agent's own name for the session that the turn is part of."""
+
+    name: str
+
+
+class Activity(msgspec.Struct, frozen=True):
+    """Something the agent does, in a line."""
+
+    text: str
+
+
+class Unknown(Exception):
+    """The agent does not know the session any more: it must be told all again."""
+
+
+Said = Event | Session | Activity
+
+
+class Job(msgspec.Struct):
+    """One turn for an agent: what is asked, in which ``session`` of it (None: a new one), with
+    which image files, in which folder."""
+
+    ask: Ask
+    session: str | None
+    images: list[Path]
+    cwd: Path
+    kept: bool = False
+
+    @property
+    def prompt(self) -> str:
+        """What to say: all, or only what its session has not heard."""
+        return self.ask.news if self.session else self.ask.prompt
