@@ -39,7 +39,7 @@ class Plan(msgspec.Struct):
     def flat(self) -> float:
         """The last quarter's memory may be so many times the second one's: what is kept of sessions
         has come to its bounds by then, or, in a short run, is only on the way there."""
-        return 1.15 if self.hours > 6 else 2.0
+        return 1.25 if self.hours > 6 else 2.0
 
 
 class Found(msgspec.Struct):

@@ -15,7 +15,7 @@ class Searched:
     """Remembers the latest body of each of its keys, if nothing was found in it; at most ``most``
     bytes of them together."""
 
-    def __init__(self, most: int = 64 * 1024 * 1024) -> None:
+    def __init__(self, most: int = 32 * 1024 * 1024) -> None:
         self._most = most
         self._bytes = 0
         self._clean: OrderedDict[Hashable, bytes] = OrderedDict()
