@@ -21,12 +21,14 @@ from shim.live.metrics import Metrics
 from shim.live.spans import Spans
 from shim.live.sums import Live
 from shim.policy.rules import Capabilities
+from shim.policy.schema import Policy
 from shim.policy.store import PolicyStore
 from shim.record.redact import redactor
 from shim.route.choose import Route
 from shim.route.failures import Failures
 from shim.route.health import Breakers
 from shim.route.limits import Verdict
+from shim.route.switch import Switch
 from shim.state.store import Memory, Store
 from shim.turn import Failure, Turn, Usage
 from shim.wire.protocols import COUNT, codec, protocol_of, split_path
@@ -183,6 +185,9 @@ def tail(path: str) -> str:
     return bare(path).rstrip("/").rpartition("/")[2]
 
 
+#: Marks a flow that asks for one of the chain's own pages, and says for which.
+PAGE = "interpose_page"
+
 #: The stages that must be through with a turn before it may leave.
 STAGES = frozenset({"state", "catch", "spend", "route", "compact", "translate"})
 
@@ -204,6 +209,8 @@ class Chain:
         self.failures = Failures()
         self.breakers = Breakers()
         self.default_model: str | None = None
+        #: The model that was switched to; it stands above `default_model` and the policy's default.
+        self.switch = Switch()
         self.rows: list[dict[str, object]] = []
         self.metrics = Metrics()
         self.live = Live()
@@ -219,3 +226,7 @@ class Chain:
         self.answers: WeakKeyDictionary[http.HTTPFlow, http.Response] = WeakKeyDictionary()
         #: Whose the stored responses of a flow are: a digest of the client key it came with.
         self.owners: WeakKeyDictionary[http.HTTPFlow, str] = WeakKeyDictionary()
+
+    def default(self, policy: Policy) -> str | None:
+        """The model for names the policy does not know; None when only the policy may say."""
+        return self.switch.default(policy) or self.default_model
