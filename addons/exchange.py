@@ -160,9 +160,15 @@ def end(flow: http.HTTPFlow) -> None:
 def refuse(flow: http.HTTPFlow, status: int, message: str, *, param: str | None = None) -> None:
     """Answer with an error in the client's own shape, before anything else is done."""
     shape = codec(protocol_of(flow.request.path) or "responses")
+    # Host and path may hold bytes that are no text, and be as long as they like.
+    message, path = (_printable(text) for text in (message, bare(flow.request.path)))
     body = shape.error_body(message, status=status, param=param)
-    logger.warning("%s %s · %d · %s", flow.request.method, bare(flow.request.path), status, message)
+    logger.warning("%s %s · %d · %s", flow.request.method, path, status, message)
     flow.response = http.Response.make(status, body, {"content-type": "application/json"})
+
+
+def _printable(text: str) -> str:
+    return text[:_LONGEST_TOLD].encode("utf-8", "replace").decode()
 
 
 def plain(headers: http.Headers) -> dict[str, str]:
@@ -187,6 +193,9 @@ def tail(path: str) -> str:
 
 #: Marks a flow that asks for one of the chain's own pages, and says for which.
 PAGE = "interpose_page"
+
+#: Characters of a refusal.
+_LONGEST_TOLD = 4000
 
 #: The stages that must be through with a turn before it may leave.
 STAGES = frozenset({"state", "catch", "spend", "route", "compact", "translate"})

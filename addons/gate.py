@@ -124,6 +124,15 @@ class Gate:
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         if flow.response or flow.is_replay or not is_ours(flow):
             return
+        try:
+            self._let_in(flow)
+        except Exception:
+            # What has not been looked at goes no further.
+            flow.response = http.Response.make(500, b"the gate broke; see the log")
+            raise
+
+    def _let_in(self, flow: http.HTTPFlow) -> None:
+        """Refuse what may not be here; mark what asks for a page."""
         request, proxied = flow.request, is_proxied(flow)
         page = "" if proxied else self._page(request)
         socket = not proxied and self._serves_socket(request)
