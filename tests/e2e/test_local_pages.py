@@ -91,7 +91,7 @@ def test_path_tricks(chain: Chain, page: str) -> None:
             continue  # the list for clients, which is there under any prefix
         line = f"{method(page)} {path} HTTP/1.1".encode()
         assert raw(chain, line, secret) in (0, 400, 404), path
-    for odd in (b"\0", b"\xff", b"\xed\xa0\x80", b"\t"):
+    for odd in (b"\0", b"\xff", b"\xed\xa0\x80"):
         line = f"{method(page)} {page}".encode() + odd + b" HTTP/1.1"
         assert raw(chain, line, secret) in (0, 400, 404), line
     assert now(chain) == "one"
