@@ -121,7 +121,7 @@ class Picker:
             asks = current_model(edit.read(file) or b"", str(file))
         except ConfigError:
             asks = None
-        return {"file": str(file), "asks_for": asks}
+        return {"file": _from_home(file), "asks_for": asks}
 
     def _daemon(self) -> Any:
         """The daemon's files, if this process is the daemon."""
@@ -132,6 +132,11 @@ class Picker:
 
         files = Files(path.parent)
         return files if files.who().get("pid") == os.getpid() else None
+
+
+def _from_home(file: Path) -> str:
+    home = Path.home()
+    return f"~/{file.relative_to(home).as_posix()}" if file.is_relative_to(home) else str(file)
 
 
 def _restart() -> str:

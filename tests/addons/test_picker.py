@@ -54,14 +54,19 @@ def test_a_switch_counts_from_the_next_turn_on(stages: Stages) -> None:
     assert (route(stages, "gpt-5.5"), route(stages, "big")) == ("blind", "blind")
     assert status(switch(stages, "big")) == 200
     assert (route(stages, "gpt-5.5"), route(stages, "blind")) == ("big", "big")
-    assert json.loads(stages.send(stages.flow(path="/health")).response.content)["policy"]["default"] == "big"  # type: ignore[union-attr,arg-type]
+    assert (
+        json.loads(stages.send(stages.flow(path="/health")).response.content)["policy"]["default"]
+        == "big"
+    )  # type: ignore[union-attr,arg-type]
 
 
 def test_what_the_exchange_says_of_it(stages: Stages) -> None:
     with_policy(stages)
     switch(stages, "blind")
     exchange = exchange_of(stages.send(stages.flow({**TURN, "model": "big"})))
-    assert exchange and "route: demo/blind by the switch to it, instead of big" in exchange.decisions
+    assert (
+        exchange and "route: demo/blind by the switch to it, instead of big" in exchange.decisions
+    )
 
 
 def test_a_model_that_nobody_knows(stages: Stages) -> None:
@@ -82,7 +87,9 @@ def test_a_form_leads_back_to_the_page(stages: Stages) -> None:
     assert page.response and b"Switched to blind" in (page.response.content or b"")
     failed = stages.send(stages.flow(body + b"x", "/api/switch", content_type=FORM))
     assert status(failed) == 400 and failed.response
-    assert b"Nothing was switched: the policy has no model blindx" in (failed.response.content or b"")
+    assert b"Nothing was switched: the policy has no model blindx" in (
+        failed.response.content or b""
+    )
 
 
 def test_a_restart_where_it_cannot_be_done(stages: Stages) -> None:

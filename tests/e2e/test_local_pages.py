@@ -61,7 +61,8 @@ def token(chain: Chain) -> str:
 
 def raw(chain: Chain, line: bytes, *headers: str) -> int:
     """The status of an answer to exactly that request line; 0 when the connection is closed."""
-    host = [] if any(h.lower().startswith("host:") for h in headers) else [f"Host: 127.0.0.1:{chain.port}"]
+    named = any(header.startswith("Host:") for header in headers)
+    host = [] if named else [f"Host: 127.0.0.1:{chain.port}"]
     lines = [line, *(h.encode() for h in [*host, "Connection: close", *headers]), b"", b""]
     with socket.create_connection(("127.0.0.1", chain.port), timeout=20) as connection:
         connection.sendall(b"\r\n".join(lines))
