@@ -178,7 +178,7 @@ def test_by_keyboard_in_a_real_browser(daily: Daily, upstream: Upstream) -> None
         press(browser, "Enter", 13, "\r")
         browser.wait("document.title.startsWith('Switched to beta')")
         assert browser.run("location.pathname") == "/picker"
-        assert browser.run("document.activeElement.id") == "said"
+        browser.wait("document.activeElement.id === 'said'")
         shown = browser.run("document.body.innerText")
         assert "Sessions already open that ask for alpha go on with beta now." in shown
         assert "the variable HOSTED_KEY is not set" in shown
