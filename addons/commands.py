@@ -71,7 +71,8 @@ class Commands:
             new = Trier(load_policy(path))
         except PolicyError as e:
             raise exceptions.CommandError(str(e)) from None
-        old = Trier(self._chain.policies.current(), self._chain.default_model)
+        policy = self._chain.policies.current()
+        old = Trier(policy, self._chain.default(policy))
         lines: list[str] = []
         for recorded in _recorded(flows):
             before, after = old.run(recorded), new.run(recorded)

@@ -21,12 +21,14 @@ from shim.live.metrics import Metrics
 from shim.live.spans import Spans
 from shim.live.sums import Live
 from shim.policy.rules import Capabilities
+from shim.policy.schema import Policy
 from shim.policy.store import PolicyStore
 from shim.record.redact import redactor
 from shim.route.choose import Route
 from shim.route.failures import Failures
 from shim.route.health import Breakers
 from shim.route.limits import Verdict
+from shim.route.switch import Switch
 from shim.state.store import Memory, Store
 from shim.turn import Failure, Turn, Usage
 from shim.wire.protocols import COUNT, codec, protocol_of, split_path
@@ -158,9 +160,15 @@ def end(flow: http.HTTPFlow) -> None:
 def refuse(flow: http.HTTPFlow, status: int, message: str, *, param: str | None = None) -> None:
     """Answer with an error in the client's own shape, before anything else is done."""
     shape = codec(protocol_of(flow.request.path) or "responses")
+    # Host and path may hold bytes that are no text, and be as long as they like.
+    message, path = (_printable(text) for text in (message, bare(flow.request.path)))
     body = shape.error_body(message, status=status, param=param)
-    logger.warning("%s %s · %d · %s", flow.request.method, bare(flow.request.path), status, message)
+    logger.warning("%s %s · %d · %s", flow.request.method, path, status, message)
     flow.response = http.Response.make(status, body, {"content-type": "application/json"})
+
+
+def _printable(text: str) -> str:
+    return text[:_LONGEST_TOLD].encode("utf-8", "replace").decode()
 
 
 def plain(headers: http.Headers) -> dict[str, str]:
@@ -183,6 +191,12 @@ def tail(path: str) -> str:
     return bare(path).rstrip("/").rpartition("/")[2]
 
 
+#: Marks a flow that asks for one of the chain's own pages, and says for which.
+PAGE = "interpose_page"
+
+#: Characters of a refusal.
+_LONGEST_TOLD = 4000
+
 #: The stages that must be through with a turn before it may leave.
 STAGES = frozenset({"state", "catch", "spend", "route", "compact", "translate"})
 
@@ -204,6 +218,8 @@ class Chain:
         self.failures = Failures()
         self.breakers = Breakers()
         self.default_model: str | None = None
+        #: The model that was switched to; it stands above `default_model` and the policy's default.
+        self.switch = Switch()
         self.rows: list[dict[str, object]] = []
         self.metrics = Metrics()
         self.live = Live()
@@ -219,3 +235,7 @@ class Chain:
         self.answers: WeakKeyDictionary[http.HTTPFlow, http.Response] = WeakKeyDictionary()
         #: Whose the stored responses of a flow are: a digest of the client key it came with.
         self.owners: WeakKeyDictionary[http.HTTPFlow, str] = WeakKeyDictionary()
+
+    def default(self, policy: Policy) -> str | None:
+        """The model for names the policy does not know; None when only the policy may say."""
+        return self.switch.default(policy) or self.default_model

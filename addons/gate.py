@@ -15,6 +15,7 @@ from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.utils import human
 
 from addons.exchange import (
+    PAGE,
     Chain,
     Exchange,
     bare,
@@ -36,11 +37,20 @@ from shim.wire.protocols import codec, protocol_of
 
 logger = logging.getLogger(__name__)
 
-#: The last part of every path the chain serves, and the methods it takes there.
-_PATHS = dict.fromkeys(("models", "health", "metrics", "dashboard"), ("GET",))
-#: Pages that a program or browser on this machine may have without a client key.
-_LOCAL = ("health", "metrics", "dashboard")
+_PAGE = ("GET",)
 _TURN = ("POST",)
+#: Pages that a program or browser on this machine may have without a client key, by their whole
+#: path, and the methods they take. What changes something is behind a guard of its own.
+_PAGES = {
+    "/health": _PAGE,
+    "/metrics": _PAGE,
+    "/dashboard": _PAGE,
+    "/picker": _PAGE,
+    "/api/models": _PAGE,
+    "/api/switch": ("POST",),
+}
+#: Those of them that nobody has from elsewhere, and that have no name but loopback's.
+_PICKER = ("/picker", "/api/models", "/api/switch")
 _SOCKET = ("GET",)
 _LOOPBACK = "127.0.0.1"
 
@@ -114,10 +124,19 @@ class Gate:
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         if flow.response or flow.is_replay or not is_ours(flow):
             return
+        try:
+            self._let_in(flow)
+        except Exception:
+            # What has not been looked at goes no further.
+            flow.response = http.Response.make(500, b"the gate broke; see the log")
+            raise
+
+    def _let_in(self, flow: http.HTTPFlow) -> None:
+        """Refuse what may not be here; mark what asks for a page."""
         request, proxied = flow.request, is_proxied(flow)
-        what = tail(request.path)
+        page = "" if proxied else self._page(request)
         socket = not proxied and self._serves_socket(request)
-        methods = _SOCKET if socket else _methods(request.path)
+        methods = _SOCKET if socket else _PAGES.get(page) or _methods(request.path)
         if not proxied and not self._host_allowed(flow):
             refuse(
                 flow,
@@ -133,9 +152,11 @@ class Gate:
                 404,
                 f"no such path: {bare(request.path)}; "
                 "POST /v1/responses, /v1/chat/completions and /v1/messages, "
-                "GET /v1/models, /health, /metrics and /dashboard are served",
+                "GET /v1/models, /health, /metrics, /dashboard and /picker are served",
             )
-        elif not (proxied or _is_open(flow, what) or self._take_key(flow, keep=socket)):
+        elif page in _PICKER and not (_is_local(flow) and _names_loopback(request)):
+            refuse(flow, 403, f"{page} is served to browsers on this machine only, at 127.0.0.1")
+        elif not (proxied or _is_open(flow, page) or self._take_key(flow, keep=socket)):
             refuse(
                 flow,
                 401,
@@ -151,6 +172,8 @@ class Gate:
             )
         elif self._too_large(int(_digits(request.headers.get("content-length")))):
             self._refuse_size(flow)
+        elif page:
+            flow.metadata[PAGE] = page
 
     async def request(self, flow: http.HTTPFlow) -> None:
         if flow.response or flow.is_replay or not is_ours(flow):
@@ -209,6 +232,16 @@ class Gate:
             body = msgspec.json.encode(fields)
         return codec(protocol).read_request(body), own
 
+    def _page(self, request: http.Request) -> str:
+        """Which of the chain's own pages is asked for; empty: none."""
+        path = bare(request.path)
+        if path == "/api/models" and (
+            self._chain.policies.current().empty or asks_catalog(request)
+        ):
+            # A client's list of models, where /api is its base URL.
+            return ""
+        return path if path in _PAGES else ""
+
     def _host_allowed(self, flow: http.HTTPFlow) -> bool:
         host = client.hostname(flow.request.host_header or "")
         bound = flow.client_conn.sockname
@@ -260,12 +293,26 @@ def upgrades(request: http.Request) -> bool:
     return "websocket" in request.headers.get("upgrade", "").lower()
 
 
-def _is_open(flow: http.HTTPFlow, what: str) -> bool:
+def asks_catalog(request: http.Request) -> bool:
+    """Whether it is Codex that asks for the models, in its own form."""
+    return "client_version" in request.query or client.is_codex(request.headers)
+
+
+def _is_open(flow: http.HTTPFlow, page: str) -> bool:
     """Whether a page is there for those without a key: what tells of sessions, on this machine."""
-    if what == "health" and not flow.request.query:
+    if page == "/health" and not flow.request.query:
         return True
+    return bool(page) and _is_local(flow)
+
+
+def _is_local(flow: http.HTTPFlow) -> bool:
     peer = flow.client_conn.peername
-    return what in _LOCAL and bool(peer) and client.is_loopback(str(peer[0]))
+    return bool(peer) and client.is_loopback(str(peer[0]))
+
+
+def _names_loopback(request: http.Request) -> bool:
+    """Whether it was called by a name of this machine: not by one that a proxy in front has."""
+    return client.is_loopback(client.hostname(request.host_header or ""))
 
 
 def _methods(path: str) -> tuple[str, ...] | None:
@@ -274,7 +321,7 @@ def _methods(path: str) -> tuple[str, ...] | None:
         return _TURN
     if what := stored(path):
         return ("GET",) if what[1] else ("GET", "DELETE")
-    return _PATHS.get(tail(path))
+    return _PAGE if tail(path) == "models" else None
 
 
 def _on_loopback(spec: str, port: int | None) -> str:

@@ -17,6 +17,7 @@ from addons.gate import Gate
 from addons.keep import Keep
 from addons.memory import Memory, keep_freed
 from addons.pages import Pages
+from addons.picker import Picker
 from addons.record import Record
 from addons.route import Router
 from addons.served import Serve
@@ -36,6 +37,7 @@ addons = [
     Forward(chain),
     Gate(chain),
     Pages(chain),
+    Picker(chain),
     Serve(chain),
     state,
     Duplicates(chain),

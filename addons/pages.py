@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 from mitmproxy import ctx, http
 
-from addons.exchange import Chain, Exchange, is_ours, refuse, tail, under_way
-from shim import client
+from addons.exchange import PAGE, Chain, Exchange, is_ours, refuse, tail, under_way
+from addons.gate import asks_catalog
 from shim.codex import catalog
 from shim.live import dashboard
 from shim.live.sums import about, said, session_name, short
@@ -20,7 +20,7 @@ from shim.record.redact import redactor
 #: Turns under way that a page names; their number is told in full.
 _MOST_SHOWN = 100
 #: Pages that tell of the chain; a program asks for them every few seconds.
-_WATCHED = ("health", "dashboard", "metrics")
+_WATCHED = ("/health", "/dashboard", "/metrics")
 
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -32,8 +32,8 @@ class Pages:
     async def request(self, flow: http.HTTPFlow) -> None:
         if flow.response or not is_ours(flow):
             return
-        what = tail(flow.request.path)
-        if what == "health":
+        what = flow.metadata.get(PAGE)
+        if what == "/health":
             exchanges = "exchanges" in flow.request.query
             if exchanges and self._chain.settle:
                 await self._chain.settle()
@@ -41,14 +41,14 @@ class Pages:
             if exchanges or "live" in flow.request.query:
                 page |= self._live(page, flow.request.query.get("session", ""))
             _json(flow, page)
-        elif what == "dashboard":
+        elif what == "/dashboard":
             page = self._health(False)
             page |= self._live(page, flow.request.query.get("session", ""))
             body, headers = dashboard.render(page)
             flow.response = http.Response.make(200, body, headers)
-        elif what == "metrics":
+        elif what == "/metrics":
             flow.response = http.Response.make(200, self._metrics(), {"content-type": _METRICS})
-        elif what == "models":
+        elif not what and tail(flow.request.path) == "models":
             await self._models(flow)
 
     def response(self, flow: http.HTTPFlow) -> None:
@@ -79,7 +79,7 @@ class Pages:
                 "error": chain.policies.error,
                 "warnings": [said for _, said in unset(policy)],
                 "models": sorted(catalog.models_of(policy)),
-                "default": chain.default_model or policy.default,
+                "default": chain.default(policy) or policy.default,
             },
             "recording": {"file": chain.flow_file, "error": chain.recording_error},
         }
@@ -104,7 +104,7 @@ class Pages:
 
     async def _models(self, flow: http.HTTPFlow) -> None:
         policy = self._chain.policies.current()
-        codex = "client_version" in flow.request.query or client.is_codex(flow.request.headers)
+        codex = asks_catalog(flow.request)
         if policy.empty:
             if codex:
                 refuse(flow, 404, "no policy, so no model list; models pass by their own names")
@@ -119,7 +119,7 @@ class Pages:
 def _is_watched(flow: http.HTTPFlow) -> bool:
     ours = is_ours(flow) and not flow.is_replay
     good = ours and flow.request.method == "GET" and flow.response
-    return bool(good and good.status_code == 200 and tail(flow.request.path) in _WATCHED)
+    return bool(good and good.status_code == 200 and flow.metadata.get(PAGE) in _WATCHED)
 
 
 def _under_way(id: str, exchange: Exchange, now: float) -> dict[str, Any]:

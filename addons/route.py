@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 import time
+from pathlib import Path
 from typing import cast
 
 import certifi
@@ -14,7 +15,7 @@ from mitmproxy import ctx, http
 from addons.aim import NoTarget, aim, request_to, reverse_target
 from addons.exchange import Chain, Exchange, exchange_of, is_ours, refuse, tail
 from addons.stop import stop
-from shim.client import Facts
+from shim.client import Facts, began
 from shim.codex.login import LoginError, offered
 from shim.policy.inforce import InForce
 from shim.policy.load import MissingVariable, PolicyError
@@ -31,6 +32,7 @@ from shim.route.decide import Decider, routes
 from shim.route.failures import key
 from shim.route.probe import Probe
 from shim.route.rules import Asked
+from shim.route.switch import Switch
 from shim.route.tried import tried_in
 from shim.route.wayout import way_out
 from shim.turn import Failure
@@ -59,6 +61,12 @@ class Router:
             "Model for names the policy does not know, instead of its own default.",
         )
         loader.add_option(
+            "switch_file",
+            str,
+            "",
+            "File that keeps the model switched to by /picker; empty: it is kept in memory.",
+        )
+        loader.add_option(
             "upstream",
             str,
             "responses",
@@ -76,6 +84,9 @@ class Router:
                 self._chain.policies = PolicyStore(ctx.options.policy or None)
             except PolicyError as e:
                 stop(str(e), running=self._chain.running)
+        if "switch_file" in updated:
+            file = ctx.options.switch_file
+            self._chain.switch = Switch(Path(file).expanduser() if file else None)
         self._upstream = ctx.options.upstream
         self._chain.default_model = ctx.options.default_model or None
         if self._chain.default_model:
@@ -122,7 +133,8 @@ class Router:
 
     async def _routes(self, exchange: Exchange, stands: InForce) -> list[Route]:
         """The candidates for a turn, in order. NoRoute when its model's name means nothing."""
-        policy, default, turn = stands.policy, self._chain.default_model, exchange.turn
+        policy, turn = stands.policy, exchange.turn
+        default, switched = self._chain.default(policy), self._chain.switch.now()
         own: Protocol = self._upstream
         if exchange.proxied:
             # The client's own provider is the default, and it speaks what the client speaks.
@@ -132,9 +144,9 @@ class Router:
                 policy, default = Policy(), None
         if policy.empty and not default:
             return [choose.choose(policy, turn.model, reverse=own)]
-        facts = exchange.facts or Facts()
+        facts = exchange.facts or Facts(started=began(exchange.who) if switched else None)
         asked = Asked(turn, exchange.headers, facts, exchange.tags, time.time())
-        choice = self._decider.decide(policy, stands.routes, asked, default)
+        choice = self._decider.decide(policy, stands.routes, asked, default, switched)
         cheaper = next((v for v in exchange.verdicts if v.state == "cheaper" and v.to), None)
         if cheaper and cheaper.to and not choice.explicit:
             reason = f"the limit {cheaper.label}"

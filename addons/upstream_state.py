@@ -21,7 +21,7 @@ def aim(flow: http.HTTPFlow, chain: Chain) -> bool:
     first of the policy that speaks Responses.
     """
     policy = chain.policies.current()
-    provider = _provider(policy, chain.default_model)
+    provider = _provider(policy, chain.default(policy))
     if provider is None:
         return policy.empty and ctx.options.upstream == "responses"
     request = flow.request

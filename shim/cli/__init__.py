@@ -22,6 +22,7 @@ COMMANDS = {
     "run": "run one Codex session through a chain of its own; nothing stays behind",
     "chat": "talk with a model or an agent of the policy in the terminal",
     "codex": "run your Codex through the daemon, with a home of Interpose's own that stays",
+    "app": "start Codex Desktop, sent through the daemon, in a folder if you name one",
     "enable": "send your own Codex through the daemon: a block in ~/.codex/config.toml",
     "disable": "take the block out again; Codex is as it was before",
     "model": "the models Codex can ask for, and which one it asks for",
@@ -89,6 +90,16 @@ def main(argv: list[str] | None = None) -> int:
         if os.environ.get("INTERPOSE_DEBUG"):
             raise
         return _complain(_one_line(e), e.code if isinstance(e, UserError) else 1)
+
+
+def codex_app() -> int:
+    """`codex-app`, that is, `interpose app`."""
+    return main(["app", *sys.argv[1:]])
+
+
+def codex_model() -> int:
+    """`codex-model`, that is, `interpose model`."""
+    return main(["model", *sys.argv[1:]])
 
 
 def _command(name: str, words: list[str]) -> int:

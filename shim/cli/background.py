@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 from ..codex import edit
-from ..codex.catalog import UNNAMED, models_of
-from ..codex.config import PROVIDER, Setting, enabled, read
-from ..codex.login import offered
-from ..codex.where import config_file, own_command
+from ..codex.catalog import models_of
+from ..codex.config import Setting
+from ..codex.where import config_file
 from ..daemon import control
 from ..daemon.files import Files, Settings
+from ..daemon.use import current_model, ensure_command, may_ask, use, usual_model
 from ..policy.load import load_policy
 from ..policy.schema import Policy
 from ..record.folder import default_folder
@@ -78,46 +78,27 @@ def say(line: str) -> None:
 
 
 def write_block(settings: Settings, model: str | None) -> tuple[Path, str, bool]:
-    """The block for that daemon in Codex's config: the file, the model, whether that is new."""
+    """The block for that daemon in Codex's config: the file, the model, whether that is new.
+
+    A model that is asked for is switched to: turns of open sessions go there, too.
+    """
     file = config_file()
     made = setting(settings, model, file)
+    if model:
+        policy = load_policy(Path(settings.policy))
+        return file, model, use(model, settings.base_url, Files(), policy, enable=True).changed
     return file, made.model, edit.enable(file, made)
 
 
 def setting(settings: Settings, model: str | None, file: Path) -> Setting:
     """What the block in ``file`` is to say; the model is the one asked for, else the one in use."""
-    policy = load_policy(Path(settings.policy))
+    policy, files = load_policy(Path(settings.policy)), Files()
     if model:
         known(model, policy)
     else:
         stands = current_model(edit.read(file) or b"", str(file))
-        model = stands if stands and may_ask(stands, policy) else first_model(policy)
-    return Setting(model, settings.base_url, ensure_command())
-
-
-def ensure_command() -> list[str]:
-    """What Codex runs for the key, also from an environment that knows nothing of ours."""
-    return [*own_command(), "ensure", "--state", str(Files().folder)]
-
-
-def current_model(raw: bytes, name: str) -> str | None:
-    """The model that Codex asks Interpose for; None when it is not sent through it."""
-    found = read(raw, name)
-    ours = enabled(raw) and found.get("model_provider") == PROVIDER
-    model = found.get("model") if ours else None
-    return model if isinstance(model, str) else None
-
-
-def first_model(policy: Policy) -> str:
-    """The one Codex asks for when nobody says."""
-    return policy.default or next(iter(offered(policy)), UNNAMED)
-
-
-def may_ask(model: str, policy: Policy) -> bool:
-    """Whether the policy knows ``model``, as a name or as PROVIDER:upstream-model."""
-    provider, sign, upstream = model.partition(":")
-    named = sign and upstream and provider in policy.providers
-    return bool(named) or model in models_of(policy) or model == policy.default
+        model = stands if stands and may_ask(stands, policy) else usual_model(files, policy)
+    return Setting(model, settings.base_url, ensure_command(files))
 
 
 def known(model: str, policy: Policy) -> None:

@@ -9,15 +9,17 @@ from ..codex import edit
 from ..codex.catalog import models_of
 from ..codex.where import config_file
 from ..daemon.files import Files
+from ..daemon.use import current_model, first_model
 from ..policy.load import load_policy
-from .background import current_model, first_model, kept_settings, running_settings, write_block
+from ..route import switch
+from .background import kept_settings, running_settings, write_block
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
     listed = commands.add_parser("list", help="the models, with a * at the one in use")
     listed.add_argument("--json", action="store_true", help="print JSON")
-    use = commands.add_parser("use", help="have Codex ask for this one from its next session on")
+    use = commands.add_parser("use", help="have this one answer from now on")
     use.add_argument("model", metavar="SLUG", help="a model of the policy, or PROVIDER:model")
 
 
@@ -26,10 +28,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _use(model: str) -> int:
-    settings = running_settings(Files())
+    files = Files()
+    settings = running_settings(files)
     file, model, changed = write_block(settings, model)
-    print(f"Codex asks for {model} from its next session on ({file})" if changed else
-          f"Codex asks for {model} already ({file})")  # fmt: skip
+    if not changed:
+        print(f"Codex asks for {model} already ({file})")
+        return 0
+    print(f"Codex asks for {model} from its next session on ({file})")
+    if (now := switch.read(files.switched)) and now.instead:
+        names = " or ".join(now.instead)
+        print(f"Sessions already open go on with {model}, where they ask for {names}")
     return 0
 
 

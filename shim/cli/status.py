@@ -10,7 +10,7 @@ from ..codex import edit
 from ..codex.config import ConfigError, enabled
 from ..codex.where import config_file
 from ..daemon.files import Files
-from .background import current_model
+from ..daemon.use import current_model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

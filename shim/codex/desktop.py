@@ -242,8 +242,8 @@ def _sign(app: App) -> None:
             )
 
 
-def _must_not_run(app: App) -> None:
-    """DesktopError while a process runs from the app."""
+def running(app: App, part: str = "") -> list[int]:
+    """The processes that run from the app, or from that part of its contents."""
     try:
         listed = subprocess.run(
             ["ps", "-axww", "-o", "pid=,args="],
@@ -252,10 +252,15 @@ def _must_not_run(app: App) -> None:
         ).stdout  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         raise DesktopError("whether Codex Desktop runs cannot be seen: ps failed") from None
-    for line in listed.splitlines():
-        pid, _, command = line.strip().partition(" ")
-        if command.strip().startswith(f"{app.path}/Contents/"):
-            raise DesktopError(f"{app.path} is running (process {pid}): quit it and try again")
+    lines = (line.strip().partition(" ") for line in listed.splitlines())
+    within = f"{app.path}/Contents/{part}"
+    return [int(pid) for pid, _, command in lines if command.strip().startswith(within)]
+
+
+def _must_not_run(app: App) -> None:
+    """DesktopError while a process runs from the app."""
+    for pid in running(app):
+        raise DesktopError(f"{app.path} is running (process {pid}): quit it and try again")
 
 
 def _swap(one: Path, other: Path) -> None:

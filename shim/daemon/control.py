@@ -55,7 +55,8 @@ def start(settings: Settings, files: Files, say: Callable[[str], None] = lambda 
 
 def stop(files: Files) -> bool:
     """End the daemon; whether there was one."""
-    pid = files.who().get("pid")
+    who = files.who()
+    pid = who.get("pid")
     if not pid:
         if files.alive.held():
             raise DaemonError(f"a daemon is just starting; try again, or see {files.log}")
@@ -71,7 +72,9 @@ def stop(files: Files) -> bool:
             raise DaemonError(f"process {pid} cannot be ended: {e.strerror}") from None
         deadline = time.monotonic() + GRACE
         while time.monotonic() < deadline:
-            if files.who().get("pid") != pid:
+            # It signs off before the system takes its port back.
+            now = files.who()
+            if now.get("pid") != pid and (now or not taken(who["port"])):
                 return True
             time.sleep(_PAUSE)
     raise DaemonError(f"process {pid} does not end")

@@ -64,6 +64,8 @@ class Files:
         self.environment = self.folder / "env"
         self.alive = Lock(self.folder / "daemon.lock")
         self.starting = self.folder / "start.lock"
+        #: The model that was switched to; its chain reads it anew whenever it changes.
+        self.switched = self.folder / "model.json"
         self._key = self.folder / "client-key"
         self._who = self.folder / "daemon.json"
         self._settings = self.folder / "settings.json"
@@ -130,6 +132,7 @@ class Files:
     def remove(self) -> None:
         """All of it, and the folder if nothing else is in there. No daemon runs."""
         ours = [self._key, self._who, self._settings, self.log, self.alive.path, self.starting]
+        ours.append(self.switched)
         ours += [self.log.with_suffix(".log.1"), self.folder / "config.lock"]
         for path in ours:
             with suppress(OSError):

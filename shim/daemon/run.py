@@ -28,6 +28,7 @@ def run(words: list[str], settings: Settings, files: Files, wait: bool) -> int:
     os.environ.pop("INTERPOSE_POLICY", None)
     if not (Path.home() / ".mitmproxy").is_dir():
         words = [*words, "--set", f"confdir={files.folder / 'mitmproxy'}"]
+    words = [*words, "--set", f"switch_file={files.switched}"]
     # In here, since every user of the machine can read a command line.
     sys.argv = ["mitmdump", *words, "--set", "flow_detail=0", "--set", f"client_keys={key}"]
     try:

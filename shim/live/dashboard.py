@@ -7,16 +7,15 @@ run but that script, by its hash.
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Mapping
 from functools import cache
-from hashlib import sha256
 from html import escape
 from pathlib import Path
 from string import Template
 from typing import Any
 
 from . import tables
+from .headers import page_headers
 from .tables import Table, cell
 
 _HERE = Path(__file__).parent
@@ -37,30 +36,11 @@ def render(page: Mapping[str, Any]) -> tuple[bytes, dict[str, str]]:
 def _shell() -> tuple[Template, dict[str, str], dict[str, str]]:
     """What is the same for every page: the template, style and script, and the headers."""
     texts = {kind: (_HERE / f"dashboard.{kind}").read_text("utf-8") for kind in _KINDS}
-    policy = {
-        "default-src": "'none'",
-        "script-src": _hash(texts["js"]),
-        "style-src": _hash(texts["css"]),
-        "connect-src": "'self'",
-        "form-action": "'self'",
-        "base-uri": "'none'",
-        "frame-ancestors": "'none'",
-    }
-    headers = {
-        "content-type": "text/html; charset=utf-8",
-        "content-security-policy": "; ".join(f"{name} {value}" for name, value in policy.items()),
-        "cache-control": "no-store",
-        "referrer-policy": "no-referrer",
-        "x-content-type-options": "nosniff",
-    }
+    headers = page_headers(texts["css"], texts["js"])
     return Template(texts["html"]), {"style": texts["css"], "script": texts["js"]}, headers
 
 
 _KINDS = ("html", "css", "js")
-
-
-def _hash(text: str) -> str:
-    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
 
 
 def _section(table: Table, page: Mapping[str, Any]) -> str:

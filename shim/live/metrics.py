@@ -43,6 +43,10 @@ class Metrics:
         self._added[bisect_left(BUCKETS, added)] += 1
         self._added_sum += added
 
+    def spent(self) -> dict[str, float]:
+        """Dollars by ``PROVIDER/MODEL``, where the price is known."""
+        return dict(self._dollars)
+
     def text(self, *, duplicates: int = 0, open: int = 0, recording: bool = True) -> str:
         """All of it; ``open``: exchanges under way, ``recording``: whether they can be recorded."""
         return "\n".join(self._lines(duplicates, open, recording)) + "\n"

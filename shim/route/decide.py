@@ -1,7 +1,8 @@
 """Who answers a turn: what its model name means, the rules, the memory of its thread.
 
 The order is fixed. A refusal stands above all. A model that the client names itself (listed, or
-PROVIDER:MODEL) is its explicit choice: only a rule that names it sends it elsewhere. Then come
+PROVIDER:MODEL) is its explicit choice: only a rule that names it sends it elsewhere. Where the
+model was switched, what stood for the default until then asks for the one switched to. Then come
 failover (a candidate that is down makes room for the next), a budget that wants a cheaper model,
 auto, and last what the thread had before.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -20,6 +22,9 @@ from ..policy.schema import Policy, Protocol
 from . import choose
 from .choose import NoRoute, Route
 from .rules import Asked, RouteRules
+
+if TYPE_CHECKING:
+    from .switch import Switched
 
 #: Reasoning efforts that may follow a listed model's name after a colon.
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra")
@@ -67,16 +72,27 @@ class Decider:
         self._stands: object = None
 
     def decide(
-        self, policy: Policy, rules: RouteRules, asked: Asked, default: str | None = None
+        self,
+        policy: Policy,
+        rules: RouteRules,
+        asked: Asked,
+        default: str | None = None,
+        switched: Switched | None = None,
     ) -> Choice:
         """Who may answer. NoRoute with a sentence when the name means nothing here."""
         named = asked.turn.model
         name, effort = split_effort(policy, named)
+        why = "the model's name"
+        moved = switched and switched.stands_for(name, asked.facts.started)
+        if switched and moved and is_known(policy, switched.model):
+            why = f"the switch to it, instead of {name}"
+            # What the thread was given by its old name is not to be remembered.
+            name = named = switched.model
         explicit = is_named(policy, name)
         thread = asked.facts.thread
-        self._follow(policy)
+        self._follow(policy, default)
         kept = self._threads.get(thread, named) if thread else None
-        if kept and not all(is_named(policy, n) or _is_auto(policy, n) for n in kept):
+        if kept and not all(is_known(policy, n) for n in kept):
             kept = None
         rule = rules.first(name, asked, explicit=explicit, kept=kept is not None)
         if rule is not None:
@@ -85,7 +101,7 @@ class Decider:
         elif kept:
             names, reason = kept, "what the thread had before"
         elif explicit or _is_auto(policy, name):
-            names, reason = (name,), "the model's name"
+            names, reason = (name,), why
         else:
             names, reason = (_default(policy, name, default),), f"the default: no model {named}"
             reason = reason if named else "the default: no model named"
@@ -94,9 +110,9 @@ class Decider:
         auto = _is_auto(policy, names[0])
         return Choice(names, reason, effort, explicit and rule is None, auto)
 
-    def _follow(self, policy: Policy) -> None:
+    def _follow(self, policy: Policy, default: str | None) -> None:
         """Edited routes count from the next turn on, also for threads under way."""
-        stands = (policy.route, policy.default, policy.auto, policy.models)
+        stands = (policy.route, default or policy.default, policy.auto, policy.models)
         if stands != self._stands:
             self._threads, self._stands = Threads(), stands
 
@@ -114,7 +130,7 @@ class Decider:
 
 def split_effort(policy: Policy, asked: str) -> tuple[str, str | None]:
     """``name:high`` of a listed model as (name, effort); exact names and prefixes come first."""
-    if is_named(policy, asked) or _is_auto(policy, asked):
+    if is_known(policy, asked):
         return asked, None
     head, colon, last = asked.rpartition(":")
     known = choose.known_as(policy, head) in policy.models or _is_auto(policy, head)
@@ -129,6 +145,11 @@ def is_named(policy: Policy, name: str) -> bool:
     head, colon, rest = name.partition(":")
     prefixed = bool(colon and rest) and policy.leads(head)
     return name in policy.models or name in policy.agents or prefixed
+
+
+def is_known(policy: Policy, name: str) -> bool:
+    """Whether ``name`` can be asked for: as `is_named` says, or as the virtual model."""
+    return is_named(policy, name) or _is_auto(policy, name)
 
 
 def routes(
@@ -158,7 +179,7 @@ def _default(policy: Policy, name: str, default: str | None) -> str:
     wanted = default or policy.default
     if wanted is None:
         raise NoRoute(f"no model {name!r} in the policy{choose.nearest(name, offered(policy))}")
-    if not is_named(policy, wanted) and not _is_auto(policy, wanted):
+    if not is_known(policy, wanted):
         near = choose.nearest(wanted, offered(policy))
         raise NoRoute(f"the default model {wanted} is not in the policy{near}")
     return wanted

@@ -38,6 +38,7 @@ def test_nothing_lies_outside_interpose(wheel: Path) -> None:
         "interpose/shim/cli/__init__.py",
         "interpose/shim/codex/instructions.md",
         "interpose/policies/default.yaml",
+        "interpose/shim/live/picker.html",
     ):
         assert name in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
@@ -99,6 +100,10 @@ def test_the_installed_command_runs_a_session(wheel: Path, tmp_path: Path) -> No
         )  # fmt: skip
 
     assert interpose("--help").returncode == 0
+    for shortcut in ("codex-app", "codex-model"):
+        words = [str(site / "bin" / shortcut), "--help"]
+        said = subprocess.run(words, env=env, capture_output=True, text=True, timeout=60).stdout
+        assert f"usage: interpose {shortcut.removeprefix('codex-')}" in said
     done = interpose("run", "--", "exec", "--json", "--skip-git-repo-check", "hello")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "demo model" in done.stdout

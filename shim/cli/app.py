@@ -1,0 +1,46 @@
+"""`interpose app [PATH]`: Codex Desktop, sent through the daemon."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ..codex import launch
+from ..codex.desktop import DesktopError, find_app, running
+from ..daemon.files import Files
+from . import UserError
+from .background import running_settings, write_block
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "folder", nargs="?", type=Path, metavar="PATH", help="a folder to begin a thread in"
+    )
+    parser.add_argument("--restart", action="store_true", help="if the app runs, start it anew")
+    parser.epilog = "Codex's config becomes what `interpose enable` makes of it."
+
+
+def run(args: argparse.Namespace) -> int:
+    if sys.platform != "darwin":
+        raise UserError(
+            "Codex Desktop can be started from here on macOS only; elsewhere `interpose enable`,"
+            " then start the app yourself"
+        )
+    folder = args.folder.expanduser().resolve() if args.folder else None
+    if folder and not folder.is_dir():
+        raise UserError(f"{args.folder} is no folder")
+    try:
+        app = find_app(None)
+        ran = bool(running(app))
+        settings = running_settings(Files())
+        file, model, changed = write_block(settings, None)
+        if ran and args.restart:
+            launch.quit(app)
+        launch.start(app, folder)
+    except DesktopError as e:
+        raise UserError(str(e)) from None
+    print(f"Codex Desktop asks for {model} through {settings.base_url} ({file})")
+    if ran and changed and not args.restart:
+        print("It was running, and reads its config when it starts: interpose app --restart")
+    return 0
