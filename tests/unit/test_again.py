@@ -33,7 +33,7 @@ def test_it_finds_what_a_whole_search_finds(turns: list[tuple[list, list]]) -> N
         assert searched.data("thread", data, hide) == hide(data)
 
 
-@pytest.mark.parametrize(("before", "after"), product(NAMES, NAMES))
+@pytest.mark.parametrize(("before", "after"), list(product(NAMES, NAMES)))
 def test_it_finds_what_took_the_place_of_something_like_it(before: str, after: str) -> None:
     searched = Searched()
     for word in (before, after):

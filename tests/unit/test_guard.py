@@ -68,7 +68,11 @@ def test_other_pages_are_refused_even_with_the_token(foreign: dict[str, str]) ->
     assert told.status == 403 and not told.page
 
 
-@pytest.mark.parametrize("given", ["", "x", GUARD.token[:-1], Guard().token, "\udcff\u00e9"])
+@pytest.mark.parametrize(
+    "given",
+    ["", "x", GUARD.token[:-1], Guard().token, "\udcff\u00e9"],
+    ids=["none", "short", "cut", "another", "no text"],
+)
 def test_no_token_or_another_one(given: str) -> None:
     assert refused({**JSON, HEADER: given}).status == 403
     told = refused({**HOST, "content-type": FORM}, b"model=other&token=x")
