@@ -74,7 +74,7 @@ def stop(files: Files) -> bool:
         while time.monotonic() < deadline:
             # It signs off before the system takes its port back.
             now = files.who()
-            if now.get("pid") != pid and (now or not taken(who["port"])):
+            if now.get("pid") != pid and (now or not taken(who.get("port", 0))):
                 return True
             time.sleep(_PAUSE)
     raise DaemonError(f"process {pid} does not end")

@@ -46,7 +46,7 @@ def needs_key(stages: Stages) -> None:
 
 @pytest.mark.parametrize(
     "path", ["/dashboard", "/metrics", "/health?live=1", "/health?live", "/health?exchanges=1",
-             "/v1/health?exchanges", "/dashboard?session=x"]
+             "/dashboard?session=x"]
 )  # fmt: skip
 def test_what_tells_of_sessions_is_for_this_machine_or_a_key(stages: Stages, path: str) -> None:
     needs_key(stages)
