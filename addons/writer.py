@@ -28,6 +28,8 @@ _LATE, _LATE_FOR = 16 * 1024 * 1024, 10.0
 #: Seconds an exchange waits, so that where turns come thick they are written in batches, and most
 #: turns meet none of that work.
 _PAUSE = 0.1
+#: Seconds between two looks whether what was put so far is written.
+_LOOK = 0.02
 #: So many exchanges, or bytes, go to the recorder at once.
 _BATCH, _LARGE = 64, 4 * 1024 * 1024
 
@@ -62,6 +64,8 @@ class Writer:
         self._roomy = asyncio.Event()
         #: When the recorder last got something done, or was replaced; since when something waits.
         self._done = self._since = time.monotonic()
+        #: How many exchanges were put, and how many of them are done with.
+        self._put = self._over = 0
         self._link: Link | None = None
         self._starting = asyncio.Lock()
         #: What has begun and not ended: another recorder is told again.
@@ -100,6 +104,7 @@ class Writer:
         if self._waiting > _MOST and self._waiting + job.size > 2 * _MOST:
             job = msgspec.structs.replace(job, legs=[], bodies=[])
         self._jobs.append(job)
+        self._put += 1
         self._waiting += job.size
         if self._waiting > _MOST:
             self._roomy.clear()
@@ -119,9 +124,11 @@ class Writer:
 
     async def settle(self) -> None:
         """Wait until everything put so far is written, or could not be."""
-        while self._task and not self._task.done():
+        last = self._put
+        while self._over < last and self._task and not self._task.done():
             self._hurry.set()
-            await asyncio.wait([self._task])
+            # Others may go on being put meanwhile.
+            await asyncio.wait([self._task], timeout=_LOOK)
 
     async def room(self) -> None:
         """Wait while too much is waiting, so that a slow disk does not fill the memory."""
@@ -162,6 +169,7 @@ class Writer:
                 logger.exception("not recorded")
                 why = f"an exchange could not be recorded: {e!r}"
             self._done = time.monotonic()
+            self._over += len(jobs)
             for job in jobs:
                 self._waiting -= job.size
                 self._begun.pop(str(job.row["exchange"]), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
@@ -333,3 +334,28 @@ def test_statistics_of_what_is_asked_for(
     assert [t["session"] for t in as_json["sessions"]] == ["t1", "other"]
     assert interpose(["stats", "--until", "soon", str(tmp_path)]) == 2
     assert "--until takes" in capsys.readouterr().err
+
+
+def test_health_waits_for_what_was_there_not_for_what_still_comes(stages: Stages) -> None:
+    writer = stages.one(Record)._writer
+
+    async def under_load() -> int:
+        put, jobs = 0, list(writer._jobs)
+
+        async def keep_putting() -> None:
+            nonlocal put
+            while True:
+                writer.put(jobs[0])
+                put += 1
+                await asyncio.sleep(0)
+
+        busy = asyncio.create_task(keep_putting())
+        try:
+            await asyncio.wait_for(writer.settle(), 20)
+        finally:
+            busy.cancel()
+        return put
+
+    answered(stages)
+    assert stages.loop.run_until_complete(under_load())
+    settle(stages)
