@@ -17,7 +17,8 @@ class Read(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """
 
     when: Annotated[
-        dict[str, str | int | bool], Meta(description="What stands at which path.")
+        dict[str, str | int | bool | None],
+        Meta(description="What stands at which path; null for nothing."),
     ] = {}
     session: Annotated[str | None, Meta(description="Where its name for the session is.")] = None
     text: Annotated[str | None, Meta(description="Where a piece of the answer is.")] = None
@@ -60,7 +61,7 @@ class Agent(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         list[str], Meta(description="Words that go on with a session; {session} is its name.")
     ] = []
     image: Annotated[
-        list[str], Meta(description="Words that show an image, for each; {path} is its file.")
+        list[str], Meta(description="Words that show an image, for each; {path} is its file, {folder} where it is.")
     ] = []
     reads: Annotated[list[Read], Meta(description="What its lines say.")] = []
     ready: Annotated[
@@ -73,7 +74,7 @@ class Agent(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     models: Annotated[
         list[str], Meta(description="Models that it offers; Codex is asked for its own.")
     ] = []
-    env: Annotated[dict[str, str], Meta(description="Variables it gets besides the chain's.")] = {}
+    env: Annotated[dict[str, str], Meta(description="Variables it gets besides the chain's; an empty one is taken away.")] = {}
     cwd: Annotated[
         str | None, Meta(description="The folder it works in; an empty one of its own if not said.")
     ] = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
@@ -9,8 +10,17 @@ import msgspec
 
 from ...policy.agents import Agent, Read
 from ...turn import Failure, Finish, Reasoning, Text, Usage
+from .keeper import GRACE, SIGNALLED
 from .process import AgentError, Child, environment
-from .run import Activity, Job, Said, Session, Unknown
+from .run import WORD, Activity, Job, Said, Session, Unknown
+
+
+#: How much of what a tool is given shows.
+_LONGEST_NAME = 500
+#: Bytes of a prompt on a command line; Linux takes no longer words.
+_LONGEST_WORD = 120_000
+#: Seconds that an agent may take to say whether it is ready.
+_READY = 20.0
 
 
 async def run(agent: Agent, job: Job) -> AsyncGenerator[Said]:
@@ -20,31 +30,38 @@ async def run(agent: Agent, job: Job) -> AsyncGenerator[Said]:
     by_stdin = agent.prompt == "stdin"
     prompt = _prompt(agent, job)
     if not by_stdin:
-        words.append(prompt)
+        words.append(_word(prompt))
     child = await Child.start(words, cwd=str(job.cwd), env=environment(agent.env), prompt=by_stdin)
     heard = Heard(agent.reads)
+    patience = 0.0
     try:
         if by_stdin:
-            await child.send(prompt.encode(), close=True)
+            # One that does not read it may still say why.
+            await child.send(prompt.encode("utf-8", "replace"), close=True)
         async for line in child.lines():
             try:
                 said = msgspec.json.decode(line)
-            except msgspec.DecodeError:
+            except (ValueError, RecursionError):
+                child.noise(line)
                 continue
             for event in heard.line(said):
-                if isinstance(event, Failure) and job.session and not heard.spoke:
+                if isinstance(event, Failure) and job.session and not heard.begun:
                     raise Unknown(event.message)
                 yield event
             if heard.ended:
+                patience = GRACE
                 return
         if not heard.spoke:
-            if job.session:
-                raise Unknown("the agent ended without an answer")
-            await child.failed()
+            failed = await child.failed()
+            if job.session and not heard.begun and await child.code() < SIGNALLED:
+                raise Unknown(str(failed))
+            raise failed
+        if await child.code():
+            raise await child.failed()
         yield heard.used
         yield Finish("stop")
     finally:
-        await child.end()
+        await child.end(patience)
 
 
 def command(agent: Agent, job: Job) -> list[str]:
@@ -55,7 +72,8 @@ def command(agent: Agent, job: Job) -> list[str]:
         if values[name] and more:
             words += [word.replace(f"{{{name}}}", values[name]) for word in more]
     for path in job.images:
-        words += [word.replace("{path}", str(path)) for word in agent.image]
+        for word in agent.image:
+            words.append(word.replace("{path}", str(path)).replace("{folder}", str(path.parent)))
     return words
 
 
@@ -63,14 +81,22 @@ def _prompt(agent: Agent, job: Job) -> str:
     said = job.prompt
     if job.ask.instructions and not job.session:
         said = f"{job.ask.instructions}\n\n{said}"
-    if job.images and not agent.image:
+    if job.images and not any("{path}" in word for word in agent.image):
         shown = "\n".join(f"Image: {path}" for path in job.images)
         said = f"{said}\n\n{shown}"
     if job.ask.schema is not None:
         schema = msgspec.json.encode(job.ask.schema).decode()
         said += f"\n\nAnswer with JSON that follows this JSON Schema, and nothing else:\n{schema}"
-    # A prompt that begins like an option would be taken for one.
-    return f" {said}" if agent.prompt == "argument" and said.startswith("-") else said
+    return said
+
+
+def _word(prompt: str) -> str:
+    """``prompt`` as a word of a command line that is taken for no option."""
+    if "\0" in prompt:
+        raise AgentError("the prompt holds a NUL character, which this agent cannot take", 400)
+    if len(prompt.encode("utf-8", "replace")) > _LONGEST_WORD:
+        raise AgentError(f"the prompt is over {_LONGEST_WORD} bytes, too long for this agent", 400)
+    return f" {prompt}" if prompt.startswith("-") else prompt
 
 
 class Heard:
@@ -81,6 +107,8 @@ class Heard:
         self._session = ""
         self._text = self._apart = False
         self.used = Usage()
+        #: Whether it has named its session; has said something; has said that it is done.
+        self.begun = False
         self.spoke = False
         self.ended = False
 
@@ -90,13 +118,15 @@ class Heard:
         if found is None:
             return
         for name in _texts(said, found.session)[:1]:
-            if name != self._session:
+            self.begun = True
+            # It will stand on a command line.
+            if name != self._session and WORD.fullmatch(name):
                 self._session = name
                 yield Session(name)
         for text in _texts(said, found.reasoning):
             self.spoke = True
             yield Reasoning(text)
-        for text in _texts(said, found.activity):
+        for text in _names(said, found.activity):
             self.spoke = self._apart = True
             yield Activity(text)
         for text in _texts(said, found.text):
@@ -129,7 +159,19 @@ class Heard:
 
 
 def _holds(read: Read, said: Any) -> bool:
-    return all(value in list(at(said, path)) for path, value in read.when.items())
+    for path, value in read.when.items():
+        there = list(at(said, path))
+        if value not in there and (value is not None or there):
+            return False
+    return True
+
+
+def _names(said: Any, path: str | None) -> list[str]:
+    """The texts at ``path``; of an object, the names of its fields."""
+    found = _texts(said, path)
+    if path is not None and not found:
+        found = [name for v in at(said, path) if isinstance(v, dict) for name in v]
+    return [name[:_LONGEST_NAME] for name in found]
 
 
 def _texts(said: Any, path: str | None) -> list[str]:
@@ -162,14 +204,23 @@ async def ready(agent: Agent, cwd: str) -> str:
     """Why the agent cannot be used now; empty when it can."""
     if not agent.ready:
         return ""
-    child = await Child.start(agent.ready, cwd=cwd, env=environment(agent.env), prompt=False)
     try:
-        printed = b"".join([line async for line in child.lines()]).decode("utf-8", "replace")
-        says = agent.ready_says
-        if (says is None or says.lower() in printed.lower()) and await child.code() == 0:
-            return ""
-        return agent.login or "it is not ready; log in first"
+        async with asyncio.timeout(_READY):
+            return await _ready(agent, cwd)
+    except TimeoutError:
+        return f"{' '.join(agent.ready)} does not answer"
     except AgentError as e:
         return str(e)
+
+
+async def _ready(agent: Agent, cwd: str) -> str:
+    child = await Child.start(agent.ready, cwd=cwd, env=environment(agent.env), prompt=False)
+    try:
+        async for line in child.lines():
+            child.noise(line)
+        says, told = agent.ready_says, child.printed()
+        if (says is None or says.lower() in told.lower()) and await child.code() == 0:
+            return ""
+        return agent.login or "it is not ready; log in first"
     finally:
         await child.end()

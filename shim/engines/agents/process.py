@@ -8,15 +8,18 @@ import os
 import re
 import shutil
 import signal
-from collections import deque
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+
+from .keeper import GRACE, SIGNALLED
 
 #: Longer lines are none that anybody meant.
-_LONGEST = 32 * 1024 * 1024
-#: Seconds between asking it to end and ending it.
-_GRACE = 2.0
-_TAIL = 40
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
+_LONGEST = 16 * 1024 * 1024
+#: Bytes of its last words that are kept, and how many of them are shown.
+_KEPT, _SHOWN = 8192, 600
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x1f\x7f-\x9f]")
+_KEEPER = Path(__file__).with_name("keeper.py")
 
 
 class AgentError(Exception):
@@ -31,10 +34,15 @@ class AgentError(Exception):
 class Child:
     """A running program; ``end`` must be called, however the turn goes."""
 
-    def __init__(self, process: asyncio.subprocess.Process, name: str) -> None:
-        self._process = process
+    def __init__(self, transport: asyncio.SubprocessTransport, name: str, lifeline: int) -> None:
+        self._transport = transport
+        protocol = transport.get_protocol()
+        assert isinstance(protocol, asyncio.subprocess.SubprocessStreamProtocol)
+        loop = asyncio.get_running_loop()
+        self._process = asyncio.subprocess.Process(transport, protocol, loop)
         self._name = name
-        self._said: deque[str] = deque(maxlen=_TAIL)
+        self._lifeline = lifeline
+        self._said = self._noise = b""
         self._listens = asyncio.create_task(self._listen())
 
     @classmethod
@@ -45,27 +53,36 @@ class Child:
         path = shutil.which(words[0], path=env.get("PATH"))
         if path is None:
             raise AgentError(f"the program {words[0]} is not installed", 503, "agent_missing")
+        command, more, ours, theirs = [path, *words[1:]], {}, -1, -1
+        if os.name == "posix":
+            theirs, ours = os.pipe()
+            command = [sys.executable, "-I", "-S", str(_KEEPER), str(theirs), *command]
+            more = {"start_new_session": True, "pass_fds": (theirs,)}
         pipe = asyncio.subprocess.PIPE
-        group = {"start_new_session": True} if os.name == "posix" else {}
+        loop = asyncio.get_running_loop()
         try:
-            process = await asyncio.create_subprocess_exec(
-                path,
-                *words[1:],
+            transport, _ = await loop.subprocess_exec(
+                lambda: asyncio.subprocess.SubprocessStreamProtocol(limit=_LONGEST, loop=loop),
+                *command,
                 stdin=pipe if prompt else asyncio.subprocess.DEVNULL,
                 stdout=pipe,
                 stderr=pipe,
                 cwd=cwd,
                 env=dict(env),
-                limit=_LONGEST,
-                **group,  # type: ignore[arg-type]
+                **more,
             )
-        except (OSError, ValueError) as e:
+        except BaseException as e:
+            _close(ours)
+            if not isinstance(e, OSError | ValueError):
+                raise
             why = getattr(e, "strerror", None) or e
             raise AgentError(f"{words[0]} cannot be started: {why}", 503) from None
-        return cls(process, words[0])
+        finally:
+            _close(theirs)
+        return cls(transport, words[0], ours)
 
-    async def send(self, data: bytes, *, close: bool = False) -> None:
-        """Give it ``data`` to read. AgentError when it reads no more."""
+    async def send(self, data: bytes, *, close: bool = False) -> bool:
+        """Give it ``data`` to read; whether it still reads."""
         stdin = self._process.stdin
         assert stdin
         try:
@@ -74,7 +91,8 @@ class Child:
             if close:
                 stdin.close()
         except (ConnectionError, RuntimeError):
-            await self.failed()
+            return False
+        return True
 
     async def lines(self) -> AsyncIterator[bytes]:
         """What it prints, line by line, until it ends."""
@@ -84,76 +102,105 @@ class Child:
             try:
                 line = await stdout.readline()
             except ValueError:
-                raise AgentError(f"{self._name} printed a line without an end") from None
+                size = _LONGEST // 1024 // 1024
+                raise AgentError(f"{self._name} printed a line of more than {size} MB") from None
             if not line:
                 return
             yield line
 
-    async def failed(self) -> None:
-        """Raise what there is to say of its end: its code, and its last words."""
+    def noise(self, line: bytes) -> None:
+        """A line that says nothing: its last words, if it has no others."""
+        self._noise = (self._noise + line)[-_KEPT:]
+
+    async def failed(self) -> AgentError:
+        """What there is to say of its end: how it came, and its last words."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._process.wait(), _GRACE)
-            await asyncio.wait_for(asyncio.shield(self._listens), _GRACE)
+            await asyncio.wait_for(self._process.wait(), GRACE)
+            await asyncio.wait_for(asyncio.shield(self._listens), GRACE)
+        said = self.tail()
+        return AgentError(f"{self._name} {self._how()}" + (f": {said}" if said else ""))
+
+    def _how(self) -> str:
         code = self._process.returncode
         if code is None:
-            how = "stopped answering"
-        elif code < 0:
-            how = f"was ended by {signal.Signals(-code).name}"
-        else:
-            how = f"ended with code {code}"
-        said = self.tail()
-        raise AgentError(f"{self._name} {how}" + (f": {said}" if said else ""))
+            return "stopped answering"
+        number = -code if code < 0 else code - SIGNALLED
+        try:
+            return f"was ended by {signal.Signals(number).name}"
+        except ValueError:
+            return f"ended with code {code}"
 
     async def code(self) -> int:
-        """Its exit code, once it has ended."""
-        return await self._process.wait()
+        """Its exit code, once it has ended; above 128 when a signal has ended it."""
+        code = await self._process.wait()
+        return SIGNALLED - code if code < 0 else code
 
     def tail(self) -> str:
-        """Its last words on stderr, fit to be shown."""
-        lines = [line for line in self._said if line]
-        return " / ".join(lines[-3:])[-600:]
+        """Its last words, fit to be shown."""
+        for data in (self._said, self._noise):
+            said = data.decode("utf-8", "replace").splitlines()
+            lines = [line for raw in said if (line := _CONTROL.sub("", raw).strip())]
+            if lines:
+                return " / ".join(lines[-3:])[-_SHOWN:]
+        return ""
 
-    async def end(self) -> None:
-        """Make sure that nothing of it is left: first kindly, then not."""
-        process = self._process
-        with contextlib.suppress(OSError, RuntimeError):
-            if process.stdin:
-                process.stdin.close()
-        self._signal(signal.SIGTERM)
+    def printed(self) -> str:
+        """What was noise, without what is for a terminal."""
+        return _CONTROL.sub("", self._noise.decode("utf-8", "replace"))
+
+    async def end(self, patience: float = 0.0) -> None:
+        """Make sure that nothing of it is left; with ``patience`` it may end by itself first."""
         try:
-            await asyncio.wait_for(process.wait(), _GRACE)
-        except TimeoutError:
-            pass
+            if self._process.stdin:
+                with contextlib.suppress(OSError, RuntimeError):
+                    self._process.stdin.close()
+            if patience:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._process.wait(), patience)
         finally:
-            # What it started may still be there when it is not.
-            self._signal(getattr(signal, "SIGKILL", signal.SIGTERM))
-            await process.wait()
-            self._listens.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._listens
+            _close(self._lifeline)
+            self._lifeline = -1
+            if os.name != "posix" and self._transport.get_returncode() is None:
+                self._transport.terminate()
+            # What nobody reads any more would keep the process from counting as ended.
+            for number in (1, 2):
+                if pipe := self._transport.get_pipe_transport(number):
+                    pipe.close()
+            try:
+                # The keeper asks it, and then does not ask.
+                await asyncio.wait_for(self._process.wait(), 2 * GRACE + 1)
+            except TimeoutError:
+                pass
+            finally:
+                self._kill()
+                self._transport.close()
+                self._listens.cancel()
 
-    def _signal(self, number: int) -> None:
+    def _kill(self) -> None:
+        """End what the keeper has not: it was killed itself, or cannot adopt on this system."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            if os.name == "posix":
-                os.killpg(self._process.pid, number)
-            elif self._process.returncode is None:
-                self._process.send_signal(number)
+            code = self._transport.get_returncode()
+            if os.name != "posix":
+                if code is None:
+                    self._transport.kill()
+            elif code is None or code < 0 or sys.platform != "linux":
+                os.killpg(self._transport.get_pid(), signal.SIGKILL)
 
     async def _listen(self) -> None:
         stderr = self._process.stderr
         assert stderr
-        while True:
-            try:
-                line = await stderr.readline()
-            except ValueError:
-                continue
-            if not line:
-                return
-            self._said.append(_CONTROL.sub("", line.decode("utf-8", "replace")).strip())
+        while data := await stderr.read(65536):
+            self._said = (self._said + data)[-_KEPT:]
+
+
+def _close(descriptor: int) -> None:
+    if descriptor >= 0:
+        os.close(descriptor)
 
 
 def environment(own: Mapping[str, str], environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The variables of an agent: ours without what is only for the chain, and its ``own``.
+    """The variables of an agent: ours without what is only for the chain, and its ``own``, where an
+    empty one is one that it does not get.
 
     What it asks on this machine goes there directly, whatever proxy is set.
     """
@@ -161,4 +208,4 @@ def environment(own: Mapping[str, str], environ: Mapping[str, str] | None = None
     for name in ("NO_PROXY", "no_proxy"):
         hosts = [h for h in found.get(name, "").split(",") if h]
         found[name] = ",".join(dict.fromkeys([*hosts, "127.0.0.1", "localhost", "::1"]))
-    return found | dict(own)
+    return {name: value for name, value in (found | dict(own)).items() if value or name not in own}
