@@ -28,9 +28,7 @@ from .socket import serve
 _MAX_BODY = 64 * 1024 * 1024
 
 
-def engine_app(
-    hosts: set[str], secret: str, pace: float, agents: Agents | None = None
-) -> ASGIApp:
+def engine_app(hosts: set[str], secret: str, pace: float, agents: Agents | None = None) -> ASGIApp:
     """The ASGI application; ``hosts`` are the values of Host it answers to, ``pace`` the seconds
     between two streamed chunks of the demo model."""
 
@@ -69,12 +67,15 @@ async def _body(request: Request) -> bytes:
 
 async def _agent(agents: Agents, request: Request) -> Response:
     try:
-        turn = codec("chat").read_request(await _body(request))
+        turn = await asyncio.to_thread(codec("chat").read_request, await _body(request))
         return await agents.complete(request.path_params["name"], request, turn)
     except (WireError, demo.BadRequest) as error:
         return _refusal(400, str(error))
+    except RecursionError:
+        return _refusal(400, "the body is nested too deeply")
     except AgentError as error:
-        return _refusal(error.status, str(error), error.code)
+        kind = "invalid_request_error" if error.status < 500 else "server_error"
+        return _refusal(error.status, str(error), kind, error.code)
 
 
 async def _complete(request: Request, pace: float) -> Response:
@@ -148,6 +149,8 @@ class _Guard:
         await answer(scope, receive, send)
 
 
-def _refusal(status: int, message: str, kind: str = "invalid_request_error") -> Response:
-    error = {"message": message, "type": kind, "param": None, "code": None}
+def _refusal(
+    status: int, message: str, kind: str = "invalid_request_error", code: str | None = None
+) -> Response:
+    error = {"message": message, "type": kind, "param": None, "code": code}
     return JSONResponse({"error": error}, status)

@@ -1,4 +1,4 @@
-"""Agents that need no description in a policy, and an entry made whole.
+"""Agents that need no description in a policy, an entry made whole, and what of it is secret.
 
 Cursor's lines: its documentation of ``--output-format stream-json``.
 """
@@ -6,6 +6,7 @@ Cursor's lines: its documentation of ``--output-format stream-json``.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -14,33 +15,44 @@ from ..policy.agents import Agent, Read
 from ..policy.load import MissingVariable, expand
 from ..policy.schema import Policy
 from ..policy.warn import VARIABLE
+from ..record import findings
+from ..record.redact import MARK, Redactor
 
+#: It reads and answers; to have it change files, a policy gives another command.
 _CURSOR = Agent(
-    command=["cursor-agent", "-p", "--output-format", "stream-json", "--stream-partial-output"],
+    command=[
+        *("cursor-agent", "-p", "--output-format", "stream-json", "--stream-partial-output"),
+        *("--mode", "ask", "--sandbox", "enabled", "--trust"),
+    ],
     model=["--model", "{model}"],
     resume=["--resume", "{session}"],
     reads=[
         Read(when={"type": "system", "subtype": "init"}, session="session_id"),
-        Read(when={"type": "assistant"}, text="message.content.text", session="session_id"),
+        # What was streamed comes again as a whole, before each tool and at the end.
+        Read(when={"type": "assistant", "timestamp_ms": None}, whole="message.content.text"),
+        Read(when={"type": "assistant", "model_call_id": None}, text="message.content.text"),
+        Read(when={"type": "assistant"}, whole="message.content.text"),
         Read(when={"type": "thinking"}, reasoning="text"),
+        Read(when={"type": "tool_call", "subtype": "started"}, activity="tool_call"),
         Read(when={"type": "result", "is_error": True}, error="result"),
         Read(when={"type": "result"}, whole="result", session="session_id", ends=True),
     ],
-    prompt="argument",
     ready=["cursor-agent", "status"],
     ready_says="logged in as",
     login="log in with `cursor-agent login`",
-    models=["composer-2-5"],
+    models=["composer-2.5"],
 )
 _KNOWN = {"cursor": _CURSOR, "codex": Agent(command=["codex"])}
 _PLAIN = Agent()
+#: Variables that hold what nobody else may see.
+_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD", re.I)
 
 
 def whole(agent: Agent, policy: Policy, environ: Mapping[str, str] | None = None) -> Agent:
     """``agent`` with what is known of it, and with its variables replaced.
 
-    Variables that hold keys of the policy's providers are none of an agent's business: they are
-    empty for it, unless its own ``env`` names them.
+    Variables that hold keys of the policy's providers are none of an agent's business: it does not
+    get them, unless its own ``env`` names them.
     """
     env = os.environ if environ is None else environ
     if agent.use:
@@ -54,6 +66,20 @@ def whole(agent: Agent, policy: Policy, environ: Mapping[str, str] | None = None
         except MissingVariable:
             found[name] = ""
     return msgspec.structs.replace(agent, env=found)
+
+
+def hidden(text: str, policy: Policy, environ: Mapping[str, str] | None = None) -> str:
+    """``text`` without the keys of ``policy``, and without what looks like one."""
+    env = os.environ if environ is None else environ
+    values = [env.get(name, "") for name in keys(policy)]
+    for provider in policy.providers.values():
+        values += [provider.key, *provider.headers.values()]
+    for agent in policy.agents.values():
+        values += [v for n, v in whole(agent, policy, env).env.items() if _SECRET.search(n)]
+    text = Redactor(values).text(text)
+    for found in reversed(findings.keys(text)):
+        text = text[: found.start] + MARK + text[found.end :]
+    return text
 
 
 def keys(policy: Policy) -> set[str]:

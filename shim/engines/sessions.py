@@ -15,6 +15,8 @@ from ..state.store import Store
 
 #: The header in which the chain tells the engine server the conversation of a turn.
 HEADER = "x-interpose-session"
+#: Digests of the names that a turn's client gives its own session.
+ASKER = "x-interpose-asker"
 #: Where a conversation's name may stand, the first that is there counts. A user is no conversation,
 #: but all that such a client tells.
 _BODY = ("session_id", "conversation_id", "thread_id")
@@ -36,8 +38,12 @@ def named(own: Mapping[str, msgspec.Raw], headers: Mapping[str, str], owner: str
     name = name or _text(own.get(_USER_BODY)) or headers.get(_USER_HEADER, "")
     if not name.strip():
         return ""
-    said = f"{owner}\0{name.strip()[:_LONGEST]}".encode("utf-8", "surrogatepass")
-    return blake2b(said, digest_size=16).hexdigest()
+    return digest(f"{owner}\0{name.strip()[:_LONGEST]}")
+
+
+def digest(name: str) -> str:
+    """``name`` as what may stand anywhere."""
+    return blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def _text(raw: msgspec.Raw | None) -> str:
@@ -62,10 +68,6 @@ class Sessions:
         """Remember it."""
         if conversation and session:
             self._store.put(_key(agent, conversation), session.encode())
-
-    def forget(self, agent: str, conversation: str) -> None:
-        """The agent does not know it any more."""
-        self._store.delete(_key(agent, conversation))
 
 
 def _key(agent: str, conversation: str) -> str:

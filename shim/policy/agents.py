@@ -61,7 +61,7 @@ class Agent(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         list[str], Meta(description="Words that go on with a session; {session} is its name.")
     ] = []
     image: Annotated[
-        list[str], Meta(description="Words that show an image, for each; {path} is its file, {folder} where it is.")
+        list[str], Meta(description="Words that show an image: {path} its file, {folder} where that is.")
     ] = []
     reads: Annotated[list[Read], Meta(description="What its lines say.")] = []
     ready: Annotated[
@@ -74,7 +74,10 @@ class Agent(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     models: Annotated[
         list[str], Meta(description="Models that it offers; Codex is asked for its own.")
     ] = []
-    env: Annotated[dict[str, str], Meta(description="Variables it gets besides the chain's; an empty one is taken away.")] = {}
+    env: Annotated[
+        dict[str, str],
+        Meta(description="Variables it gets besides the chain's; an empty one is taken away."),
+    ] = {}
     cwd: Annotated[
         str | None, Meta(description="The folder it works in; an empty one of its own if not said.")
     ] = None

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
 from ...turn import Item, Turn, WireError, is_text, text_of, value_of
 
+#: How much one request may hold: messages, characters, a schema's bytes and its depth.
+MOST_MESSAGES, LONGEST, LARGEST_SCHEMA, DEEPEST_SCHEMA = 20_000, 8_000_000, 256 * 1024, 64
 _TEXTS = frozenset({"input_text", "output_text", "text"})
 _ROLES = {"user": "User", "assistant": "Assistant", "developer": "System", "system": "System"}
 
@@ -24,12 +27,16 @@ class Ask(msgspec.Struct):
     model: str = ""
     effort: str = ""
     schema: Any = None
-    #: What the client offers and an agent cannot use.
-    left_out: list[str] = []
 
 
 def read(turn: Turn) -> Ask:
     """The question in ``turn``. WireError when there is none, or its form cannot be kept."""
+    if len(turn.items) > MOST_MESSAGES:
+        raise WireError(f"{len(turn.items)} messages; an agent takes at most {MOST_MESSAGES}")
+    choice = turn.setting("tool_choice")
+    if turn.tools and (choice == "required" or isinstance(choice, dict)):
+        raise WireError("an agent calls no tools of its client", param="tool_choice")
+    form = _object(_object(turn.setting("text")).get("format"))
     instructions: list[str] = [str(turn.setting("instructions", ""))]
     said: list[tuple[str, str, list[str]]] = []
     for item in turn.items:
@@ -42,24 +49,28 @@ def read(turn: Turn) -> Ask:
                 said.append((item.role or "user", text, images))
         elif kind in ("function_call_output", "custom_tool_call_output"):
             said.append(("user", f"[tool output]\n{text_of(item.output)}", []))
+        elif kind in ("function_call", "custom_tool_call"):
+            called = text_of(item.arguments if kind == "function_call" else item.input)
+            said.append(("assistant", f"[calls {item.name} with {called}]", []))
     last = max((at for at, entry in enumerate(said) if entry[0] == "assistant"), default=-1)
     news = said[last + 1 :]
     if not news:
         raise WireError("there is nothing to answer: the last message is the model's own")
-    if ((turn.setting("text") or {}).get("format") or {}).get("type") == "json_object":
+    if form.get("type") == "json_object":
         instructions.append("Your answer must be one JSON object and nothing else.")
-    effort = turn.setting("reasoning") or {}
-    left_out = [f"tool {t.get('name') or t.get('type')}" for t in turn.tools]
+    prompt = _told(said)
+    instructed = "\n\n".join(text for text in instructions if text.strip())
+    if (size := len(prompt) + len(instructed)) > LONGEST:
+        raise WireError(f"the prompt has {size} characters; an agent takes at most {LONGEST}")
     return Ask(
-        prompt=_told(said),
+        prompt=prompt,
         news=_told(news),
         images=[url for _, _, images in said for url in images],
         new_images=[url for _, _, images in news for url in images],
-        instructions="\n\n".join(text for text in instructions if text.strip()),
+        instructions=instructed,
         model=turn.model,
-        effort=str(effort.get("effort") or "") if isinstance(effort, dict) else "",
-        schema=_schema(turn),
-        left_out=left_out,
+        effort=str(_object(turn.setting("reasoning")).get("effort") or ""),
+        schema=_schema(form),
     )
 
 
@@ -92,7 +103,7 @@ def _content(item: Item) -> tuple[str, list[str]]:
 
 def _url(part: dict[str, Any]) -> str:
     if path := part.get("path"):
-        return f"file://{path}"
+        return f"file://{quote(str(path), errors='replace')}"
     url = part.get("image_url")
     if isinstance(url, dict):
         url = url.get("url")
@@ -101,14 +112,30 @@ def _url(part: dict[str, Any]) -> str:
     return url
 
 
-def _schema(turn: Turn) -> Any:
+def _schema(form: dict[str, Any]) -> Any:
     """The JSON Schema that the answer must follow; None when any text will do."""
-    form = (turn.setting("text") or {}).get("format") or {}
     if form.get("type") != "json_schema":
         return None
-    schema = form.get("schema")
+    schema, param = form.get("schema"), "response_format.json_schema.schema"
     if not isinstance(schema, dict) or not schema:
-        raise WireError(
-            "response_format json_schema needs a schema", param="response_format.json_schema.schema"
-        )
+        raise WireError("response_format json_schema needs a schema", param=param)
+    if _depth(schema) > DEEPEST_SCHEMA:
+        raise WireError(f"the schema is nested over {DEEPEST_SCHEMA} levels deep", param=param)
+    if (size := len(msgspec.json.encode(schema))) > LARGEST_SCHEMA:
+        said = f"the schema has {size} bytes; at most {LARGEST_SCHEMA} are taken"
+        raise WireError(said, param=param)
     return schema
+
+
+def _depth(value: Any) -> int:
+    """How deep ``value`` is nested, as far as it matters."""
+    level, depth = [value], 0
+    while level and depth <= DEEPEST_SCHEMA:
+        depth += 1
+        below = (v.values() if isinstance(v, dict) else v for v in level)
+        level = [w for inner in below for w in inner if isinstance(w, dict | list)]
+    return depth
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

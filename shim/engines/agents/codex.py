@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import msgspec
 
 from ...policy.agents import Agent
 from ...turn import Failure, Finish, Reasoning, Text, Usage
+from .keeper import GRACE
 from .process import AgentError, Child, environment
 from .run import Activity, Job, Said, Session, Unknown
 
@@ -47,8 +48,20 @@ async def run(agent: Agent, job: Job) -> AsyncGenerator[Said]:
         yield Session(thread)
         turn = await server.call("turn/start", _turn(agent, job, thread))
         server.interrupt = {"threadId": thread, "turnId": _id(turn, "turn")}
-        async for said in _answer(server, server.interrupt["turnId"]):
-            yield said
+        heard = _Heard(whole=job.ask.schema is not None)
+        while True:
+            method, params = await server.told()
+            if params.get("threadId", thread) != thread:
+                # A helper of its own, whose words are not the answer.
+                continue
+            try:
+                for said in heard.told(method, params, server.turn):
+                    server.over = heard.completed
+                    yield said
+                    if isinstance(said, Finish | Failure):
+                        return
+            except (KeyError, TypeError, AttributeError, ValueError) as e:
+                raise AgentError(f"Codex's {method} is not as this version knows it: {e!r}") from e
     finally:
         await server.end()
 
@@ -92,7 +105,8 @@ async def _thread(server: _Server, agent: Agent, job: Job) -> str:
         started = await server.call("thread/start", {**settings, "ephemeral": not job.kept})
         return _id(started, "thread")
     try:
-        found = await server.call("thread/resume", {**settings, "threadId": job.session})
+        resumed = {**settings, "threadId": job.session, "excludeTurns": True}
+        found = await server.call("thread/resume", resumed)
     except _Refused as e:
         raise Unknown(str(e)) from None
     return _id(found, "thread")
@@ -117,37 +131,56 @@ def _turn(agent: Agent, job: Job, thread: str) -> dict[str, Any]:
     return made
 
 
-async def _answer(server: _Server, turn: str) -> AsyncIterator[Said]:
-    """The notifications of the turn as what they say."""
-    used = Usage()
-    spoken = ""
-    while True:
-        method, params = await server.told()
+class _Heard:
+    """The notifications of a turn as what they say; ``whole``: of its messages only the last one,
+    which is then nothing but what the schema wants."""
+
+    def __init__(self, whole: bool) -> None:
+        #: Whether the turn has come to an end, of whatever kind.
+        self.completed = False
+        self._whole = whole
+        self._last = ""
+        self._used = Usage()
+        self._messages: set[str] = set()
+
+    def told(self, method: str, params: dict[str, Any], turn: str) -> Iterator[Said]:
         match method:
             case "item/agentMessage/delta":
-                if spoken and spoken != params["itemId"]:
-                    yield Text("\n\n")
-                spoken = params["itemId"]
-                yield Text(params["delta"])
+                yield from self._says(params["itemId"], params["delta"])
             case "item/reasoning/summaryTextDelta" | "item/reasoning/textDelta":
                 yield Reasoning(params["delta"])
             case "item/started":
                 if said := _does(params["item"]):
                     yield Activity(said)
+            case "item/completed" if params["item"]["type"] == "agentMessage":
+                item = params["item"]
+                self._last = item["text"]
+                # A model that does not stream has said nothing yet.
+                if item["id"] not in self._messages:
+                    yield from self._says(item["id"], item["text"])
             # A resumed thread first tells what its earlier turns took.
             case "thread/tokenUsage/updated" if params.get("turnId") == turn:
-                used = _more(used, params["tokenUsage"]["last"])
+                self._used = _more(self._used, params["tokenUsage"]["last"])
             case "error" if not params.get("willRetry"):
                 yield _failure(params["error"])
-                return
-            case "turn/completed":
+            case "turn/completed" if params["turn"]["id"] == turn:
+                self.completed = True
                 done = params["turn"]
-                if done["status"] == "completed":
-                    yield used
-                    yield Finish("stop")
-                else:
+                if done["status"] != "completed":
                     yield _failure(done.get("error") or {"message": f"turn {done['status']}"})
-                return
+                    return
+                if self._whole:
+                    yield Text(self._last)
+                yield self._used
+                yield Finish("stop")
+
+    def _says(self, item: str, text: str) -> Iterator[Said]:
+        if self._whole:
+            return
+        if self._messages and item not in self._messages:
+            yield Text("\n\n")
+        self._messages.add(item)
+        yield Text(text)
 
 
 def _does(item: dict[str, Any]) -> str:
@@ -194,6 +227,10 @@ class _Refused(AgentError):
     """The server answered a request with an error."""
 
 
+class _Ended(Exception):
+    """The server ended before it answered."""
+
+
 class _Server:
     """An app-server process: requests of ours, and what it tells by itself."""
 
@@ -203,8 +240,9 @@ class _Server:
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._told: asyncio.Queue[tuple[str, dict[str, Any]] | None] = asyncio.Queue()
         self._reads = asyncio.create_task(self._read())
-        #: The turn to interrupt when the process has to end before it has.
+        #: The turn that was started; whether it has come to an end.
         self.interrupt: dict[str, str] | None = None
+        self.over = False
 
     @classmethod
     async def start(cls, agent: Agent, cwd: Path) -> _Server:
@@ -223,55 +261,70 @@ class _Server:
         self._number += 1
         number = self._number
         future = self._waiting[number] = asyncio.get_running_loop().create_future()
-        await self._send({"id": number, "method": method, "params": params})
         try:
+            await self._send({"id": number, "method": method, "params": params})
             async with asyncio.timeout(_PATIENCE):
                 return await future
         except TimeoutError:
             raise AgentError(f"Codex does not answer {method}", 504) from None
-        except asyncio.CancelledError:
-            if future.cancelled():
-                await self._child.failed()
-            raise
+        except _Ended:
+            # The reader says so in its last step.
+            await asyncio.wait({self._reads})
+            raise await self._why() from None
         finally:
             self._waiting.pop(number, None)
+
+    @property
+    def turn(self) -> str:
+        """The turn that is under way."""
+        return self.interrupt["turnId"] if self.interrupt else ""
 
     async def told(self) -> tuple[str, dict[str, Any]]:
         """What it tells next. AgentError when it ends before its turn has."""
         said = await self._told.get()
         if said is None:
-            await self._child.failed()
-            raise AgentError("Codex ended")
-        if said[0] == "turn/completed":
-            self.interrupt = None
+            raise await self._why()
         return said
 
     async def end(self) -> None:
-        if self.interrupt and not self._reads.done():
-            with contextlib.suppress(AgentError, TimeoutError):
-                async with asyncio.timeout(_INTERRUPT):
-                    await self.call("turn/interrupt", self.interrupt)
-        await self._child.end()
-        self._reads.cancel()
-        with contextlib.suppress(asyncio.CancelledError, AgentError):
-            await self._reads
+        """End it; a turn that is under way is interrupted, a finished one may be written down."""
+        patience = GRACE
+        try:
+            if self.interrupt and not self.over:
+                patience = 0.0
+                if not self._reads.done():
+                    with contextlib.suppress(AgentError, TimeoutError):
+                        async with asyncio.timeout(_INTERRUPT):
+                            await self.call("turn/interrupt", self.interrupt)
+        finally:
+            self._reads.cancel()
+            await self._child.end(patience)
+
+    async def _why(self) -> AgentError:
+        """Why it has ended."""
+        if self._reads.done() and not self._reads.cancelled() and (e := self._reads.exception()):
+            return e if isinstance(e, AgentError) else AgentError(f"Codex cannot be read: {e!r}")
+        return await self._child.failed()
 
     async def _send(self, message: dict[str, Any]) -> None:
-        await self._child.send(msgspec.json.encode(message) + b"\n")
+        if not await self._child.send(msgspec.json.encode(message) + b"\n"):
+            raise await self._why()
 
     async def _read(self) -> None:
         try:
             async for line in self._child.lines():
                 try:
                     message = msgspec.json.decode(line)
-                except msgspec.DecodeError:
+                except (ValueError, RecursionError):
+                    self._child.noise(line)
                     continue
                 if isinstance(message, dict):
                     await self._take(message)
         finally:
             self._told.put_nowait(None)
             for future in self._waiting.values():
-                future.cancel()
+                if not future.done():
+                    future.set_exception(_Ended())
 
     async def _take(self, message: dict[str, Any]) -> None:
         method, id = message.get("method"), message.get("id")
@@ -279,7 +332,8 @@ class _Server:
             future = self._waiting.get(id) if isinstance(id, int) else None
             if future and not future.done():
                 if "error" in message:
-                    said = message["error"].get("message")
+                    error = message["error"]
+                    said = error.get("message") if isinstance(error, dict) else error
                     future.set_exception(_Refused(f"Codex: {said}", 400))
                 else:
                     future.set_result(message.get("result") or {})

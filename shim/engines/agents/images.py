@@ -40,22 +40,26 @@ async def fetch(urls: list[str], folder: Path, root: Path | None) -> list[Path]:
     for number, url in enumerate(urls, 1):
         try:
             data = await _data(url, root)
-            kind, width, height = measure(data)
+            made.append(await asyncio.to_thread(_keep, data, folder / f"image-{number}"))
         except BadImage as e:
             raise BadImage(f"image {number}: {e}") from None
-        if width * height > MOST_POINTS:
-            said = f"it has {width} x {height} points; at most {MOST_POINTS:,} are taken"
-            raise BadImage(f"image {number}: {said}")
-        path = folder / f"image-{number}.{kind}"
-        path.write_bytes(data)
-        made.append(path)
     return made
+
+
+def _keep(data: bytes, path: Path) -> Path:
+    kind, width, height = measure(data)
+    if not 0 < width * height <= MOST_POINTS:
+        said = f"it has {width} x {height} points; at most {MOST_POINTS:,} are taken"
+        raise BadImage(said)
+    path = path.with_suffix(f".{kind}")
+    path.write_bytes(data)
+    return path
 
 
 async def _data(url: str, root: Path | None) -> bytes:
     scheme = url.partition(":")[0].lower()
     if scheme == "data":
-        return _inline(url)
+        return await asyncio.to_thread(_inline, url)
     if scheme == "file":
         return await asyncio.to_thread(_file, url, root)
     if scheme in ("http", "https"):
@@ -86,10 +90,12 @@ def _file(url: str, root: Path | None) -> bytes:
     path = unquote(parts.path)
     if parts.netloc not in ("", "localhost") or "\0" in path:
         raise BadImage("the file: URL names another machine or no path")
+    if not os.path.isabs(path):
+        raise BadImage("the path of its file: URL is not absolute")
     try:
         root = root.expanduser().resolve(strict=True)
         found = Path(path).resolve(strict=True)
-    except (OSError, RuntimeError):
+    except (OSError, RuntimeError, ValueError):
         # Whether a file outside exists is not for a client to learn.
         raise BadImage("no such file in the folder that the policy allows") from None
     if not found.is_relative_to(root):
@@ -123,7 +129,8 @@ async def _load(url: str) -> bytes:
         # Asked at the address that was looked at: a name may lead elsewhere the next time.
         shown = f"[{address}]" if ":" in address else address
         target = parts._replace(netloc=f"{shown}:{port}", fragment="").geturl()
-        headers = {"host": parts.netloc, "accept": "image/*"}
+        # Compressed, a few bytes could become any number of them.
+        headers = {"host": parts.netloc, "accept": "image/*", "accept-encoding": "identity"}
         extensions = {"sni_hostname": host}
         try:
             async with (
@@ -135,8 +142,10 @@ async def _load(url: str) -> bytes:
                     continue
                 if answer.status_code != 200:
                     raise BadImage(f"its address answers with status {answer.status_code}")
+                if answer.headers.get("content-encoding", "identity").lower() != "identity":
+                    raise BadImage("its address answers with compressed data")
                 data = bytearray()
-                async for piece in answer.aiter_bytes():
+                async for piece in answer.aiter_raw():
                     data += piece
                     if len(data) > MOST_BYTES:
                         break
@@ -169,10 +178,16 @@ def is_public(address: str) -> bool:
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(str(inner))
+        if ip not in _UNICAST or ip.packed[9:12] == _ISATAP:
+            return False
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
 
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+#: What the internet's addresses begin with. Source: IANA's registry of IPv6's address space.
+_UNICAST = ipaddress.ip_network("2000::/3")
+#: What stands before an IPv4 address that is wrapped. Source: RFC 5214, section 6.1.
+_ISATAP = b"\x00\x5e\xfe"
 
 
 def _bounded(data: bytes) -> bytes:
@@ -188,7 +203,7 @@ def measure(data: bytes) -> tuple[str, int, int]:
             return ("png", *struct.unpack(">II", data[16:24]))
         if data[:6] in (b"GIF87a", b"GIF89a"):
             return ("gif", *struct.unpack("<HH", data[6:10]))
-        if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        if data[:4] == b"RIFF" and data[8:12] == b"WEBP" and data[12:16] in _WEBP:
             return ("webp", *_webp(data))
         if data.startswith(b"\xff\xd8"):
             return ("jpg", *_jpeg(data))
@@ -197,10 +212,15 @@ def measure(data: bytes) -> tuple[str, int, int]:
     raise BadImage("it is no PNG, JPEG, GIF or WebP image")
 
 
+_WEBP = (b"VP8 ", b"VP8L", b"VP8X")
+
+
 def _webp(data: bytes) -> tuple[int, int]:
     """Sources: RFC 9649, sections 2.5 to 2.7; RFC 6386, section 9.1."""
     kind = data[12:16]
     if kind == b"VP8X":
+        if len(data) < 30:
+            raise IndexError
         return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
     if kind == b"VP8L":
         (bits,) = struct.unpack("<I", data[21:25])
@@ -220,6 +240,8 @@ def _jpeg(data: bytes) -> tuple[int, int]:
             at += 1
             continue
         (length,) = struct.unpack(">H", data[at + 2 : at + 4])
+        if length < 2:
+            break
         if 0xC0 <= mark <= 0xCF and mark not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack(">HH", data[at + 5 : at + 9])
             return width, height

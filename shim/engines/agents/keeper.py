@@ -41,16 +41,16 @@ def main() -> int:
         print(f"cannot be started: {getattr(e, 'strerror', None) or e}", file=sys.stderr)
         return 126
     nothing = os.open(os.devnull, os.O_RDWR)
-    for number in (0, 1, 2):
+    for descriptor in (0, 1, 2):
         # Its end of the pipes is the program's alone.
-        os.dup2(nothing, number)
+        os.dup2(nothing, descriptor)
     code: int | None = None
     deadline: float | None = None
     while (code := _reap(child)) is None:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         wanted = [woken] if deadline else [woken, lifeline]
         ready = select.select(wanted, [], [], left)[0]
-        told = set()
+        told: set[int] = set()
         with contextlib.suppress(BlockingIOError):
             told = set(os.read(woken, 4096)) & set(_STOPS)
         if deadline is None and (lifeline in ready or told):

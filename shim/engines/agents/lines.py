@@ -14,7 +14,6 @@ from .keeper import GRACE, SIGNALLED
 from .process import AgentError, Child, environment
 from .run import WORD, Activity, Job, Said, Session, Unknown
 
-
 #: How much of what a tool is given shows.
 _LONGEST_NAME = 500
 #: Bytes of a prompt on a command line; Linux takes no longer words.

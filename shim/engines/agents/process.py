@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from .keeper import GRACE, SIGNALLED
 
@@ -18,7 +19,9 @@ from .keeper import GRACE, SIGNALLED
 _LONGEST = 16 * 1024 * 1024
 #: Bytes of its last words that are kept, and how many of them are shown.
 _KEPT, _SHOWN = 8192, 600
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(
+    r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x1f\x7f-\x9f]"
+)
 _KEEPER = Path(__file__).with_name("keeper.py")
 
 
@@ -53,7 +56,8 @@ class Child:
         path = shutil.which(words[0], path=env.get("PATH"))
         if path is None:
             raise AgentError(f"the program {words[0]} is not installed", 503, "agent_missing")
-        command, more, ours, theirs = [path, *words[1:]], {}, -1, -1
+        command, ours, theirs = [path, *words[1:]], -1, -1
+        more: dict[str, Any] = {}
         if os.name == "posix":
             theirs, ours = os.pipe()
             command = [sys.executable, "-I", "-S", str(_KEEPER), str(theirs), *command]

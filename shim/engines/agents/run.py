@@ -10,7 +10,6 @@ import msgspec
 from ...turn import Event
 from .ask import Ask
 
-
 #: Names of models, efforts and sessions: they may stand on a command line.
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,199}")
 
