@@ -61,7 +61,7 @@ class Agent(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         list[str], Meta(description="Words that go on with a session; {session} is its name.")
     ] = []
     image: Annotated[
-        list[str], Meta(description="Words that show an image: {path} its file, {folder} where that is.")
+        list[str], Meta(description="Words that show an image: {path} is its file, in {folder}.")
     ] = []
     reads: Annotated[list[Read], Meta(description="What its lines say.")] = []
     ready: Annotated[

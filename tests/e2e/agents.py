@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
+from zlib import compress, crc32
 
 import httpx
 
@@ -50,7 +51,7 @@ class Agents(Chain):
         return self
 
     def ask(self, text: Any, model: str = "cursor", **more: Any) -> httpx.Response:
-        """One turn over Chat; ``headers`` and ``timeout`` are the request's, the rest its body's."""
+        """One turn over Chat; ``headers`` and ``timeout`` are the request's, more its fields."""
         asks = {name: more.pop(name) for name in ("headers", "timeout") if name in more}
         body = {"model": model, "messages": [{"role": "user", "content": text}], **more}
         return httpx.post(
@@ -96,5 +97,13 @@ class Agents(Chain):
         return [str(p) for p in folder.glob("interpose-agents-*/turn-*")]
 
 
-def make_folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="interpose-agents-test-"))
+def png(width: int, height: int) -> bytes:
+    """A PNG that says it has that size; a small one has."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc32(kind + data))
+
+    rows = b"".join(b"\0" + b"\xc0\x20\x20" * width for _ in range(height)) if height < 99 else b""
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    parts = (b"IHDR", head), (b"IDAT", compress(rows)), (b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)

@@ -1,4 +1,4 @@
-"""A stand-in for Cursor's agent behind the chain: as a model, in failure, and what is left of it."""
+"""A stand-in for Cursor's agent behind the chain: as a model, failing, and what is left of it."""
 
 from __future__ import annotations
 
