@@ -197,6 +197,10 @@ class Gate:
         except WireError as e:
             refuse(flow, e.status, str(e), param=e.param)
             return
+        except RecursionError:
+            # Unread, it would go past every rule to the target.
+            refuse(flow, 400, "the request body is nested too deeply")
+            return
         peer = flow.client_conn.peername
         exchange = Exchange(
             client_request=flow.request,

@@ -133,7 +133,7 @@ def _model(
 ) -> None:
     """``name`` must lead somewhere: a listed model, ``PROVIDER:MODEL``, where it may, auto."""
     head, colon, rest = name.partition(":")
-    prefixed = bool(colon and rest) and head in (*policy.providers, *BUILT_IN)
+    prefixed = name in policy.agents or (bool(colon and rest) and policy.leads(head))
     virtual = policy.auto is not None and name == policy.auto.name
     if name in policy.models or (prefixed and not listed) or (virtual and auto):
         return

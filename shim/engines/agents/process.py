@@ -47,6 +47,7 @@ class Child:
         self._lifeline = lifeline
         self._said = self._noise = b""
         self._listens = asyncio.create_task(self._listen())
+        self._ends: asyncio.Task[None] | None = None
 
     @classmethod
     async def start(
@@ -164,21 +165,23 @@ class Child:
         finally:
             _close(self._lifeline)
             self._lifeline = -1
-            if os.name != "posix" and self._transport.get_returncode() is None:
-                self._transport.terminate()
-            # What nobody reads any more would keep the process from counting as ended.
-            for number in (1, 2):
-                if pipe := self._transport.get_pipe_transport(number):
-                    pipe.close()
-            try:
-                # The keeper asks it, and then does not ask.
-                await asyncio.wait_for(self._process.wait(), 2 * GRACE + 1)
-            except TimeoutError:
-                pass
-            finally:
-                self._kill()
-                self._transport.close()
-                self._listens.cancel()
+            # Cut short, the keeper would not get to what it has adopted.
+            self._ends = asyncio.create_task(self._finish())
+            await asyncio.shield(self._ends)
+
+    async def _finish(self) -> None:
+        if os.name != "posix" and self._transport.get_returncode() is None:
+            self._transport.terminate()
+        # What nobody reads any more would keep the process from counting as ended.
+        for number in (1, 2):
+            if pipe := self._transport.get_pipe_transport(number):
+                pipe.close()
+        with contextlib.suppress(TimeoutError):
+            # The keeper asks it, and then does not ask.
+            await asyncio.wait_for(self._process.wait(), 2 * GRACE + 1)
+        self._kill()
+        self._transport.close()
+        self._listens.cancel()
 
     def _kill(self) -> None:
         """End what the keeper has not: it was killed itself, or cannot adopt on this system."""

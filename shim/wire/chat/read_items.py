@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -176,7 +177,8 @@ def _part(part: _Part, kind: bytes) -> bytes:
         return b'{"type":"input_image","image_url":%b%b}' % (image.url, detail)
     if part.type == "local_image" and part.path:
         # What an agent on this machine is shown.
-        return b'{"type":"input_image","image_url":%b}' % _encode(f"file://{part.path}")
+        url = f"file://{quote(part.path, errors='replace')}"
+        return b'{"type":"input_image","image_url":%b}' % _encode(url)
     if part.type == "file" and memoryview(part.file).nbytes:
         return b'{"type":"input_file",%b' % bytes(part.file)[1:]
     if part.type == "input_audio" and memoryview(part.input_audio).nbytes:
