@@ -21,6 +21,7 @@ CLAUDE_CODE = "2.1.329"
 OPENCODE = "1.18.33"
 AIDER = "0.86.2"
 LLMPROBE = "0.6.12"
+LLM = "0.36"
 
 #: Aider's own pins have no wheels for newer Pythons.
 AIDER_PYTHON = (3, 12)
@@ -51,21 +52,31 @@ def llmprobe() -> Path:
 @cache
 def aider() -> Path:
     """The `aider` command, in a virtual environment of its own."""
-    folder = STORE / f"aider-{AIDER}"
+    return _pip("aider", f"aider-chat=={AIDER}", _python) / "aider"
 
-    def install(_: Path) -> None:
+
+@cache
+def llm() -> Path:
+    """The `llm` command, in a virtual environment of its own."""
+    return _pip("llm", f"llm=={LLM}", lambda: sys.executable) / "llm"
+
+
+def _pip(name: str, package: str, python: Callable[[], str]) -> Path:
+    """The folder of the commands of a package in a virtual environment of its own."""
+    folder = STORE / f"{name}-{package.rpartition('=')[2]}"
+
+    def install() -> None:
         # Scripts of a virtual environment know where it is: it cannot be made elsewhere and moved.
-        python = _python()
-        _run([python, "-m", "venv", "--clear", str(folder)], "a virtual environment for Aider")
+        _run([python(), "-m", "venv", "--clear", str(folder)], f"an environment for {package}")
         pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-input"]
-        _run([*pip, "--disable-pip-version-check", f"aider-chat=={AIDER}"], f"aider-chat=={AIDER}")
+        _run([*pip, "--disable-pip-version-check", package], package)
         (folder / ".ready").touch()
 
     if not (folder / ".ready").exists():
         with _locked():
             if not (folder / ".ready").exists():
-                install(folder)
-    return folder / "bin" / "aider"
+                install()
+    return folder / "bin"
 
 
 def _npm(name: str, package: str, version: str, command: str) -> Path:
