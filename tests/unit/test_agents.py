@@ -170,3 +170,8 @@ def test_secrets_are_hidden() -> None:
 def test_entries_that_cannot_be(text: str, why: str) -> None:
     with pytest.raises(PolicyError, match=why):
         parse_policy(text)
+
+
+@pytest.mark.parametrize("default", ["a", "a:m", "a:m:high"])
+def test_an_agent_can_be_the_default(default: str) -> None:
+    assert parse_policy(f"agents: {{ a: {{ use: codex }} }}\ndefault: {default}").default == default
