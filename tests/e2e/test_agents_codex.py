@@ -200,7 +200,7 @@ def test_a_cancelled_turn(tmp_path: Path, mind: Upstream) -> None:
 def test_it_does_not_ask_itself(tmp_path: Path, mind: Upstream) -> None:
     with agents(tmp_path, mind, model="codex") as chain:
         status, said = chain.refused("first", "codex")
-        assert "codex asks itself (codex → codex)" in said and status == 502
+        assert "codex asks itself (codex → codex)" in said and status == 424
         assert not mind.posts()
 
 

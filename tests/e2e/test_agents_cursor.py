@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -12,6 +13,7 @@ import pytest
 
 from tests.e2e.agents import Agents
 from tests.e2e.chain import poll
+from tests.e2e.clients import run_codex
 
 POLICY = """
 models:
@@ -47,6 +49,7 @@ def test_a_conversation(agents: Agents) -> None:
     answer = agents.post("/v1/responses", json=body).json()
     assert answer["output"][-1]["content"][0]["text"] == "Told 3 times, ha ha: three"
     assert agents.said("other", headers={"x-session-id": "yours"}).startswith("Told 1 ")
+    assert {"cursor", "cursor:composer-2.5", "composer-2-5"} <= agents.models()
     begun = [note for note in agents.notes() if "begins" in note]
     assert begun[0]["words"][-2:] == ["--model", "composer-2.5"]
     assert "--force" not in begun[0]["words"] and "ask" in begun[0]["words"]
@@ -67,11 +70,6 @@ def test_streams_what_it_does(agents: Agents) -> None:
     assert text.index("look ") < text.index("lsToolCall") < text.index("Told ")
 
 
-def test_only_while_logged_in(agents: Agents) -> None:
-    names = {"cursor", "cursor:composer-2.5", "composer-2-5"}
-    assert names <= agents.models()
-
-
 def test_not_logged_in(tmp_path: Path) -> None:
     with Agents(tmp_path, POLICY, KEYS) as chain:
         assert chain.models() == {"demo"}
@@ -82,13 +80,23 @@ def test_not_logged_in(tmp_path: Path) -> None:
 
 def test_failures_are_readable(agents: Agents) -> None:
     status, said = agents.refused("crash")
-    assert status == 502 and said.endswith(
-        "cursor-agent ended with code 3: Error: no more credits, key [redacted], [redacted]"
+    assert status == 424 and said.endswith(
+        "ended with code 3: Error: no more credits, key [redacted], [redacted]"
     ), said
     assert agents.refused("garbage")[1].endswith("Usage limit reached")
     assert agents.refused("endless")[1].endswith("printed a line of more than 16 MB")
     assert agents.refused("hi", "cursor:gpt-1")[0] == 404
     assert agents.said("well") == "Told 1 times, ha ha: well"
+
+
+def test_codex_as_the_client(agents: Agents) -> None:
+    """It reads the agent's words, and why one failed, once."""
+    run = run_codex(agents.url, "hello", agents.place / "work", model="cursor")
+    assert run.final_text.startswith("Told 1 times") and run.final_text.endswith("hello")
+    run = run_codex(agents.url, "crash", agents.place / "work", model="cursor")
+    assert "cursor-agent ended with code 3: Error: no more credits" in run.failure, run.explain()
+    assert "sk-proj" not in run.visible
+    assert len([note for note in agents.notes() if "begins" in note]) == 2
 
 
 def hangs(agents: Agents) -> int:
@@ -106,22 +114,18 @@ def test_a_client_that_leaves_ends_the_turn(agents: Agents) -> None:
 
 
 def test_killed_in_the_middle_of_a_turn(agents: Agents) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     session = {"x-session-id": "s"}
     assert agents.said("one", headers=session)
     with ThreadPoolExecutor() as pool:
         turn = pool.submit(agents.refused, "hang", headers=session)
         os.kill(hangs(agents), signal.SIGKILL)
         status, said = turn.result(30)
-    assert (status, said.partition("cursor-agent ")[2]) == (502, "was ended by SIGKILL")
+    assert (status, said.partition("cursor-agent ")[2]) == (424, "was ended by SIGKILL")
     poll(lambda: not agents.processes(), 10, "what it started is gone")
     assert agents.said("two", headers=session) == "Told 2 times, ha ha: two"
 
 
 def test_the_chain_is_killed(tmp_path: Path) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     with Agents(tmp_path, POLICY, KEYS) as chain, ThreadPoolExecutor() as pool:
         (tmp_path / "state" / "login").touch()
         turn = pool.submit(chain.ask, "hang")
@@ -145,8 +149,6 @@ def test_a_session_that_is_gone_is_begun_anew(agents: Agents) -> None:
 
 
 def test_a_policy_that_changes_while_a_turn_runs(agents: Agents) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     with ThreadPoolExecutor() as pool:
         turn = pool.submit(agents.said, "wait")
         poll(lambda: [n for n in agents.notes() if "begins" in n], 20, "the turn runs")

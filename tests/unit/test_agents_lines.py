@@ -63,7 +63,7 @@ def test_lines() -> None:
 
 def test_the_whole_where_no_piece_came() -> None:
     assert heard({"t": "end", "all": "x"}) == [Text("x"), Usage(), Finish("stop")]
-    assert heard({"t": "end", "bad": True, "why": "no"}) == [Failure("no", 502, "agent_failed")]
+    assert heard({"t": "end", "bad": True, "why": "no"}) == [Failure("no", 424, "agent_failed")]
 
 
 def test_a_session_that_would_be_an_option_is_none() -> None:

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from ...tools.bridge import Bridge
 from ...turn import Event, Failure, Finish, KeepAlive, Started, Turn
 from ...wire.protocols import codec
-from .process import AgentError
+from .process import FAILED, AgentError
 
 #: Seconds without a word after which the stream begins, and is kept alive.
 _QUIET = 10.0
@@ -55,7 +55,7 @@ class Answer:
                 self._encoder.encode([event])
                 event = await self._unless_left(request)
             if isinstance(event, Failure):
-                raise AgentError(event.message, event.status or 502, event.code)
+                raise AgentError(event.message, event.status or FAILED, event.code)
             self._encoder.encode([event])
             return JSONResponse(self._encoder.response)
         finally:
@@ -89,7 +89,7 @@ class Answer:
         if not self._said.empty():
             return self._said.get_nowait()
         if self._work.done():
-            return Failure("interpose: the turn was ended", 503, "agent_failed")
+            return Failure("interpose: the turn was ended", FAILED, "agent_failed")
         return KeepAlive()
 
     async def _unless_left(self, request: Request) -> Event:

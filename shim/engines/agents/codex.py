@@ -17,7 +17,7 @@ import msgspec
 from ...policy.agents import Agent
 from ...turn import Failure, Finish, Reasoning, Text, Usage
 from .keeper import GRACE
-from .process import AgentError, Child, environment
+from .process import FAILED, AgentError, Child, environment
 from .run import Activity, Job, Said, Session, Unknown
 
 #: Seconds for an answer to a request of ours; a turn is not one.
@@ -213,9 +213,7 @@ def _failure(error: dict[str, Any]) -> Failure:
     said = f"Codex: {error.get('message') or 'the turn failed'}"
     info = error.get("codexErrorInfo")
     code = info if isinstance(info, str) else next(iter(info or ()), "")
-    status = {"badRequest": 400, "unauthorized": 401, "modelNotFound": 404}.get(code, 502)
-    if code in ("usageLimitExceeded", "rateLimitExceeded", "serverOverloaded"):
-        status = 429
+    status = {"badRequest": 400, "modelNotFound": 404}.get(code, FAILED)
     return Failure(said, status, code, context=code == "contextWindowExceeded")
 
 
@@ -266,7 +264,7 @@ class _Server:
             async with asyncio.timeout(_PATIENCE):
                 return await future
         except TimeoutError:
-            raise AgentError(f"Codex does not answer {method}", 504) from None
+            raise AgentError(f"Codex does not answer {method}") from None
         except _Ended:
             # The reader says so in its last step.
             await asyncio.wait({self._reads})

@@ -11,7 +11,7 @@ import msgspec
 from ...policy.agents import Agent, Read
 from ...turn import Failure, Finish, Reasoning, Text, Usage
 from .keeper import GRACE, SIGNALLED
-from .process import AgentError, Child, environment
+from .process import FAILED, AgentError, Child, environment
 from .run import WORD, Activity, Job, Said, Session, Unknown
 
 #: How much of what a tool is given shows.
@@ -138,7 +138,7 @@ class Heard:
         self._count(found, said)
         if errors := _texts(said, found.error):
             self.ended = True
-            yield Failure(errors[0][:1000], 502, "agent_failed")
+            yield Failure(errors[0][:1000], FAILED, "agent_failed")
             return
         if not self._text:
             for text in _texts(said, found.whole):

@@ -25,10 +25,15 @@ _CONTROL = re.compile(
 _KEEPER = Path(__file__).with_name("keeper.py")
 
 
+#: The status of a turn that failed: one at which no client sends it again by itself, since the
+#: agent may have done half of it.
+FAILED = 424
+
+
 class AgentError(Exception):
     """A turn cannot be answered: ``status`` for the client, and a sentence."""
 
-    def __init__(self, message: str, status: int = 502, code: str = "agent_failed") -> None:
+    def __init__(self, message: str, status: int = FAILED, code: str = "agent_failed") -> None:
         super().__init__(message)
         self.status = status
         self.code = code

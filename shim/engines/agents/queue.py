@@ -52,15 +52,13 @@ class Queue:
         self._wake()
 
     def _wake(self) -> None:
-        blocked: set[str] = set()
         for future, session in list(self._waiting.items()):
             if self.running >= self.slots:
                 return
             if future.cancelled():
                 del self._waiting[future]
                 continue
-            if session and (session in self._busy or session in blocked):
-                blocked.add(session)
+            if session in self._busy:
                 continue
             del self._waiting[future]
             self.running += 1

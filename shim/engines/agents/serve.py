@@ -30,7 +30,7 @@ from . import codex, lines
 from .answer import Answer
 from .ask import Ask, read
 from .images import fetch
-from .process import AgentError
+from .process import FAILED, AgentError
 from .queue import Queue
 from .run import WORD, Activity, Job, Said, Session, Unknown
 
@@ -93,7 +93,7 @@ class Agents:
             work.cancel()
             raise
         if isinstance(first, Failure):
-            raise AgentError(first.message, first.status or 502, first.code)
+            raise AgentError(first.message, first.status or FAILED, first.code)
         if turn.stream:
             return StreamingResponse(
                 answer.stream(first), media_type="text/event-stream", headers=_SSE
@@ -194,17 +194,20 @@ class Agents:
                         await self._turn(name, agent, ask, conversation, asker, tell)
                 except TimeoutError:
                     said_ = f"{name} was stopped after {limit:g} s; time_limit allows no more"
-                    tell(Failure(said_, 504, "time_limit"))
+                    tell(Failure(said_, FAILED, "time_limit"))
         except AgentError as e:
             tell(Failure(str(e), e.status, e.code))
         except Exception as e:
             logger.exception("a turn of an agent broke")
-            tell(Failure(f"interpose: the turn of {name} broke: {e!r}", 500, "agent_failed"))
+            tell(Failure(f"interpose: the turn of {name} broke: {e!r}", FAILED, "agent_failed"))
 
     def _teller(self, said: asyncio.Queue[Event]) -> Callable[[Event], None]:
         def tell(event: Event) -> None:
             if isinstance(event, Failure):
-                event = msgspec.structs.replace(event, message=self._hide(event.message))
+                # In a stream it is the type that keeps a client from asking again.
+                event = msgspec.structs.replace(
+                    event, message=self._hide(event.message), type="invalid_request_error"
+                )
             said.put_nowait(event)
 
         return tell
