@@ -154,6 +154,7 @@ def test_three_turns_with_the_openai_sdk(tmp_path: Path, mind: Upstream) -> None
     assert all(b"mind-1a2b3c4d" not in post.body for post in mind.posts())
 
 
+@pytest.mark.full
 def test_the_other_protocols_and_what_it_does(tmp_path: Path, mind: Upstream) -> None:
     with agents(tmp_path, mind) as chain:
         client = OpenAI(base_url=chain.url, api_key="any", max_retries=0)
@@ -204,6 +205,7 @@ def test_it_does_not_ask_itself(tmp_path: Path, mind: Upstream) -> None:
         assert not mind.posts()
 
 
+@pytest.mark.full
 def test_a_session_can_be_required(tmp_path: Path, mind: Upstream) -> None:
     with agents(tmp_path, mind, "require_session: true") as chain:
         status, said = chain.refused("first", "codex")

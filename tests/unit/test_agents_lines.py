@@ -23,6 +23,8 @@ from shim.policy.agents import Agent, Read
 from shim.policy.schema import Policy
 from shim.turn import Failure, Finish, Reasoning, Text, Usage
 
+pytestmark = pytest.mark.slow
+
 READS = [
     Read(when={"t": "init"}, session="id"),
     Read(when={"t": "text", "old": None}, text="say.text", input_tokens="in", output_tokens="out"),
@@ -258,6 +260,22 @@ def test_cancelled_twice_while_it_ends(tmp_path: Path) -> None:
         return pids
 
     assert not any(alive(pid) for pid in asyncio.run(scenario()))
+
+
+def test_programs_that_end_at_once(tmp_path: Path) -> None:
+    """Also before the keeper has looked after them for the first time."""
+
+    async def one() -> int:
+        child = await Child.start(["true"], cwd=str(tmp_path), env=environment({}))
+        try:
+            return await asyncio.wait_for(child.code(), 30)
+        finally:
+            await child.end()
+
+    async def scenario() -> list[int]:
+        return [code for _ in range(5) for code in await asyncio.gather(*(one() for _ in range(6)))]
+
+    assert asyncio.run(scenario()) == [0] * 30
 
 
 def test_descriptors_are_given_back(tmp_path: Path) -> None:

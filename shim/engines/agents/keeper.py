@@ -36,10 +36,12 @@ def main() -> int:
         # A handler, since what is ignored stays so in the program.
         signal.signal(number, lambda number, frame: None)
     try:
-        child = subprocess.Popen(words).pid
+        # Let go of, it would reap by itself what has ended already.
+        process = subprocess.Popen(words)
     except (OSError, ValueError) as e:
         print(f"cannot be started: {getattr(e, 'strerror', None) or e}", file=sys.stderr)
         return 126
+    child = process.pid
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         # Its end of the pipes is the program's alone.
@@ -57,7 +59,8 @@ def main() -> int:
             deadline = time.monotonic() + GRACE
             os.killpg(0, signal.SIGTERM)
         elif deadline is not None and time.monotonic() >= deadline:
-            os.kill(child, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
             deadline += GRACE
     _sweep(stopped=deadline is not None)
     return code
