@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import hmac
 import logging
+import os
 from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
@@ -73,10 +74,14 @@ class Gate:
             [],
             "Host names by which clients may call the chain, besides loopback.",
         )
+        try:
+            keys = client.known_keys(os.environ)
+        except ValueError as e:
+            stop(str(e), running=False)
         loader.add_option(
             "client_keys",
             Sequence[str],
-            [],
+            keys,
             "Keys of which a client must send one (Bearer or x-api-key).",
         )
         loader.add_option("body_limit", str, "64m", "Largest request body that is taken.")
@@ -93,7 +98,8 @@ class Gate:
         self._remote = ctx.options.allow_remote
         if self._remote and not self._keys:
             stop(
-                "allow_remote needs client keys: add --set client_keys=KEY",
+                "allow_remote needs client keys: add --set client_keys=KEY,"
+                " or set INTERPOSE_CLIENT_KEYS",
                 running=self._chain.running,
             )
         if "body_limit" in updated:

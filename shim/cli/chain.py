@@ -216,6 +216,9 @@ class Chain:
         arguments = self.options.arguments(self.port, self.proxy)
         words = [sys.executable, "-c", _BOOT, *arguments]
         env = environment()
+        for name in ("INTERPOSE_CLIENT_KEYS", "INTERPOSE_CLIENT_KEYS_FILE"):
+            # The one client knows no key of others.
+            env.pop(name, None)
         if self.options.intercept or not (Path.home() / ".mitmproxy").is_dir():
             words += ["--set", f"confdir={self.confdir}"]
             env["INTERPOSE_OWN_CA"] = str(self.confdir)

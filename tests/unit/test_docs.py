@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import yaml
 from mitmproxy import flowfilter, options
 from mitmproxy.io import FlowReader
 from mitmproxy.tools import cmdline
@@ -34,6 +35,7 @@ PLAIN = (
     "curl http://127.0.0.1:8080/health",
     "curl 'http://127.0.0.1:8080/health?live=1'",
     "curl http://127.0.0.1:8080/metrics",
+    "echo INTERPOSE_CLIENT_KEYS=a-long-random-word > deploy/.env",
 )
 
 
@@ -162,8 +164,31 @@ def pytest_(words: list[str]) -> None:
     assert all((ROOT / path).exists() for path in args.interpose_flows)
 
 
+def docker(words: list[str]) -> None:
+    assert words[:2] == ["compose", "-f"] and (ROOT / words[2]).is_file()
+    services = yaml.safe_load((ROOT / words[2]).read_text())["services"]
+    rest = words[3:]
+    if rest[0] == "--profile":
+        assert any(rest[1] in service.get("profiles", []) for service in services.values())
+        rest = rest[2:]
+    if rest[0] == "exec":
+        assert rest[1] in services
+        if rest[2] == "interpose":
+            interpose(rest[3:])
+    else:
+        assert rest[0] in ("up", "cp")
+
+
+def sh(words: list[str]) -> None:
+    assert (ROOT / words[0]).is_file()
+    text = (ROOT / words[0]).read_text()
+    assert all(f" {word})" in text for word in words[1:] if word.startswith("--"))
+
+
 CHECKS = {
     "make": make,
+    "docker": docker,
+    "sh": sh,
     "interpose": interpose,
     "mitmdump": mitmdump,
     "mitmweb": mitmweb,

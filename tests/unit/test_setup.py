@@ -31,9 +31,10 @@ class Machine:
         self.bin = folder / "bin"
         self.pyenv = folder / "pyenv"
         self.log = folder / "pip.log"
-        (self.root / "tools").mkdir(parents=True)
         self.bin.mkdir()
-        shutil.copy(ROOT / "tools" / "setup", self.root / "tools" / "setup")
+        for script in ("tools/setup", "deploy/install.sh"):
+            (self.root / script).parent.mkdir(parents=True)
+            shutil.copy(ROOT / script, self.root / script)
         (self.root / "requirements.lock").write_text("a==1\n")
         for tool in NEEDED:
             found = shutil.which(tool)
