@@ -18,6 +18,7 @@ from mitmproxy.io import FlowReader, FlowWriter
 
 from shim.record.files import PACKED, opened, recordings, whole
 from shim.record.replay import Message, Recorded
+from shim.system import replace
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ def write(path: Path, flows: Iterable[mflow.Flow]) -> None:
                 writer.add(flow)
         if path.exists():
             fresh.chmod(path.stat().st_mode & 0o777)
-        fresh.replace(path)
+        replace(fresh, path)
     except OSError as e:
         raise Unreadable(f"{path}: {e.strerror or e}") from None
     finally:

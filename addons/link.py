@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
+import hmac
 import os
+import secrets
+import socket
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Self
 
 import msgspec
 
 from addons import recorder
+from shim.system import detached
+
+if sys.platform == "linux":
+    import fcntl
 
 _PIPE = 1024 * 1024
 _PATIENCE = 30.0
+#: Seconds after which a channel that was full is tried again.
+_AGAIN = 0.01
+#: Windows hands no descriptor on, and cannot wait for a pipe: there the recorder calls back.
+CALLS_BACK = sys.platform == "win32"
 
 
 class Link:
@@ -25,10 +36,12 @@ class Link:
     def __init__(self, told: Callable[[dict[str, str]], None]) -> None:
         self._told = told
         self._process: asyncio.subprocess.Process | None = None
-        self._begun = self._ended = -1
+        self._ended = -1
+        #: Where it is told what begins: how that is written, and how it is closed.
+        self._channel: tuple[Callable[[bytes], int], Callable[[], None]] | None = None
         #: What the pipe has no room for.
         self._backlog: deque[bytes] = deque()
-        self._writes = False
+        self._waits: asyncio.TimerHandle | None = None
         self._answers: dict[str, asyncio.Future[str]] = {}
         self._listens: asyncio.Task[None] | None = None
         self.failed = False
@@ -39,34 +52,69 @@ class Link:
     ) -> Self:
         """A recorder that was just started. OSError when it cannot be."""
         link = cls(told)
-        read, link._begun = os.pipe()
-        os.set_blocking(link._begun, False)
         stdin, link._ended = os.pipe()
-        if hasattr(fcntl, "F_SETPIPE_SZ"):
+        if sys.platform == "linux":
             # Else the two take turns at every 64 KB.
             with suppress(OSError):
                 fcntl.fcntl(stdin, fcntl.F_SETPIPE_SZ, _PIPE)
-        settings = msgspec.structs.replace(settings, begun=read)
         try:
-            # A session of its own: Ctrl-C ends the proxy, and then its stdin ends.
-            link._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                recorder.__file__,
-                msgspec.json.encode(settings).decode(),
-                stdin=stdin,
-                stdout=asyncio.subprocess.PIPE,
-                start_new_session=True,
-                pass_fds=(read,),
-            )
+            await (link._called if CALLS_BACK else link._piped)(settings, stdin)
         except BaseException:
-            os.close(link._begun)
             os.close(link._ended)
+            link.kill()
             raise
         finally:
-            os.close(read)
             os.close(stdin)
         link._listens = asyncio.create_task(link._listen())
         return link
+
+    async def _run(self, settings: recorder.Settings, stdin: int, **more: Any) -> None:
+        # Ctrl-C ends the proxy, and then the recorder's stdin ends.
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            recorder.__file__,
+            msgspec.json.encode(settings).decode(),
+            stdin=stdin,
+            stdout=asyncio.subprocess.PIPE,
+            **detached(sys.platform),
+            **more,
+        )
+
+    async def _piped(self, settings: recorder.Settings, stdin: int) -> None:
+        """Start it with a pipe that it inherits."""
+        read, write = os.pipe()
+        os.set_blocking(write, False)
+        try:
+            settings = msgspec.structs.replace(settings, begun=read)
+            await self._run(settings, stdin, pass_fds=(read,))
+        except BaseException:
+            os.close(write)
+            raise
+        finally:
+            os.close(read)
+        self._channel = partial(os.write, write), partial(os.close, write)
+
+    async def _called(self, settings: recorder.Settings, stdin: int) -> None:
+        """Start it, and let it call a port of this machine with a word that only it knows."""
+        word = secrets.token_hex().encode() + b"\n"
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            server.setblocking(False)
+            port = server.getsockname()[1]
+            os.write(self._ended, word)
+            await self._run(msgspec.structs.replace(settings, begun=-1, port=port), stdin)
+            assert self._process
+            ended = asyncio.create_task(self._process.wait())
+            calls = asyncio.create_task(_call(server, word))
+            try:
+                first = asyncio.FIRST_COMPLETED
+                await asyncio.wait({ended, calls}, timeout=_PATIENCE, return_when=first)
+                if not calls.done():
+                    raise OSError("it does not call back")
+                caller = calls.result()
+            finally:
+                ended.cancel()
+                calls.cancel()
+        self._channel = caller.send, caller.close
 
     @property
     def pid(self) -> int:
@@ -151,32 +199,50 @@ class Link:
             waits.set_result(why)
 
     def _flush(self) -> None:
-        while self._backlog and self._begun >= 0:
+        while self._backlog and self._channel:
+            line = self._backlog[0]
             try:
-                # Shorter than PIPE_BUF: it goes whole, or not at all.
-                os.write(self._begun, self._backlog[0])
+                # Into a pipe it goes whole, being shorter than PIPE_BUF, or not at all.
+                sent = self._channel[0](line)
             except BlockingIOError:
-                if not self._writes:
-                    asyncio.get_running_loop().add_writer(self._begun, self._flush)
-                    self._writes = True
+                if self._waits is None:
+                    self._waits = asyncio.get_running_loop().call_later(_AGAIN, self._again)
                 return
             except OSError:
                 break
-            self._backlog.popleft()
-        if self._begun < 0 or self._backlog:
-            self._backlog.clear()
-        if self._writes and self._begun >= 0:
-            asyncio.get_running_loop().remove_writer(self._begun)
-            self._writes = False
+            if sent < len(line):
+                self._backlog[0] = line[sent:]
+            else:
+                self._backlog.popleft()
+        self._backlog.clear()
+
+    def _again(self) -> None:
+        self._waits = None
+        self._flush()
 
     def _shut(self) -> None:
-        if self._begun < 0:
-            return
-        if self._writes:
-            asyncio.get_running_loop().remove_writer(self._begun)
-            self._writes = False
-        os.close(self._begun)
-        self._begun = -1
+        if self._waits:
+            self._waits.cancel()
+            self._waits = None
+        if self._channel:
+            self._channel[1]()
+            self._channel = None
+
+
+async def _call(server: socket.socket, word: bytes) -> socket.socket:
+    """The connection of the first who knows the word."""
+    loop = asyncio.get_running_loop()
+    while True:
+        caller, _ = await loop.sock_accept(server)
+        caller.setblocking(False)
+        said = b""
+        with suppress(OSError, TimeoutError):
+            async with asyncio.timeout(1):
+                while len(said) < len(word) and (more := await loop.sock_recv(caller, len(word))):
+                    said += more
+        if hmac.compare_digest(said, word):
+            return caller
+        caller.close()
 
 
 _ENDED = "the recorder has ended"

@@ -13,13 +13,14 @@ import gc
 import os
 import pickle
 import select
+import socket
 import sys
 import threading
 import time
 import uuid
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -53,8 +54,9 @@ type Leg = tuple[dict[str, Any], dict[str, Any] | None]
 
 class Settings(msgspec.Struct):
     """Where and how the recorder writes. ``path`` is the first flow file, ``proxy`` the process
-    that it records, ``begun`` the descriptor on which it is told what begins; for the others see
-    `FlowFiles` and `Journal`."""
+    that it records, ``begun`` the descriptor on which it is told what begins, or ``port`` where it
+    asks for that, with the first line of its stdin; for the others see `FlowFiles` and `Journal`.
+    """
 
     path: str
     proxy: int
@@ -64,6 +66,7 @@ class Settings(msgspec.Struct):
     size: int = 0
     journal_days: float = 0
     urgent: bool = False
+    port: int = 0
 
 
 class Begun(msgspec.Struct):
@@ -254,6 +257,15 @@ def written(job: Job) -> list[bytes]:
     return made
 
 
+def _source(settings: Settings) -> tuple[int | socket.socket, Callable[[int], bytes]]:
+    """Where it is told what begins, and how that is read."""
+    if settings.port:
+        called = socket.create_connection(("127.0.0.1", settings.port))
+        called.sendall(sys.stdin.buffer.readline())
+        return called, called.recv
+    return settings.begun, partial(os.read, settings.begun)
+
+
 class Recorder:
     """Writes what it is told; each answer says what went wrong, if anything did."""
 
@@ -262,7 +274,8 @@ class Recorder:
         self._files = FlowFiles(path, settings.rotate, settings.days, settings.size)
         pids = (settings.proxy, os.getpid())
         self._journal = Journal(path.parent / NAME, pids, settings.journal_days)
-        self._source, self._rest, self._over = settings.begun, b"", settings.begun < 0
+        self._source, self._read = _source(settings)
+        self._rest, self._over = b"", settings.begun < 0 and not settings.port
         self._urgent = settings.urgent
         self._lock, self._out = threading.Lock(), threading.Lock()
         self._trouble = ""
@@ -304,7 +317,10 @@ class Recorder:
         """What the proxy has said since about what begins."""
         told: list[Begun] = []
         while not self._over and select.select([self._source], [], [], 0)[0]:
-            data = os.read(self._source, 1 << 16)
+            try:
+                data = self._read(1 << 16)
+            except ConnectionError:
+                data = b""
             *lines, self._rest = (self._rest + data).split(b"\n")
             told += [msgspec.json.decode(line, type=Begun) for line in lines]
             self._over = not data
@@ -347,9 +363,9 @@ def main(settings: Settings) -> None:
     keep_freed()
     # Nobody waits for the file; somebody waits for the next delta.
     if not settings.urgent:
-        if hasattr(os, "SCHED_IDLE"):
+        if sys.platform == "linux":
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-        elif hasattr(os, "nice"):
+        elif sys.platform != "win32":
             os.nice(15)
     recorder = Recorder(settings)
     listens = threading.Thread(target=recorder.begins)

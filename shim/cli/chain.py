@@ -6,7 +6,6 @@ import argparse
 import http.client
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 from ..policy.load import load_policy
 from ..policy.schema import Policy
 from ..record.folder import default_folder
+from ..system import detached, end_group
 from . import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,7 +39,7 @@ import importlib, os, shutil, signal, sys, threading
 def watch():
     while os.read(0, 1):
         pass
-    os.kill(os.getpid(), signal.SIGTERM)
+    signal.raise_signal(signal.SIGTERM)
 threading.Thread(target=watch, daemon=True).start()
 own = os.environ.pop("INTERPOSE_OWN_CA", "")
 try:
@@ -229,7 +229,7 @@ class Chain:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=env,
-                start_new_session=True,
+                **detached(sys.platform),
             )
 
     def _ready(self) -> bool:
@@ -258,11 +258,15 @@ def free_port() -> int:
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """End the chain and all it started, politely first."""
-    process.terminate()
+    if sys.platform == "win32" and process.stdin:
+        # It has no signal that asks; the end of its stdin does.
+        process.stdin.close()
+    else:
+        process.terminate()
     try:
         process.wait(5)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        end_group(process.pid)
         process.wait()
     finally:
         if process.stdin:

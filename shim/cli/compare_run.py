@@ -17,6 +17,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from ..codex.home import write_home
 from ..policy.schema import Policy
+from ..system import shell
 from .chain import Chain
 from .compare_view import FAILED, NOT_RUN, PASSED, Ledger, Run, measure
 from .copies import copy, environment
@@ -115,9 +116,9 @@ class Runner:
 def check(command: str, folder: Path, timeout: float) -> str:
     """Run the shell ``command`` in ``folder``; why it did not pass, empty when it did."""
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
-        words = ["sh", "-c", command]
+        env = environment(os.environ)
         with group(
-            words, environment(os.environ), stdout=output, stderr=subprocess.STDOUT, cwd=folder
+            shell(command), env, stdout=output, stderr=subprocess.STDOUT, cwd=folder
         ) as process:
             try:
                 code = process.wait(timeout)

@@ -18,11 +18,14 @@ from types import FrameType
 from ..codex.find import cache_folder, codex
 from ..codex.home import write_home
 from ..codex.where import without_proxy
+from ..system import end_group, grouped
 from . import UserError, intercept
 from .chain import Chain, add_chain_arguments, options
 
 PASSES_ON = True
 
+#: What a group of its own hears as Ctrl-C.
+_BREAK = getattr(signal, "CTRL_BREAK_EVENT", signal.SIGINT)
 #: Seconds Codex has to end after a SIGTERM.
 GRACE = 10.0
 #: Seconds that what Codex left behind has to end.
@@ -89,7 +92,7 @@ def temporary_home() -> Iterator[Path]:
 def end_stragglers(home: Path) -> None:
     """End what still runs out of ``home``: Codex's TUI leaves a daemon behind that outlives it."""
     left = _running(home)
-    for number in (signal.SIGTERM, signal.SIGKILL):
+    for number in (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
         for pid in left:
             try:
                 os.kill(pid, number)
@@ -127,16 +130,19 @@ def session(command: list[str], env: dict[str, str]) -> int:
     own and signals are passed on. After SIGTERM it has GRACE seconds.
     """
     terminal = os.isatty(0)
-    process = subprocess.Popen(command, env=env, process_group=None if terminal else 0)
+    group = {} if terminal else grouped(sys.platform)
+    process = subprocess.Popen(command, env=env, **group)
     asked: list[float] = []
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         if number != signal.SIGINT:
             asked.append(time.monotonic())
         if number != signal.SIGINT or not terminal:
-            process.send_signal(number)
+            process.send_signal(_BREAK if number == signal.SIGINT else number)
 
-    kinds = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    # Windows has no SIGHUP.
+    names = ("SIGINT", "SIGTERM", "SIGHUP")
+    kinds = [getattr(signal, name) for name in names if hasattr(signal, name)]
     before = {number: signal.signal(number, pass_on) for number in kinds}
     try:
         while True:
@@ -159,4 +165,4 @@ def _kill(process: subprocess.Popen[bytes], terminal: bool) -> None:
     if terminal:
         process.kill()
     else:
-        os.killpg(process.pid, signal.SIGKILL)
+        end_group(process.pid)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import socket
+import subprocess
 import sys
 
 from ..codex.catalog import UNNAMED
@@ -38,6 +40,10 @@ def run(args: argparse.Namespace) -> int:
     boot = f'import importlib; importlib.import_module("mitmproxy.tools.main").{tool}()'
     # Unbuffered, so that a log file or a pipe shows each line when it happens.
     words = [sys.executable, "-u", "-c", boot, *opts.arguments(args.port), *args.rest]
+    if sys.platform == "win32":
+        # There a process that becomes another ends for the shell, which goes on beside it.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        return subprocess.call(words, env=environment())
     os.execve(sys.executable, words, environment())
 
 

@@ -19,6 +19,7 @@ from ..codex.home import write_home
 from ..engines.bugs import BUGS, Bug, NoRepository, make_repo
 from ..policy.load import load_policy
 from ..record.folder import default_folder
+from ..system import shell
 from . import UserError
 from .chain import DEFAULT_POLICY, NOWHERE, ROOT, Chain, Options
 from .run import client_environment, temporary_home
@@ -86,7 +87,7 @@ def _runnable() -> str:
 def passes(bug: Bug, repo: Path) -> bool:
     """Whether the repository's test passes now."""
     done = subprocess.run(
-        ["sh", "-c", bug.test_command],
+        shell(bug.test_command),
         cwd=repo, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=120,
     )  # fmt: skip
     return done.returncode == 0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..system import end_group, grouped
 from . import UserError
 from .tour_view import View
 
@@ -56,7 +57,7 @@ def watch(command: list[str], env: Mapping[str, str], view: View, timeout: float
 
 @contextmanager
 def group(
-    command: list[str],
+    command: list[str] | str,
     env: Mapping[str, str],
     *,
     stdout: Any = subprocess.PIPE,
@@ -74,7 +75,7 @@ def group(
         text=True,
         encoding="utf-8",
         errors="replace",
-        process_group=0,
+        **grouped(sys.platform),
     )
     try:
         yield process
@@ -87,13 +88,11 @@ def group(
 
 
 def _end(process: subprocess.Popen[str]) -> None:
+    end_group(process.pid, gently=True)
     try:
-        os.killpg(process.pid, signal.SIGTERM)
         process.wait(5)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+        end_group(process.pid)
 
 
 def sandbox_mode(client: Path, env: Mapping[str, str], trusted: bool, instead: str) -> str:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..lock import Busy, locked
+from ..system import replace
 from . import config
 from .config import ConfigError, Setting
 from .where import state_folder
@@ -58,7 +59,7 @@ def write(path: Path, data: bytes) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             os.chmod(name, mode)
-            os.replace(name, target)
+            replace(name, target)
         except BaseException:
             with suppress(OSError):
                 os.unlink(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -93,5 +94,7 @@ def install(version: str = PINNED, say: Callable[[str], None] = lambda line: Non
 
 
 def _client(folder: Path) -> Path | None:
-    path = folder / "node_modules" / ".bin" / "codex"
+    # Beside the script for sh, npm puts one that Windows can start.
+    name = "codex.cmd" if sys.platform == "win32" else "codex"
+    path = folder / "node_modules" / ".bin" / name
     return path if os.access(path, os.X_OK) else None

@@ -9,10 +9,10 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from ..codex.where import own_command, without_proxy
 from ..lock import Busy, locked
+from ..system import detached, replace
 from .files import DaemonError, Files, Settings, Status, health, taken
 
 #: Seconds a daemon has to come up, below what Codex waits for `ensure`.
@@ -20,9 +20,6 @@ PATIENCE = 25.0
 #: Seconds it has to end by itself.
 GRACE = 8.0
 _PAUSE = 0.03
-
-# Of Windows' own header; Python has the names there only.
-_NEW_GROUP, _NO_WINDOW = 0x00000200, 0x08000000
 
 
 def start(settings: Settings, files: Files, say: Callable[[str], None] = lambda line: None) -> bool:
@@ -85,16 +82,9 @@ def status(files: Files | None = None) -> Status:
     return (files or Files()).status()
 
 
-def detached(system: str) -> dict[str, Any]:
-    """What makes a new process outlive us and our terminal, on that ``sys.platform``."""
-    if system == "win32":
-        return {"creationflags": _NEW_GROUP | _NO_WINDOW}
-    return {"start_new_session": True}
-
-
 def _spawn(files: Files) -> subprocess.Popen[bytes]:
     if files.log.exists() and files.log.stat().st_size > 4_000_000:
-        os.replace(files.log, files.log.with_suffix(".log.1"))
+        replace(files.log, files.log.with_suffix(".log.1"))
     fd = os.open(files.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     env = {**without_proxy(os.environ), "INTERPOSE_HOME": str(files.folder)}
     with os.fdopen(fd, "ab") as log:

@@ -18,6 +18,7 @@ from typing import Any
 
 from ..codex.where import state_folder
 from ..lock import Lock
+from ..system import replace
 
 #: Where the daemon listens unless it is told otherwise.
 PORT = 8790
@@ -192,4 +193,4 @@ def _write(path: Path, text: str) -> None:
     fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(fd, "w", encoding="utf-8") as file:
         file.write(text)
-    os.replace(part, path)
+    replace(part, path)

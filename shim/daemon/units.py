@@ -99,7 +99,8 @@ def text(system: str, command: list[str], state: str) -> bytes:
 def commands(system: str, path: str, on: bool) -> list[list[str]]:
     """What turns it on, or off: the first of those before the file goes, the others after."""
     if system == "darwin":
-        domain = f"gui/{os.getuid()}"
+        # Windows, where tests of this run, has no such numbers.
+        domain = f"gui/{getattr(os, 'getuid', int)()}"
         if on:
             return [["launchctl", "bootstrap", domain, path]]
         return [["launchctl", "bootout", f"{domain}/{LABEL}"]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import tempfile
 import threading
@@ -14,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from ..codex.find import local_folder
+from ..system import end_group
 from .clients import Client, Place
 
 #: Seconds for ``codex --version``.
@@ -88,10 +88,4 @@ def _ask(client: Client, patience: float, env: Mapping[str, str]) -> Client:
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
     """End it and what it started, which may hold its output open."""
-    try:
-        if os.name == "posix":
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
-    except OSError:
-        pass
+    end_group(process.pid)

@@ -28,6 +28,8 @@ _PROBE = 64 * 1024
 _LEVEL, _WINDOW = 3, 25
 #: Up to this size a file is packed where it lies, in half the time.
 _MAPPED = 1 << 30
+#: Windows makes two bytes of each line end where it is not told to leave them.
+_APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
 #: Seconds between the two clocks from which on the wall clock has been set, not just corrected.
 _JUMP = 3600.0
 
@@ -59,7 +61,7 @@ class FlowFiles:
         size = sum(map(len, flows))
         self._turn(size)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        descriptor = os.open(self.path, _APPEND, 0o600)
         try:
             before = self._mend(descriptor)
             try:

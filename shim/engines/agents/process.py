@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...system import end_group
 from .keeper import GRACE, SIGNALLED
 
 #: Longer lines are none that anybody meant.
@@ -64,7 +65,7 @@ class Child:
             raise AgentError(f"the program {words[0]} is not installed", 503, "agent_missing")
         command, ours, theirs = [path, *words[1:]], -1, -1
         more: dict[str, Any] = {}
-        if os.name == "posix":
+        if sys.platform != "win32":
             theirs, ours = os.pipe()
             command = [sys.executable, "-I", "-S", str(_KEEPER), str(theirs), *command]
             more = {"start_new_session": True, "pass_fds": (theirs,)}
@@ -175,8 +176,8 @@ class Child:
             await asyncio.shield(self._ends)
 
     async def _finish(self) -> None:
-        if os.name != "posix" and self._transport.get_returncode() is None:
-            self._transport.terminate()
+        if sys.platform == "win32" and self._transport.get_returncode() is None:
+            end_group(self._transport.get_pid())
         # What nobody reads any more would keep the process from counting as ended.
         for number in (1, 2):
             if pipe := self._transport.get_pipe_transport(number):
@@ -192,9 +193,9 @@ class Child:
         """End what the keeper has not: it was killed itself, or cannot adopt on this system."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             code = self._transport.get_returncode()
-            if os.name != "posix":
+            if sys.platform == "win32":
                 if code is None:
-                    self._transport.kill()
+                    end_group(self._transport.get_pid())
             elif code is None or code < 0 or sys.platform != "linux":
                 os.killpg(self._transport.get_pid(), signal.SIGKILL)
 
