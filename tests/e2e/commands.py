@@ -57,6 +57,11 @@ ENTRIES = {
         ("printf 'hello\\nbye\\n' | interpose chat --policy policy.yaml --record recordings",),
     ),
     "codex": Entry(("interpose codex -- exec --skip-git-repo-check hello",), codex=True),
+    "app": Entry(
+        ("interpose app",),
+        "Here on Linux; [With Codex Desktop](desktop.md) says what it does on a Mac.",
+        linux=True,
+    ),
     "enable": Entry(see=DAILY),
     "disable": Entry(see=DAILY),
     "model": Entry(see=DAILY),
