@@ -39,7 +39,8 @@ class Shell:
         self.env = {
             **daily.env,
             "PATH": f"{bin}:{daily.env['PATH']}",
-            "COLUMNS": "96",
+            # Else a long path is cut.
+            "COLUMNS": "250",
             "PYTHONUNBUFFERED": "1",
         }
 

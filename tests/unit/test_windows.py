@@ -22,7 +22,7 @@ from shim.cli import chain, run, serve
 from shim.cli.chain import NOWHERE, Options
 from shim.codex import find
 from shim.record import processes
-from tests.unit.test_style import SOURCE, checked, name
+from tests.unit.test_style import ROOT, SOURCE, checked, name
 
 #: Calls that Windows has but means otherwise, or has not and no type checker knows: where they
 #: stand, and why that is right.
