@@ -22,17 +22,18 @@ GRACE = 2.0
 SIGNALLED = 128
 _LINUX = sys.platform == "linux"
 _CHILD_SUBREAPER = 36
-_STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def main() -> int:
+    # In here, since Windows has them not and takes the numbers above from this file.
+    stops = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     lifeline, words = int(sys.argv[1]), sys.argv[2:]
     _adopt()
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
     os.set_blocking(woken, False)
     signal.set_wakeup_fd(wake)
-    for number in (signal.SIGCHLD, *_STOPS):
+    for number in (signal.SIGCHLD, *stops):
         # A handler, since what is ignored stays so in the program.
         signal.signal(number, lambda number, frame: None)
     try:
@@ -54,7 +55,7 @@ def main() -> int:
         ready = select.select(wanted, [], [], left)[0]
         told: set[int] = set()
         with contextlib.suppress(BlockingIOError):
-            told = set(os.read(woken, 4096)) & set(_STOPS)
+            told = set(os.read(woken, 4096)) & set(stops)
         if deadline is None and (lifeline in ready or told):
             deadline = time.monotonic() + GRACE
             os.killpg(0, signal.SIGTERM)
