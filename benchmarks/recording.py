@@ -10,7 +10,7 @@ import argparse
 import asyncio
 import statistics
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -28,11 +28,14 @@ DOCS = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- recording: begin -->", "<!-- recording: end -->"
 
 
-def _own(system: System) -> float:
-    """CPU seconds of the proxy's process alone."""
-    assert system.process
-    fields = Path(f"/proc/{system.process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / 100
+def _cpu(pids: list[int]) -> float:
+    """CPU seconds that the processes ``pids`` have used, to the nanosecond where Linux tells it."""
+    used = 0
+    for pid in pids:
+        for task in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+            with suppress(OSError):
+                used += int(task.read_text().split()[0])
+    return used / 1e9
 
 
 def measure(systems: list[System], size: int, threads: int, turns: int) -> dict[str, list[float]]:
@@ -43,15 +46,18 @@ def measure(systems: list[System], size: int, threads: int, turns: int) -> dict[
         made = [grown(first, n) for n in range(turns)]
         used: dict[str, list[float]] = {"proxy": [], "all": []}
         for system in systems if number % 2 else systems[::-1]:
-            before, own = _settle(system), _own(system)
+            _settle(system)
+            pids = system._tree()
+            before, own = _cpu(pids), _cpu(pids[:1])
             for turn in made:
                 asked = system.asked(turn, system.model)
                 asyncio.run(
                     one(system.port, asked, system.key, system.path, system.marks, f"t-{number}")
                 )
             time.sleep(0.2)
-            used["all"].append(_settle(system) - before)
-            used["proxy"].append(_own(system) - own)
+            _settle(system)
+            used["all"].append(_cpu(pids) - before)
+            used["proxy"].append(_cpu(pids[:1]) - own)
         # The first thread warms both up.
         if number:
             for kind, (a, b) in used.items():

@@ -19,6 +19,8 @@ from tests.addons.test_chain import CODEX, Stages, stages
 from tests.unit.fixtures import DONE, chunk
 from tests.unit.test_dedup import numbered, output
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["stages"]
 
 ASKS = {**CODEX, "x_interpose_account": "yes"}

@@ -11,6 +11,8 @@ from shim.policy.load import parse_policy
 from tests.addons.test_chain import Stages, error, stages
 from tests.unit.fixtures import DONE, chunk
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["stages"]
 
 TOOL = {"type": "function", "function": {"name": "mine", "parameters": {"type": "object"}}}

@@ -22,6 +22,8 @@ from tests.addons.test_recording import (
     test_where_recording_is_required_nothing_goes_out_without,
 )
 
+pytestmark = pytest.mark.slow
+
 __all__ = [
     "stages",
     "test_another_recorder_is_told_what_is_open",

@@ -30,6 +30,8 @@ from shim.record.files import pack, recordings
 from shim.record.verify import verify
 from tests.addons.test_chain import ANSWER, CODEX, KEY, TURN, Stages, error, stages, with_policy
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["stages"]
 
 

@@ -33,6 +33,8 @@ from shim.wire.protocols import codec
 from shim.wire.translate import Translation
 from tests.unit import fixtures
 
+pytestmark = pytest.mark.slow
+
 PROTOCOLS = ("responses", "chat", "messages")
 PAIRS = [(c, u) for c in PROTOCOLS for u in PROTOCOLS if c != u]
 PATTERNS = {"chat": "*-chat__*", "responses": "*-responses__*", "messages": "anthropic__*"}

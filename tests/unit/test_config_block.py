@@ -16,6 +16,8 @@ from shim.codex.config import ConfigError, Setting, apply, enabled, strip
 from shim.lock import Lock
 from tests.unit import config_files
 
+pytestmark = pytest.mark.slow
+
 SETTING = Setting("kimi-k2", "http://127.0.0.1:8790/v1", ["/opt/interpose", "ensure"])
 OTHER = Setting("demo", "http://127.0.0.1:9999/v1", [r"C:\Users\me\interpose.exe", "ensure"])
 SEEDS = range(500)

@@ -21,6 +21,8 @@ from shim.record.redact import Redactor
 from tests.e2e.record_sessions import png
 from tests.planted import SECRETS, core
 
+pytestmark = pytest.mark.slow
+
 FINDER = Finder([RedactRule(u, use=u) for u in ("api-keys", "private-keys", "credentials")], {})  # type: ignore[arg-type]
 REDACT = Redactor(["known-value-1234"], Masks(FINDER, b"k", as_json=True))
 KEY = "ghp_" + "aB3" * 13

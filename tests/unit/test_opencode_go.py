@@ -21,6 +21,8 @@ from shim.policy.block import BlockError
 from shim.policy.load import load_policy
 from tests.unit.opencode_stand_in import CHAT, KEY, StandIn, stand_in, wrong
 
+pytestmark = pytest.mark.slow
+
 POLICY = """# mine
 providers:
   up: { base_url: "http://127.0.0.1:9/v1" }  # a trailing word

@@ -11,6 +11,8 @@ import pytest
 
 from shim.cli import run
 
+pytestmark = pytest.mark.slow
+
 STUBBORN = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
 WAIT = "print('up', flush=True)\nimport time\ntime.sleep(60)\n"
 

@@ -19,6 +19,8 @@ from shim.wire.reasoning import pack
 from shim.wire.translate import Translation
 from tests.unit.conversations import TOOLS, Talk, state, talks, written
 
+pytestmark = pytest.mark.slow
+
 PROTOCOLS = ("responses", "chat", "messages")
 PAIRS = [(c, u) for c in PROTOCOLS for u in PROTOCOLS if c != u]
 #: What the chain itself adds to texts where a protocol has no other word.

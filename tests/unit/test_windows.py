@@ -98,6 +98,7 @@ def used(tree: ast.AST) -> Iterator[str]:
             yield from (str(w.value) for w in node.value.elts[:1] if isinstance(w, ast.Constant) and w.value in PROGRAMS)
 
 
+@pytest.mark.slow
 def test_every_name_exists_there() -> None:
     """mypy knows which names of the standard library a system has not."""
     said = checked("mypy", "--platform", "win32", "--cache-dir", ".mypy_cache/win32")
