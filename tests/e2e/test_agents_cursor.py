@@ -105,6 +105,7 @@ def hangs(agents: Agents) -> int:
     return int(note[-1]["pid"])
 
 
+@pytest.mark.full
 def test_a_client_that_leaves_ends_the_turn(agents: Agents) -> None:
     with pytest.raises(httpx.ReadTimeout):
         agents.ask("hang", timeout=4)

@@ -68,6 +68,7 @@ def test_two_models_that_pass(place: Place, task: Bug) -> None:
     place.assert_clean()
 
 
+@pytest.mark.full
 def test_one_that_fails_is_named_and_left_out(place: Place, task: Bug) -> None:
     command = words(
         place, "fast,broken,rescued", "--times", "2", "--no-sandbox", "--json", "--keep"
@@ -96,6 +97,7 @@ def test_a_check_that_fails(place: Place, task: Bug) -> None:
     place.assert_clean()
 
 
+@pytest.mark.full
 def test_a_session_that_takes_too_long_is_ended(
     place: Place,
     task: Bug,

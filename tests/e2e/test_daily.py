@@ -55,6 +55,7 @@ def test_a_killed_daemon_is_back_before_codex_has_asked(daily: Daily, version: s
     assert daily.config.read_bytes() == MINE
 
 
+@pytest.mark.full
 def test_a_death_in_mid_turn_is_healed_by_codex_itself(daily: Daily) -> None:
     def script(seen: Seen) -> Answer:
         if seen.number == 1:

@@ -44,7 +44,7 @@ def done(name: str, route: type[System], **model: Any) -> dict[str, Any]:
     ("name", "route", "off"),
     [
         ("config", Both, OffMessages),
-        ("docs", Dedup, Off),
+        pytest.param("docs", Dedup, Off, marks=pytest.mark.full),
         pytest.param("config", Dedup, Off, marks=pytest.mark.full),
         pytest.param("docs", Both, OffMessages, marks=pytest.mark.full),
         pytest.param("bug-fix", Both, OffMessages, marks=pytest.mark.full),
@@ -69,6 +69,7 @@ def test_a_wrong_reference_makes_the_task_fail() -> None:
     assert run["files"] != plain("docs")["files"]
 
 
+@pytest.mark.full
 def test_another_process_sends_what_the_first_one_sent() -> None:
     """A recorded session, with the proxy started again in the middle of it."""
     recorded = read(ROOT / "flows" / "bug-fix-by-the-demo-model.flow")
