@@ -10,7 +10,7 @@ import argparse
 import asyncio
 import statistics
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 from rich.console import Console
@@ -28,16 +28,6 @@ DOCS = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- recording: begin -->", "<!-- recording: end -->"
 
 
-def _cpu(pids: list[int]) -> float:
-    """CPU seconds that the processes ``pids`` have used, to the nanosecond where Linux tells it."""
-    used = 0
-    for pid in pids:
-        for task in Path(f"/proc/{pid}/task").glob("*/schedstat"):
-            with suppress(OSError):
-                used += int(task.read_text().split()[0])
-    return used / 1e9
-
-
 def measure(systems: list[System], size: int, threads: int, turns: int) -> dict[str, list[float]]:
     """Per kind of process, the share that recording adds in each thread."""
     found: dict[str, list[float]] = {"proxy": [], "all": []}
@@ -46,18 +36,15 @@ def measure(systems: list[System], size: int, threads: int, turns: int) -> dict[
         made = [grown(first, n) for n in range(turns)]
         used: dict[str, list[float]] = {"proxy": [], "all": []}
         for system in systems if number % 2 else systems[::-1]:
-            _settle(system)
-            pids = system._tree()
-            before, own = _cpu(pids), _cpu(pids[:1])
+            before, own = _settle(system), system.cpu(own=True)
             for turn in made:
                 asked = system.asked(turn, system.model)
                 asyncio.run(
                     one(system.port, asked, system.key, system.path, system.marks, f"t-{number}")
                 )
             time.sleep(0.2)
-            _settle(system)
-            used["all"].append(_cpu(pids) - before)
-            used["proxy"].append(_cpu(pids[:1]) - own)
+            used["all"].append(_settle(system) - before)
+            used["proxy"].append(system.cpu(own=True) - own)
         # The first thread warms both up.
         if number:
             for kind, (a, b) in used.items():
@@ -70,7 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.recording", description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="bytes")
     parser.add_argument("--threads", type=int, default=6, help="measured threads per size")
-    parser.add_argument("--turns", type=int, default=40, help="turns of each")
+    parser.add_argument("--turns", type=int, default=80, help="turns of each")
     parser.add_argument("--write-docs", action="store_true", help="into docs/benchmarks.md")
     args = parser.parse_args()
     table = Table(title="what recording adds to the chain's CPU: median, lowest to highest")
