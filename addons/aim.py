@@ -6,7 +6,7 @@ from mitmproxy import http
 from mitmproxy.proxy.mode_specs import ReverseMode
 
 from addons.exchange import Exchange, fields
-from shim.client import given_keys, is_codex, secrets, session_mark
+from shim.client import given_keys, is_codex, session_mark
 from shim.codex.login import brings_login
 from shim.policy.schema import Protocol, Provider
 from shim.route import choose
@@ -33,7 +33,7 @@ def aim(flow: http.HTTPFlow, exchange: Exchange, provider: Provider | None) -> N
             headers = _codex_headers(exchange, {})
         else:
             own = _session(exchange, provider) | choose.headers(provider)
-            exchange.secrets |= secrets(own.items()) | choose.secrets(provider)
+            exchange.secrets |= choose.secrets(provider, own)
             headers = _codex_headers(exchange, own) if route.login else _headers(exchange, own)
     else:
         scheme, host, port = original_target(flow, exchange)

@@ -42,6 +42,7 @@ from shim.record.events import END, START, Event, ended
 from shim.record.files import FlowFiles
 from shim.record.journal import NAME, Journal
 from shim.record.redact import Redactor
+from shim.record.redact import redactor as plain_redactor
 
 _SIZE = 8
 _BEHIND = "the recorder is too far behind; the journal alone tells of this exchange"
@@ -147,7 +148,7 @@ def receive(source: IO[bytes]) -> list[Job]:
 def redactor(secrets: frozenset[str], rules: bytes = b"", session: str = "") -> Redactor:
     """The Redactor for ``secrets`` and a policy's ``rules`` (JSON), made once."""
     if not rules:
-        return Redactor(secrets)
+        return plain_redactor(secrets)
     finder, blobs = _finder(rules)
     key = session.encode() or b"interpose"
     return Redactor(secrets, Masks(finder, key, as_json=True), blobs)

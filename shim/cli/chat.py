@@ -15,6 +15,7 @@ from typing import Any, TextIO
 
 from rich.console import Console
 
+from ..shown import plain
 from ..wire.sse import SSEDecoder
 from . import UserError
 from .chain import Chain, add_chain_arguments, options
@@ -205,7 +206,7 @@ class Terminal:
                     self._console.print("\n")
                 style = "dim" if kind == "reasoning" else ""
                 self._console.print(
-                    _plain(piece), style=style, end="", markup=False, soft_wrap=True
+                    plain(piece, "\n\t"), style=style, end="", markup=False, soft_wrap=True
                 )
                 last = kind
             self._failed = False
@@ -217,14 +218,7 @@ class Terminal:
 
     def _wrong(self, why: str) -> None:
         self._failed = True
-        self._console.print(f"\n{_plain(why)}", style="red", markup=False, soft_wrap=True)
+        self._console.print(f"\n{plain(why, "\n\t")}", style="red", markup=False, soft_wrap=True)
 
     def _say(self, text: str) -> None:
-        self._console.print(_plain(text), style="dim", markup=False, soft_wrap=True)
-
-
-def _plain(text: str) -> str:
-    """``text`` without what a terminal would take for a command."""
-    return "".join(
-        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
-    )
+        self._console.print(plain(text, "\n\t"), style="dim", markup=False, soft_wrap=True)

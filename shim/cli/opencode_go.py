@@ -22,6 +22,7 @@ from ..opencode_go.answers import PROTOCOLS, Stop
 from ..opencode_go.entries import PROVIDERS, Made, entries
 from ..policy.block import Block, BlockError
 from ..policy.load import load_policy
+from ..shown import plain
 from . import UsageError, UserError
 from .chain import DEFAULT_POLICY
 
@@ -83,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     elif new != text:
         _write(path, new)
     for line in _told(made, before, _entries(new, path), useless):
-        print("".join(c if c.isprintable() else "�" for c in line.replace(key, "[redacted]")))
+        print(plain(line.replace(key, "[redacted]")))
     print(f"{path} is as it was" if args.dry_run else f"{path} is up to date")
     return 0
 
@@ -178,7 +179,7 @@ def _show(old: str, new: str, path: Path) -> None:
         old.splitlines(), new.splitlines(), str(path), f"{path} (new)", lineterm="", n=0
     )
     for line in diff:
-        print("".join(c if c.isprintable() else "�" for c in line))
+        print(plain(line))
 
 
 def _told(made: Made, before: dict[str, Any], after: dict[str, Any], useless: int) -> Iterator[str]:

@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ..live import tables
-from ..live.tables import brief, cell, plain
+from ..live.tables import brief, cell
+from ..shown import plain
 
 #: Ids of threads begin alike; so many characters at their end are shown.
 _NAME = 12

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from ..record.findings import keys
+from ..shown import plain
 
 Level = Literal["ok", "warn", "fail"]
 _LONGEST = 400
@@ -59,7 +60,7 @@ def clean(text: str) -> str:
     """``text`` on one line, without control characters and keys, and not too long."""
     # A colour's letters would hide where a key begins.
     text = " ".join(_SEQUENCE.sub("�", text[:_CONSIDERED]).split())
-    text = "".join(c if c.isprintable() else "�" for c in text)
+    text = plain(text)
     for key in reversed(keys(text)):
         text = text[: key.start] + "[redacted]" + text[key.end :]
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from .tables import lasting, plain
+from ..shown import plain
+from .tables import lasting
 
 #: Sessions that are kept apart, those with the latest turns; older ones are in the totals only.
 MOST_SESSIONS = 100

@@ -129,11 +129,6 @@ def cell(value: object, form: Form) -> str:
     return str(value)
 
 
-def plain(text: str) -> str:
-    """``text`` without what a terminal takes for a command, or what turns writing round."""
-    return "".join(c if c.isprintable() else "�" for c in text)
-
-
 def brief(count: float) -> str:
     """A count as it fits a narrow column: 999, 1.2k, 3.45M."""
     for unit, name, digits in ((1e9, "G", 2), (1e6, "M", 2), (1e3, "k", 1)):

@@ -53,7 +53,7 @@ async def ask(
         content = translation.request()
         scheme, host, port, path = choose.address(provider, PATHS[route.protocol])
         headers = choose.headers(provider)
-        secrets = Redactor(choose.secrets(provider))
+        secrets = Redactor(choose.secrets(provider, headers))
     except WireError as e:
         raise AskError(f"{name}: {e}") from None
     except MissingVariable as e:

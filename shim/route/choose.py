@@ -162,10 +162,13 @@ def headers(provider: Provider, environ: Mapping[str, str] | None = None) -> dic
     return found
 
 
-def secrets(provider: Provider, environ: Mapping[str, str] | None = None) -> set[str]:
-    """What stands in a provider's entry and must be written nowhere: its key, its credential
-    headers and query parameters, and every value that comes from the environment."""
-    found = client.secrets(headers(provider, environ).items())
+def secrets(
+    provider: Provider, sent: Mapping[str, str], environ: Mapping[str, str] | None = None
+) -> set[str]:
+    """What must be written nowhere: the credentials among the headers that a provider is ``sent``,
+    and of its entry credential headers and query parameters, and every value that comes from the
+    environment."""
+    found = client.secrets(sent.items())
     for name, value in (*provider.headers.items(), *provider.query.items()):
         if "${" in value:
             found.add(expand(value, environ))

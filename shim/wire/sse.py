@@ -9,6 +9,9 @@ from __future__ import annotations
 import re
 
 _LINE = re.compile(rb"\r\n|\n|\r")
+#: What ends an event, where nobody looks at its lines.
+BLANKS = (b"\n\n", b"\n\r\n", b"\r\r")
+BLANK = re.compile(b"|".join(BLANKS))
 
 
 class SSEDecoder:
@@ -67,6 +70,15 @@ class SSEDecoder:
             self._event = line[6:].strip()
         elif line.startswith(b":"):
             out.append((None, line[1:].strip()))
+
+
+def split(rest: bytes, data: bytes) -> tuple[list[bytes], bytes]:
+    """The events that are whole once ``data`` follows ``rest``, as they came, and what is left."""
+    whole, found, at = rest + data, [], 0
+    for match in BLANK.finditer(whole, max(0, len(rest) - 2)):
+        found.append(whole[at : match.end()])
+        at = match.end()
+    return found, whole[at:]
 
 
 def encode(event: str, data: bytes) -> bytes:

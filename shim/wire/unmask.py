@@ -16,11 +16,11 @@ import msgspec
 
 from ..turn import CallDelta, Event, Failure, Finish, KeepAlive, Reasoning, Refusal, Text, Usage
 from .masks import Unmask
+from .sse import BLANK, split
 
 __all__ = ["Unmask", "UnmaskEvents", "UnmaskStream"]
 
 _TEXTS = (Text, Refusal, Reasoning)
-_BLANK = re.compile(rb"\n\r?\n|\r\r")
 #: A mask, or its beginning at the end of a string.
 _NEAR = re.compile(rb'MASKED_|M(?:A(?:S(?:K(?:ED?)?)?)?)?"')
 
@@ -94,20 +94,14 @@ class UnmaskStream:
 
     def feed(self, data: bytes) -> bytes:
         """What the client gets for a piece of the stream."""
-        near = max(0, len(self._rest) - 2)
-        whole = self._rest + data
-        out, at = [], 0
-        for match in _BLANK.finditer(whole, near):
-            out.append(self._event(whole[at : match.end()]))
-            at = match.end()
-        self._rest = whole[at:]
-        return b"".join(out)
+        found, self._rest = split(self._rest, data)
+        return b"".join([self._event(raw) for raw in found])
 
     def close(self) -> bytes:
         """What the client gets at its end."""
         rest, self._rest = self._rest, b""
         last = self._event(rest, cut=True) if rest else b""
-        if self._held and last and not _BLANK.search(last[-4:]):
+        if self._held and last and not BLANK.search(last[-4:]):
             last += b"\n\n"
         return last + self._flush(_always)
 

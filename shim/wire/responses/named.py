@@ -11,8 +11,7 @@ from typing import Any
 
 import msgspec
 
-_BLANKS = (b"\n\n", b"\n\r\n", b"\r\r")
-_BLANK = re.compile(b"|".join(_BLANKS))
+from ..sse import BLANKS, split
 
 
 class Named:
@@ -28,20 +27,15 @@ class Named:
 
     def feed(self, data: bytes) -> bytes:
         """What the client gets for a piece of the stream."""
-        near = max(0, len(self._rest) - 2)
         whole = self._rest + data
         if b'"model"' not in whole:
             # Deltas name no model, and are nearly all there is.
-            ends = (whole.rfind(blank) + len(blank) for blank in _BLANKS if blank in whole)
+            ends = (whole.rfind(blank) + len(blank) for blank in BLANKS if blank in whole)
             end = max(ends, default=0)
             self._rest = whole[end:]
             return whole[:end]
-        out, at = [], 0
-        for match in _BLANK.finditer(whole, near):
-            out.append(self._event(whole[at : match.end()]))
-            at = match.end()
-        self._rest = whole[at:]
-        return b"".join(out)
+        found, self._rest = split(self._rest, data)
+        return b"".join([self._event(raw) for raw in found])
 
     def close(self) -> bytes:
         """What the client gets at its end."""
