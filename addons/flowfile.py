@@ -16,6 +16,7 @@ from mitmproxy import exceptions, http
 from mitmproxy import flow as mflow
 from mitmproxy.io import FlowReader, FlowWriter
 
+from shim.record import packed
 from shim.record.files import PACKED, opened, recordings, whole
 from shim.record.replay import Message, Recorded
 from shim.system import replace
@@ -65,7 +66,7 @@ def write(path: Path, flows: Iterable[mflow.Flow]) -> None:
 
 def set_body(message: http.Message, body: bytes) -> None:
     """Give ``message`` a ``body``, and headers that fit it."""
-    message.headers.pop("content-encoding", None)
+    message.headers.fields = tuple(packed.plain(message.headers.fields))
     message.raw_content = body
     if "content-length" in message.headers:
         message.headers["content-length"] = str(len(body))
@@ -122,6 +123,11 @@ def _recorded(
 def _message(message: http.Request | http.Response) -> Message:
     headers = {k.lower(): v for k, v in message.headers.items()}
     body = message.get_content(strict=False) or b""
+    if headers.pop(packed.MARK.decode(), None):
+        # As it was sent, not as it was written down.
+        del headers["content-encoding"]
+        if "content-length" in headers:
+            headers["content-length"] = str(len(body))
     if isinstance(message, http.Request):
         return Message(headers, body, path=message.path)
     return Message(headers, body, status=message.status_code)

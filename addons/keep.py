@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from mitmproxy import http
 
-from addons import recorder
+from addons import legs
 from addons.exchange import Chain, Exchange, exchange_of
 from addons.state import Plan, State
 from addons.upstream_state import clean
@@ -99,7 +99,7 @@ class Keep:
             compacted=plan.compacts,
         )
         # An upstream may repeat the keys it got.
-        clean = recorder.redactor(frozenset(exchange.secrets)).data
+        clean = legs.redactor(frozenset(exchange.secrets)).data
         self._state.kept.keep(self._chain.owners.get(flow, ""), id, kept, clean)
 
     def _compact(

@@ -17,6 +17,7 @@ from typing import Any, Self
 import msgspec
 
 from addons import recorder
+from addons.jobs import Job, Sender
 from shim.system import detached
 
 if sys.platform == "linux":
@@ -37,6 +38,7 @@ class Link:
         self._told = told
         self._process: asyncio.subprocess.Process | None = None
         self._ended = -1
+        self._sender = Sender()
         #: Where it is told what begins: how that is written, and how it is closed.
         self._channel: tuple[Callable[[bytes], int], Callable[[], None]] | None = None
         #: What the pipe has no room for.
@@ -140,7 +142,7 @@ class Link:
         finally:
             self._answers.pop(id, None)
 
-    async def send(self, jobs: Sequence[recorder.Job]) -> str | None:
+    async def send(self, jobs: Sequence[Job]) -> str | None:
         """Why one of ``jobs`` is not in a flow file; None when the recorder has ended before it
         said."""
         if self.failed or self._ended < 0:
@@ -148,7 +150,7 @@ class Link:
         answer = self._answers[""] = asyncio.get_running_loop().create_future()
         try:
             # In a thread: the recorder takes what it has time for, and no stream waits for it.
-            await asyncio.to_thread(_write, self._ended, recorder.frame(jobs))
+            await asyncio.to_thread(_write, self._ended, self._sender.frame(jobs))
         except OSError:
             return None
         said = await answer

@@ -15,8 +15,9 @@ import msgspec
 from mitmproxy import ctx, http
 from mitmproxy.utils import human
 
-from addons import recorder
+from addons import legs, recorder
 from addons.exchange import STAGES, Chain, Exchange, end, exchange_of, is_ours, refuse
+from addons.jobs import Begun, Job, Leg
 from addons.stop import stop
 from addons.writer import Writer
 from shim import client
@@ -131,7 +132,7 @@ class Record:
         data = self._redactor(exchange, "recorded").deep(msgspec.json.encode(said)).decode()
         self._begun[flow.id] = writer
         exchange.added += time.perf_counter() - begun
-        why = await writer.begin(recorder.Begun(flow.id, exchange.started, data))
+        why = await writer.begin(Begun(flow.id, exchange.started, data))
         if why:
             self._begun.pop(flow.id, None)
             exchange.upstream_request = None
@@ -149,7 +150,7 @@ class Record:
         stands, session = self._chain.policies.in_force(), ""
         if stands.policy.redact:
             session = exchange.facts.session if exchange.facts else ""
-        return recorder.redactor(frozenset(exchange.secrets), stands.masked(place), session)
+        return legs.redactor(frozenset(exchange.secrets), stands.masked(place), session)
 
     def response(self, flow: http.HTTPFlow) -> None:
         self._keep(flow)
@@ -190,17 +191,17 @@ class Record:
         # A view whose filter shows nothing is false.
         if view is not None or self._saved:
             # The live flow becomes the client leg; in mitmweb the upstream leg stands beside it.
-            legs = recorder.flows(job)
-            flow.request, flow.comment = legs[0].request, legs[0].comment
-            flow.marked = legs[0].marked
-            if flow.response and (told := legs[0].response):
+            shown = legs.flows(job)
+            flow.request, flow.comment = shown[0].request, shown[0].comment
+            flow.marked = shown[0].marked
+            if flow.response and (told := shown[0].response):
                 if exchange.sent:
                     flow.response.raw_content = told.raw_content
                     flow.response.headers = told.headers
                 else:
                     self._chain.answers[flow] = told
-            if view is not None and len(legs) > 1:
-                view.add(legs[1:])
+            if view is not None and len(shown) > 1:
+                view.add(shown[1:])
 
 
 def _is_turn(flow: http.HTTPFlow) -> bool:
@@ -258,15 +259,13 @@ def _status(flow: http.HTTPFlow, exchange: Exchange) -> int:
     return flow.response.status_code if flow.response else 502
 
 
-def _job(
-    flow: http.HTTPFlow, exchange: Exchange, row: dict[str, Any], ended: float
-) -> recorder.Job:
+def _job(flow: http.HTTPFlow, exchange: Exchange, row: dict[str, Any], ended: float) -> Job:
     """The exchange as the recorder wants it."""
     pairs = [(exchange.client_request, flow.response, exchange.sent)]
     if exchange.upstream_request:
         upstream = exchange.upstream_response
         pairs.append((exchange.upstream_request, upstream, exchange.received))
-    legs: list[recorder.Leg] = []
+    told: list[Leg] = []
     bodies = []
     for request, response, pieces in pairs:
         bodies.append(request.raw_content or b"")
@@ -278,10 +277,10 @@ def _job(
             answered["timestamp_end"] = response.timestamp_end or ended
             body = body or response.raw_content or b""
         bodies.append(body)
-        legs.append((_fields(request), answered))
+        told.append((_fields(request), answered))
     connections = (flow.client_conn.get_state(), flow.server_conn.get_state())
     error = flow.error.get_state() if flow.error else None
-    return recorder.Job(row, frozenset(exchange.secrets), connections, legs, error, bodies)
+    return Job(row, frozenset(exchange.secrets), connections, told, error, bodies)
 
 
 def _fields(message: http.Message) -> dict[str, Any]:

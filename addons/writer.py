@@ -14,6 +14,7 @@ import msgspec
 
 from addons import recorder
 from addons.exchange import Chain
+from addons.jobs import Begun, Job
 from addons.link import Link
 
 logger = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ class Writer:
         )
         self.required = required and self._on
         self._chain = chain
-        self._jobs: deque[recorder.Job] = deque()
+        self._jobs: deque[Job] = deque()
         self._waiting = 0
         self._task: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
@@ -72,7 +73,7 @@ class Writer:
         self._begun: dict[str, bytes] = {}
         self._trouble = {"file": "", "journal": ""}
 
-    async def begin(self, begun: recorder.Begun) -> str:
+    async def begin(self, begun: Begun) -> str:
         """Note that an exchange begins; why it may not, which is only said where it is required."""
         if not self._on:
             return ""
@@ -97,7 +98,7 @@ class Writer:
             await self.start()
         return ""
 
-    def put(self, job: recorder.Job) -> None:
+    def put(self, job: Job) -> None:
         """Have ``job`` written down soon."""
         if not self._on:
             return
@@ -179,7 +180,7 @@ class Writer:
             if not why:
                 self._chain.flow_file = self._settings.path
 
-    async def _record(self, jobs: list[recorder.Job]) -> str:
+    async def _record(self, jobs: list[Job]) -> str:
         """Why ``jobs`` are not all in the file; empty when they are."""
         for _ in range(2):
             # A recorder that ended meanwhile is started again, so that nothing is lost with it.

@@ -9,7 +9,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from io import BufferedReader, RawIOBase
 from pathlib import Path
@@ -56,29 +56,46 @@ class FlowFiles:
         #: How long the file is up to the end of its last whole flow; None: not looked at yet.
         self._whole: int | None = None
 
-    def append(self, *flows: bytes) -> Path:
-        """Put ``flows`` (pieces) at the end; the file they are in. OSError when they cannot be."""
-        size = sum(map(len, flows))
-        self._turn(size)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path, _APPEND, 0o600)
+    def append_all(self, flows: Sequence[bytes]) -> list[Path | OSError]:
+        """Append each of ``flows``; the file it is in, or why it is in none."""
+        if not (self._rotate and sum(map(len, flows)) > self._rotate):
+            with suppress(OSError):
+                return [self.append(b"".join(flows))] * len(flows)
+        made: list[Path | OSError] = []
+        for flow in flows:
+            try:
+                made.append(self.append(flow))
+            except OSError as e:
+                made.append(e)
+        return made
+
+    def append(self, flows: bytes) -> Path:
+        """Put ``flows`` at the end; the file they are in. OSError when they cannot be."""
+        self._turn(len(flows))
+        descriptor = self._opened()
         try:
             before = self._mend(descriptor)
             try:
-                for data in flows:
-                    rest = memoryview(data)
-                    while rest:
-                        rest = rest[os.write(descriptor, rest) :]
+                rest = memoryview(flows)
+                while rest:
+                    rest = rest[os.write(descriptor, rest) :]
             except OSError:
                 # What could not be written whole is not written; where not even that can be done,
                 # the next one does it.
                 with suppress(OSError):
                     os.ftruncate(descriptor, before)
                 raise
-            self._whole = before + size
+            self._whole = before + len(flows)
         finally:
             os.close(descriptor)
         return self.path
+
+    def _opened(self) -> int:
+        try:
+            return os.open(self.path, _APPEND, 0o600)
+        except FileNotFoundError:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            return os.open(self.path, _APPEND, 0o600)
 
     def probe(self) -> None:
         """OSError when there is no room for another exchange."""

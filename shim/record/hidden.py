@@ -12,15 +12,16 @@ import binascii
 import json
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import msgspec
 import re2
 
 from ..policy.match import pattern_options
+from .deltas import cut, pieces_of, said
 from .pictures import BEGINNINGS, stripped
-from .sanitise import cut, pieces_of, written
+from .sanitise import written
 
 type Hide = Callable[[bytes], bytes]
 #: What it returns is as long as what it was given.
@@ -50,6 +51,8 @@ _FROM_URLS = bytes.maketrans(b"-_", b"+/")
 _TO_URLS = bytes.maketrans(b"+/", b"-_")
 #: In longer runs only what is aligned with their beginning is read.
 _LONG = 8192
+#: How a body begins is seen in so many bytes.
+_HEAD = 64
 
 
 def pictures(data: bytes) -> bytes:
@@ -69,26 +72,38 @@ def _picture(match: Any) -> bytes:
     return match[1] + (encoded.translate(_TO_URLS) if b"-" in text or b"_" in text else encoded)
 
 
-def marks(values: Iterable[bytes]) -> Any:
-    """A pattern of all that ``values`` may stand in a text as, and of how pictures begin: as they
-    are, in Base64, and in Base64 of that."""
+class Marks(NamedTuple):
+    """Patterns of what cannot be missing where something hides: as it stands, and as it stands or
+    wherever there is anything to be undone first. Most texts are walked once, with that one."""
+
+    plain: Any
+    any: Any
+
+
+def marks(values: Iterable[bytes]) -> Marks:
+    """The patterns of all that ``values`` may stand in a text as, and of how pictures begin: as
+    they are, in Base64, and in Base64 of that."""
     known = list(values)
     once = {core for value in known for core in _cores(value)}
     found = once | {core for value in once for core in _cores(value)}
     found |= {core.translate(_TO_URLS) for core in found} | {*known, *_BEGINNINGS}
-    return _pattern(b"|".join(re2.escape(core) for core in sorted(found)))
+    source = b"|".join(re2.escape(core) for core in sorted(found))
+    undone = (_NEEDLESS, _ESCAPE, _BROKEN)
+    return Marks(_pattern(source), _pattern(b"|".join([source, *(p.pattern for p in undone)])))
 
 
-def may_hide(data: bytes, mark: Any) -> bool:
-    """Whether ``data`` has to be looked into: ``mark`` (`marks`) is in it, or would be without
-    needless escapes, written as URLs are, or broken into lines."""
+def may_hide(data: bytes, marks: Marks) -> bool:
+    """Whether ``data`` has to be looked into: a mark is in it, or would be without needless
+    escapes, written as URLs are, or broken into lines."""
+    if not marks.any.search(data):
+        return False
     bare = unescaped(data)
     if b"%" in bare:
         bare = unquote_to_bytes(bare)
     return bool(
-        mark.search(bare)
-        or (bare is not data and mark.search(data))
-        or any(mark.search(_BREAK.sub(b"", m[0])) for m in _BROKEN.finditer(data))
+        marks.plain.search(bare)
+        or (bare is not data and marks.plain.search(data))
+        or any(marks.plain.search(_BREAK.sub(b"", m[0])) for m in _BROKEN.finditer(data))
     )
 
 
@@ -205,12 +220,21 @@ def _plain(match: Any) -> bytes:
     return match[0] if char in b'"\\\x7f' else char
 
 
+def is_stream(data: bytes) -> bool:
+    """Whether ``data`` is a stream of events, by how it begins."""
+    head = data[:_HEAD].lstrip() or data.lstrip()
+    return head.startswith((b"data:", b"event:", b"id:", b"retry:", b":"))
+
+
 def in_pieces(data: bytes, hide: Hide) -> bytes:
     """A stream of events with ``hide`` put through what it says in pieces; any other is the same.
 
     What an event says as a whole is left alone.
     """
-    if not data.lstrip().startswith((b"data:", b"event:", b"id:", b"retry:", b":")):
+    if not is_stream(data):
+        return data
+    told = said(data)
+    if told is not None and all(_text(text, hide) == text for text in told):
         return data
     lines = data.split(b"\n")
     values = [_event(line) for line in lines]

@@ -1,4 +1,4 @@
-"""Writes the form of flow files (tnetstrings, as mitmproxy reads them) without copying bodies.
+"""Writes the form of flow files (tnetstrings, as mitmproxy reads them).
 
 mitmproxy's own writer makes no difference between a body and a flag: for a short exchange it takes
 longer than all the rest of recording.
@@ -6,34 +6,16 @@ longer than all the rest of recording.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
-
-#: Longer ones are pieces by themselves.
-_LONG = 4096
 
 
 class Ready(bytes):
     """A value that is written already."""
 
 
-def pieces(value: Any) -> list[bytes]:
-    """``value`` written; what is long is handed on as it is. TypeError for what has no form."""
-    out: list[bytes] = []
-    _put(out, value)
-    made: list[bytes] = []
-    short: list[bytes] = []
-    for piece in out:
-        if len(piece) < _LONG:
-            short.append(piece)
-        else:
-            made += (b"".join(short), piece)
-            short = []
-    made.append(b"".join(short))
-    return made
-
-
-def ready(value: Any) -> Ready:
-    """``value`` written once, to be put into several others."""
+def dumps(value: Any) -> Ready:
+    """``value`` written; it may be put into others. TypeError for what has no form."""
     out: list[bytes] = []
     _put(out, value)
     return Ready(b"".join(out))
@@ -46,29 +28,62 @@ def _put(out: list[bytes], value: Any) -> int:
         head = b"%d:" % len(value)
         out += (head, value, b",")
         return len(head) + len(value) + 1
-    if kind is dict:
-        parts, end = (part for item in value.items() for part in item), b"}"
-    elif kind is tuple or kind is list:
-        parts, end = value, b"]"
-    else:
+    if kind is not dict and kind is not tuple and kind is not list:
         made = value if kind is Ready else _plain(value)
         out.append(made)
         return len(made)
     at, length = len(out), 0
     out.append(b"")
-    for part in parts:
-        length += _put(out, part)
+    if kind is dict:
+        end = b"}"
+        for name, inner in value.items():
+            key = _name(name) if type(name) is str else dumps(name)
+            kind = type(inner)
+            if inner is None:
+                out += (key, b"0:~")
+                length += len(key) + 3
+            elif kind is str or kind is float:
+                made = _plain(inner)
+                out += (key, made)
+                length += len(key) + len(made)
+            else:
+                out.append(key)
+                length += len(key) + _put(out, inner)
+    else:
+        end = b"]"
+        for inner in value:
+            if (
+                type(inner) is tuple
+                and len(inner) == 2
+                and type(inner[0]) is type(inner[1]) is bytes
+            ):
+                pair = _pair(*inner)
+                out.append(pair)
+                length += len(pair)
+            else:
+                length += _put(out, inner)
     out[at] = head = b"%d:" % length
     out.append(end)
     return len(head) + length + 1
 
 
+@lru_cache(maxsize=1024)
+def _name(value: str) -> bytes:
+    return _plain(value)
+
+
+@lru_cache(maxsize=4096)
+def _pair(first: bytes, second: bytes) -> bytes:
+    """A header: most come again with the next request."""
+    return dumps([first, second])
+
+
 def _plain(value: Any) -> bytes:
+    if value is None:
+        return b"0:~"
     if isinstance(value, str):
         text = value.encode()
         return b"%d:%b;" % (len(text), text)
-    if value is None:
-        return b"0:~"
     if isinstance(value, bool):
         return b"4:true!" if value else b"5:false!"
     if isinstance(value, int | float):

@@ -15,7 +15,7 @@ import msgspec
 
 from ..client import is_credential
 from ..prompt.mask import Masks
-from . import hidden
+from . import deltas, hidden
 
 MARK = "[redacted]"
 #: Shorter values (``any``, ``none``) are no secrets, and would tear holes into ordinary text.
@@ -48,6 +48,21 @@ class Redactor:
         if self._masks or self._blobs is not None:
             return None
         return hidden.marks(self._values)
+
+    def about(self, texts: Iterable[bytes]) -> Redactor:
+        """This one, or where nothing can hide in any of ``texts`` one that does not look at what
+        they say again: what their names tell is always taken out."""
+        if self._mark is None:
+            return self
+        found: list[bytes] = []
+        for text in texts:
+            if hidden.is_stream(text):
+                text = deltas.shortened(text)
+                if (said := deltas.said(text)) is None:
+                    return self
+                found += [piece.encode("utf-8", "surrogatepass") for piece in said]
+            found.append(text)
+        return self if hidden.may_hide(b"\0".join(found), self._mark) else CLEAN
 
     def headers(self, fields: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """``fields`` with the values of credential headers replaced."""
@@ -106,6 +121,19 @@ class Redactor:
         if self._masks:
             found += [(start, end) for start, end, _ in self._masks.finder.find_bytes(data)]
         return found
+
+
+class _Clean(Redactor):
+    """For what was searched already."""
+
+    def deep(self, data: bytes) -> bytes:
+        return data
+
+    def text(self, text: str) -> str:
+        return text
+
+
+CLEAN = _Clean(())
 
 
 @lru_cache(maxsize=64)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
+
+from .deltas import Place, Text, cut, pieces_of
 
 _PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
@@ -17,17 +19,10 @@ _PIXEL = (
 #: A picture of one white pixel: what stands for pictures, since nobody reads what they show.
 BLANK = f"data:image/png;base64,{_PIXEL}"
 _WHOLE = re.compile(r"data:(?:image|audio|application)/[\w.+-]+;base64,[A-Za-z0-9+/=]{120,}")
-_BARE = re.compile(
-    r"(?<![A-Za-z0-9+/_-])(?:iVBORw0KGgo|/9j/|UklGR|R0lGOD)[A-Za-z0-9+/]{40,}={0,2}"
-)
+_BARE = re.compile(r"(?<![A-Za-z0-9+/_-])(?:iVBORw0KGgo|/9j/|UklGR|R0lGOD)[A-Za-z0-9+/]{40,}={0,2}")
 #: Pictures, in a URL and by themselves, each with what stands for it.
 PICTURES = [(_WHOLE, BLANK), (_BARE, _PIXEL)]
 _ROLES = frozenset({"user", "system", "developer"})
-_THINKS = ("content", "reasoning_content", "reasoning", "refusal")
-_PIECES = ("text", "thinking", "partial_json")
-
-type Text = Callable[[str], str]
-type Place = tuple[Any, Any]
 
 
 def body(data: bytes, text: Text, *, prompt: Text | None = None) -> bytes:
@@ -164,65 +159,3 @@ def _parts(content: list[Any]) -> Iterator[Place]:
     for part in content:
         if isinstance(part, dict) and isinstance(part.get("text"), str):
             yield part, "text"
-
-
-def pieces_of(value: Any) -> Iterator[tuple[object, Place]]:
-    """Where an event holds a piece of something longer, and of what."""
-    if not isinstance(value, dict):
-        return
-    delta = value.get("delta")
-    names = ("type", "output_index", "content_index", "summary_index", "index")
-    whose = tuple(str(value.get(name)) for name in names)
-    if isinstance(delta, str):
-        yield whose, (value, "delta")
-    elif isinstance(delta, dict):
-        for name in _PIECES:
-            if isinstance(delta.get(name), str):
-                yield (*whose, name), (delta, name)
-    for choice in _dicts(value.get("choices")):
-        inner, index = choice.get("delta"), str(choice.get("index"))
-        if not isinstance(inner, dict):
-            continue
-        for name in _THINKS:
-            if isinstance(inner.get(name), str):
-                yield (index, name), (inner, name)
-        for detail in _dicts(inner.get("reasoning_details")):
-            for name in ("text", "summary"):
-                if isinstance(detail.get(name), str):
-                    yield (index, str(detail.get("index")), name), (detail, name)
-        for call in _dicts(inner.get("tool_calls")):
-            function = call.get("function")
-            if isinstance(function, dict) and isinstance(function.get("arguments"), str):
-                yield (index, "call", str(call.get("index"))), (function, "arguments")
-
-
-def _dicts(value: Any) -> Iterator[dict[str, Any]]:
-    for inner in value if isinstance(value, list) else ():
-        if isinstance(inner, dict):
-            yield inner
-
-
-def cut(values: Iterable[Any], text: Text) -> list[Place]:
-    """Put what the events in ``values`` say in pieces through ``text``; the pieces it changed."""
-    pieces: dict[object, list[Place]] = {}
-    for value in values:
-        for group, place in pieces_of(value):
-            pieces.setdefault(group, []).append(place)
-    return [place for places in pieces.values() for place in _cut(places, text)]
-
-
-def _cut(places: list[Place], text: Text) -> list[Place]:
-    """Put the pieces at ``places`` through ``text`` as one; those that are others now."""
-    pieces = [box[key] for box, key in places]
-    whole = "".join(pieces)
-    made = text(whole)
-    if made == whole:
-        return []
-    changed, at = [], 0
-    for n, (box, key) in enumerate(places):
-        end = at + len(pieces[n]) if n < len(places) - 1 else len(made)
-        if made[at:end] != pieces[n]:
-            box[key] = made[at:end]
-            changed.append((box, key))
-        at = end
-    return changed

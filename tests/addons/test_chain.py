@@ -23,6 +23,7 @@ from addons.replay import main as replay
 from addons.route import Router
 from addons.state import State
 from shim.policy.load import parse_policy
+from tests.everything import everything
 from tests.unit.fixtures import DONE, chunk
 
 MAIN = Path(__file__).resolve().parents[2] / "addons" / "main.py"
@@ -338,7 +339,7 @@ def test_both_legs_are_recorded_without_keys_and_replay_to_the_same_bytes(
     assert (row["leg"], row["thread"], row["model"]) == ("client", "t1", "m")
     assert row["exchange"] == json.loads(upstream.comment)["exchange"]
     assert row["decisions"] and row["route"]["model"] == "vendor/big"
-    raw = next(tmp_path.glob("*.flow")).read_bytes()
+    raw = everything(next(tmp_path.glob("*.flow")))
     assert KEY.encode() not in raw and b"secret-cookie" not in raw
     assert replay([str(tmp_path)]) == 0
 

@@ -29,6 +29,7 @@ from shim.record.audit import exchanges, reading
 from shim.record.files import pack, recordings
 from shim.record.verify import verify
 from tests.addons.test_chain import ANSWER, CODEX, KEY, TURN, Stages, error, stages, with_policy
+from tests.everything import everything
 
 pytestmark = pytest.mark.slow
 
@@ -85,7 +86,7 @@ def test_the_journal_tells_of_every_exchange(stages: Stages, tmp_path: Path) -> 
         told = file.execute("SELECT kind, subject FROM event ORDER BY rowid").fetchall()
     for flow in (first["flow"], second["flow"]):
         assert [kind for kind, subject in told if subject == flow] == ["start", "end"]
-    raw = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    raw = b"".join(map(everything, tmp_path.iterdir()))
     assert KEY.encode() not in raw
 
 

@@ -27,6 +27,7 @@ from tests.e2e.login import ACCOUNT, REFRESH, log_in
 from tests.e2e.tap import Tap
 from tests.e2e.tls import Authority
 from tests.e2e.upstreams import Answer, Seen, Upstream
+from tests.everything import everything
 
 POLICY = """
 providers:
@@ -223,7 +224,7 @@ def test_requests_arrive_as_codex_sends_them(
         run = run_codex(home, tap.url, "gpt-5.5", version, name=name)
         received = tap.received
         recorded = b"".join(
-            path.read_bytes() for path in chain.record_dir.rglob("*") if path.is_file()
+            everything(path) for path in chain.record_dir.rglob("*") if path.is_file()
         )
         log = chain.log()
     assert run.returncode == 0 and "All done." in run.stdout, run.stdout + run.stderr

@@ -31,6 +31,7 @@ from shim.record.journal import unclosed
 from shim.record.verify import verify
 from tests.e2e.chain import Chain, poll
 from tests.e2e.upstreams import Answer, Upstream
+from tests.everything import everything
 from tests.unit.fixtures import DONE, chunk
 
 EVENT = {"content-type": "text/event-stream"}
@@ -118,7 +119,7 @@ def _ended_at(moment: int) -> None:
         assert set(whole) == {flow for flow, row in rows.items() if row["ended"]}
         lost = len(rows) - len(whole)
         assert lost == list(states.values()).count("lost")
-        raw = b"".join(path.read_bytes() for path in folder.iterdir())
+        raw = b"".join(map(everything, folder.iterdir()))
         assert KEY.encode() not in raw
 
 

@@ -16,6 +16,7 @@ from tests.e2e.answers import by_outputs, chat_tool, chat_turn, messages_turn
 from tests.e2e.chain import ROOT, Chain
 from tests.e2e.clients import CodexRun, run_codex
 from tests.e2e.upstreams import Answer, Seen, Upstream, closed_port
+from tests.everything import everything
 
 FOLDER = ROOT / "policies"
 KEYS = {
@@ -226,7 +227,7 @@ def test_team(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
             assert refused.failure.startswith("The production database is off limits for agents")
             told = explained(chain, capfd)
             assert "rule house-style applied once" in told and "secrets masked" in told
-            files = [p.read_bytes() for p in chain.record_dir.rglob("*.flow")]
+            files = [everything(p) for p in chain.record_dir.rglob("*.flow")]
         assert len(upstream.posts()) == 3
     for body in (*(seen.body for seen in upstream.posts()), *files, told.encode()):
         assert SECRET.encode() not in body and CUSTOMER.encode() not in body

@@ -11,6 +11,7 @@ from tests.e2e.answers import SSE, USAGE, chat_chunk, error, sse
 from tests.e2e.chain import Chain
 from tests.e2e.clients import run_codex
 from tests.e2e.upstreams import Answer, Seen, Upstream
+from tests.everything import everything
 
 CLIENT_KEY = "sk-planted-client-7fQ2+xY/93kd"
 POLICY_KEY = "sk-planted-policy-Zp41+mN/08vv"
@@ -36,7 +37,7 @@ def leaks(folder: Path) -> list[str]:
     for path in folder.rglob("*"):
         if not path.is_file() or path.name == "policy.yaml":
             continue
-        data = path.read_bytes()
+        data = everything(path)
         for key in KEYS:
             forms = {key, quote(key), quote(key, safe=""), json.dumps(key).replace("/", "\\/")}
             forms |= {base64.b64encode(key.encode()).decode().rstrip("=")}

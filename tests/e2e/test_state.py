@@ -13,6 +13,7 @@ import pytest
 from tests.e2e.answers import chat_text, json_answer, responses_text
 from tests.e2e.chain import NOWHERE, Chain
 from tests.e2e.upstreams import Answer, Seen, Upstream
+from tests.everything import everything
 
 
 def chat(seen: Seen) -> Answer:
@@ -151,7 +152,7 @@ def test_it_survives_a_restart_and_holds_no_key(upstream: Upstream, tmp_path: An
         first = sdk(chain, "sk-planted-0123456789").responses.create(model="m", input="one")
     file = tmp_path / "kept.db"
     assert file.stat().st_mode & 0o777 == 0o600
-    assert b"sk-planted" not in b"".join(p.read_bytes() for p in tmp_path.iterdir())
+    assert b"sk-planted" not in b"".join(everything(p) for p in tmp_path.iterdir())
     with Chain(upstream.url, options=options) as chain:
         sdk(chain).responses.create(model="m", input="two", previous_response_id=first.id)
     assert said(upstream)[0] == ("user", "one") and len(said(upstream)) == 3

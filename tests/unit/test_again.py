@@ -1,15 +1,18 @@
-"""A body that is searched only where it is new: found is what a search of all of it finds."""
+"""A conversation's bodies are known again: what is new is all that is sent, searched and packed."""
 
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from itertools import product
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shim.record.again import Searched
+from shim.record import again
+from shim.record.again import Bodies, Body
 
 NAMES = ["plain", "SECRET", "SECURE", "NO REGRET", 'quote"', "},{", "", "x" * 70_000, "é"]
 WORDS = st.sampled_from(NAMES)
@@ -25,59 +28,91 @@ def hide(data: bytes) -> bytes:
     return data.replace(b"SECRET", b"*")
 
 
-@given(st.lists(st.tuples(ITEMS, ITEMS), max_size=5))
-def test_it_finds_what_a_whole_search_finds(turns: list[tuple[list, list]]) -> None:
-    searched = Searched(most=200_000)
-    for items, tools in turns:
-        data = body(items, tools)
-        assert searched.data("thread", data, hide) == hide(data)
+def searched(body: Body, why: object = "secret") -> bool:
+    """Whether ``body`` holds nothing to hide, as far as it has to be searched."""
+    piece = body.unsearched(why)
+    body.search.why = why if hide(piece) == piece else None
+    return body.search.why is not None
+
+
+def unpacked(data: bytes) -> bytes:
+    reader = zstandard.ZstdDecompressor().stream_reader(BytesIO(data), read_across_frames=True)
+    return reader.read()
+
+
+@pytest.mark.parametrize("chunk", [40, 64 * 1024])
+@given(turns=st.lists(st.tuples(ITEMS, ITEMS), max_size=6), least=st.sampled_from([1, 64]))
+def test_what_arrives_is_what_was_sent(
+    chunk: int, turns: list[tuple[list, list]], least: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(again, "_CHUNK", chunk)
+        patch.setattr(again, "_LEAST", least)
+        here, there = Bodies(most=200_000), Bodies(most=200_000)
+        for items, tools in turns:
+            data = body(items, tools)
+            part, kept = here.take("thread", data)
+            made = there.put("thread", part)
+            assert bytes(kept) == bytes(made) == unpacked(made.packed()) == data
+            assert len(made) == len(data)
+            assert searched(made) == (hide(data) == data)
 
 
 @pytest.mark.parametrize(("before", "after"), list(product(NAMES, NAMES)))
-def test_it_finds_what_took_the_place_of_something_like_it(before: str, after: str) -> None:
-    searched = Searched()
+@pytest.mark.parametrize("least", [1, 64])
+def test_it_finds_what_took_the_place_of_something_like_it(
+    before: str, after: str, least: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(again, "_LEAST", least)
+    bodies = Bodies()
     for word in (before, after):
         data = body([{"text": "first"}, {"text": word}, {"text": "last"}], [])
-        assert searched.data("thread", data, hide) == hide(data)
+        assert searched(bodies.take("thread", data)[1]) == (hide(data) == data)
 
 
 @given(ITEMS, ITEMS, ITEMS)
-def test_a_next_turn_is_searched_only_from_where_it_is_new(
+def test_of_a_next_turn_only_what_is_new_is_sent_and_searched(
     items: list, more: list, tools: list
 ) -> None:
-    searched, looked_at = Searched(), []
-
-    def look(data: bytes) -> bytes:
-        looked_at.append(len(data))
-        return data
-
+    bodies = Bodies()
     first = body([{"text": "the first"}, *items], [*tools, {"text": "last"}])
     second = body([{"text": "the first"}, *items, *more], [*tools, {"text": "last"}])
-    searched.data("thread", first, look)
-    searched.data("thread", second, look)
-    searched.data("thread", second, look)
-    searched.data("another", first, look)
     added = len(second) - len(first)
     widest = max((len(json.dumps(i)) for i in (*items, *more, *tools)), default=0)
-    assert looked_at[1] <= added + 3 * widest + 120
-    assert looked_at[2] == 0
-    assert looked_at[3] == len(first)
+    _, made = bodies.take("thread", first)
+    made.search.why = "secret"
+    part, made = bodies.take("thread", second)
+    # A few bytes that are alike by chance are not worth a chunk.
+    assert len(part.new) <= added + 2 * 64 + widest
+    assert len(made.unsearched("secret")) <= added + 3 * widest + 300
+    assert made.unsearched("another") == second
+    part, made = bodies.take("another", first)
+    assert part.new == made.unsearched("secret") == first
 
 
-def test_what_held_something_is_searched_again() -> None:
-    searched = Searched()
-    data = body([{"text": "SECRET"}], [])
-    assert searched.data("thread", data, hide) == hide(data)
-    assert searched.data("thread", data, hide) == hide(data)
+def test_a_body_counts_as_searched_only_once_it_was() -> None:
+    bodies = Bodies()
+    clean, dirty = body([{"text": "a"}], []), body([{"text": "a"}, {"text": "SECRET"}], [])
+    _, first = bodies.take("thread", clean)
+    # A batch is taken whole before the first of it is searched.
+    _, second = bodies.take("thread", dirty)
+    _, third = bodies.take("thread", body([{"text": "a"}, {"text": "SECRET"}, {"text": "b"}], []))
+    assert searched(first) and not searched(second)
+    assert b"SECRET" in third.unsearched("secret") and not searched(third)
+
+
+def test_many_small_turns_make_few_chunks() -> None:
+    bodies, items = Bodies(), [{"text": "the first"}]
+    for n in range(600):
+        items.append({"text": f"{n} " + "word " * 90})
+        part, made = bodies.take("thread", body(items, [{"text": "last"}]))
+        assert n == 0 or len(part.new) < 1000
+    assert len(made.chunks) < 200
 
 
 def test_no_more_is_remembered_than_there_is_room_for() -> None:
-    searched, looked_at = Searched(most=1000), []
-
-    def look(data: bytes) -> bytes:
-        looked_at.append(len(data))
-        return data
-
-    for name in ("a", "b", "a"):
-        searched.data(name, b"x" * 600, look)
-    assert looked_at == [600, 600, 600]
+    bodies, new = Bodies(most=1000), []
+    for name in ("a", "b", "a", "a"):
+        part, _ = bodies.take(name, b"x" * 600)
+        new.append(len(part.new))
+    assert new == [600, 600, 600, 0]

@@ -1,0 +1,186 @@
+"""The legs of an exchange as flows without keys, for flow files and for whoever looks at live ones.
+
+Strategy: everything that an exchange says is searched at once. Only where something may hide, each
+part is looked at by itself.
+"""
+
+from __future__ import annotations
+
+import copy
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import msgspec
+from mitmproxy import http
+from mitmproxy.connection import Client, Server
+from mitmproxy.net.encoding import decode
+
+from addons.jobs import Job
+from shim.policy.rules import RedactRule
+from shim.policy.units import size
+from shim.prompt.mask import Masks
+from shim.prompt.secrets import Finder
+from shim.record import netstring, packed, summary
+from shim.record.again import Bodies, Body
+from shim.record.redact import CLEAN, Redactor
+from shim.record.redact import redactor as plain_redactor
+
+#: What comes whole, encoded or for those who look at live flows, is searched where it is new, too.
+_seen = Bodies()
+
+
+@lru_cache(maxsize=64)
+def redactor(secrets: frozenset[str], rules: bytes = b"", session: str = "") -> Redactor:
+    """The Redactor for ``secrets`` and a policy's ``rules`` (JSON), made once."""
+    if not rules:
+        return plain_redactor(secrets)
+    finder, blobs = _finder(rules)
+    key = session.encode() or b"interpose"
+    return Redactor(secrets, Masks(finder, key, as_json=True), blobs)
+
+
+@lru_cache(maxsize=16)
+def _finder(rules: bytes) -> tuple[Finder, int | None]:
+    made = msgspec.json.decode(rules, type=list[RedactRule])
+    blobs = [size(rule.blobs_over) for rule in made if rule.blobs_over is not None]
+    return Finder(made), min(blobs) if blobs else None
+
+
+class Legs(NamedTuple):
+    """An exchange without keys: the states of its flows, and what took them out."""
+
+    states: list[dict[str, Any]]
+    redact: Redactor
+
+
+def legs(job: Job) -> Legs:
+    """The legs of ``job`` without keys, each with the row as its comment."""
+    redact = redactor(job.secrets, job.rules, job.session)
+    bodies = [_readable(job, at) for at in range(len(job.bodies))]
+    made = _states(job, bodies, CLEAN)
+    if redact.about(_texts(job, bodies, made)) is not CLEAN:
+        return Legs(_states(job, bodies, redact), redact)
+    for body in bodies:
+        if isinstance(body, Body):
+            body.search.why = _stamp(job)
+    return Legs(made, CLEAN)
+
+
+def _stamp(job: Job) -> tuple[object, ...]:
+    """What a body is searched for."""
+    return job.secrets, job.rules, job.session
+
+
+def _readable(job: Job, at: int) -> bytes | Body:
+    """The body ``at`` as it reads."""
+    body, coding = job.bodies[at], job.coding(at)
+    if isinstance(body, Body):
+        return body
+    if coding:
+        with suppress(ValueError):
+            body = bytes(decode(body, coding) or b"")  # type: ignore[arg-type]
+    key = job.conversation(at)
+    return _seen.take(key, body)[1] if key else body
+
+
+def _texts(
+    job: Job, bodies: Sequence[bytes | Body], states: list[dict[str, Any]]
+) -> Iterator[bytes]:
+    """Everything that ``job`` says, but for headers whose names tell that they are keys."""
+    for state in states:
+        for message in filter(None, (state["request"], state["response"])):
+            for fields in (message["headers"], message["trailers"] or ()):
+                yield from (value for _, value in fields)
+            yield message.get("path", b"")
+    yield msgspec.json.encode((job.row, job.error))
+    for at, body in enumerate(bodies):
+        if at < 3 or body is not bodies[1]:
+            yield body.unsearched(_stamp(job)) if isinstance(body, Body) else body
+
+
+def _states(job: Job, bodies: Sequence[bytes | Body], redact: Redactor) -> list[dict[str, Any]]:
+    """The legs of ``job`` as the states of flows without what ``redact`` takes out."""
+    client, server = job.connections
+    mark = summary.mark(job.row)
+    error = job.error and {**job.error, "msg": redact.text(job.error["msg"])}
+
+    def message(fields: dict[str, Any], at: int) -> dict[str, Any]:
+        made = {**fields, "headers": redact.headers(fields["headers"]), "content": job.bodies[at]}
+        # Where both legs have the same answer, it is searched once.
+        at = 1 if at == 3 and job.bodies[3] is job.bodies[1] else at
+        if redact is not CLEAN and (hidden := _hidden(job, bodies[at], redact)) is not None:
+            # What hides something is written as it reads.
+            made["headers"], made["content"] = packed.plain(made["headers"]), hidden
+        if fields["trailers"]:
+            made["trailers"] = redact.headers(fields["trailers"])
+        if path := fields.get("path"):
+            text = redact.path(path.decode("utf-8", "surrogateescape"))
+            made["path"] = text.encode("utf-8", "surrogateescape")
+        return made
+
+    return [
+        {
+            **_blank(),
+            "id": str(uuid.uuid4()),
+            "error": error,
+            "client_conn": client,
+            "server_conn": server,
+            "marked": mark,
+            "comment": redact.text(summary.comment(name, job.row)),
+            "timestamp_created": request["timestamp_start"],
+            "request": message(request, 2 * at),
+            "response": response and message(response, 2 * at + 1),
+        }
+        for at, (name, (request, response)) in enumerate(
+            zip(("client", "upstream"), job.legs, strict=False)
+        )
+    ]
+
+
+def _hidden(job: Job, body: bytes | Body, redact: Redactor) -> bytes | None:
+    """``body`` with hidden what ``redact`` hides; None where it hides nothing."""
+    if not isinstance(body, Body):
+        made = redact.deep(body)
+        return None if made == body else made
+    piece = body.unsearched(_stamp(job))
+    found = redact.deep(piece) != piece
+    body.search.why = None if found else _stamp(job)
+    return redact.deep(bytes(body)) if found else None
+
+
+@lru_cache(maxsize=1)
+def _blank() -> dict[str, Any]:
+    """What this version of mitmproxy says of any flow."""
+    ends = Client(peername=("", 0), sockname=("", 0)), Server(address=None)
+    flow = http.HTTPFlow(*ends)
+    flow.request = http.Request.make("POST", "http://127.0.0.1")
+    return flow.get_state()
+
+
+def flows(job: Job) -> list[http.HTTPFlow]:
+    """The legs of ``job`` as flows without keys."""
+    made = []
+    for state in legs(job).states:
+        for message in filter(None, (state["request"], state["response"])):
+            message["content"] = bytes(message["content"])
+        # Making a flow takes its state apart.
+        flow = http.HTTPFlow.from_state(copy.deepcopy(state))
+        assert isinstance(flow, http.HTTPFlow)
+        made.append(flow)
+    return made
+
+
+def written(job: Job, legs: Legs) -> bytes:
+    """The ``legs`` of ``job`` as a flow file holds them."""
+    ends = [netstring.dumps(end) for end in job.connections]
+    made: list[bytes] = []
+    for state in legs.states:
+        state["client_conn"], state["server_conn"] = ends
+        for message in filter(None, (state["request"], state["response"])):
+            packs = packed.pack(message["headers"], message["content"])
+            message["headers"], message["content"] = packs
+        made.append(netstring.dumps(state))
+    return b"".join(made)
