@@ -1,82 +1,118 @@
 """``python -m benchmarks.recording``: what recording adds to the chain's CPU, by turns of threads.
 
-Two chains, one of which records, are asked the turns of the same conversations, in turn. Counted is
-the CPU of the proxy itself, and of the proxy with the recorder beside it.
+Two chains, one of which records, are asked the turns of the same conversations. Counted is the CPU
+of the proxy itself, and of the proxy with the recorder beside it.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
+import random
 import statistics
 import time
 from contextlib import ExitStack
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks.__main__ import _ready, _settle
-from benchmarks.bodies import body
+from benchmarks.bodies import SOURCE, as_json, body, step_of
 from benchmarks.load import one
 from benchmarks.report import label
-from benchmarks.rules import grown
 from benchmarks.systems import Chain, Direct, System, Unrecorded
 
 SIZES = (20_000, 100_000, 500_000)
+#: How the upstream answers: below which path, and how many threads are under way at once.
+PACES = {"100 deltas a second": ("/tokens", 8), "all that can be read": ("", 1)}
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- recording: begin -->", "<!-- recording: end -->"
+_ROOM = 4000
 
 
-def measure(systems: list[System], size: int, threads: int, turns: int) -> dict[str, list[float]]:
-    """Per kind of process, the share that recording adds in each thread."""
-    found: dict[str, list[float]] = {"proxy": [], "all": []}
-    for number in range(threads + 1):
-        first = body(size, 100 * size + number)
-        made = [grown(first, n) for n in range(turns)]
-        used: dict[str, list[float]] = {"proxy": [], "all": []}
-        for system in systems if number % 2 else systems[::-1]:
-            before, own = _settle(system), system.cpu(own=True)
-            for turn in made:
-                asked = system.asked(turn, system.model)
-                asyncio.run(
-                    one(system.port, asked, system.key, system.path, system.marks, f"t-{number}")
-                )
-            time.sleep(0.2)
-            used["all"].append(_settle(system) - before)
-            used["proxy"].append(system.cpu(own=True) - own)
-        # The first thread warms both up.
+def turns_of(size: int, number: int, count: int) -> list[bytes]:
+    """The turns of a thread that has ``size`` bytes at first: each adds a call and its output."""
+    chance, value = random.Random(number), json.loads(body(size, number))
+    made = []
+    for turn in range(count):
+        start, lines = chance.randrange(len(SOURCE) - 90), chance.randrange(5, 90)
+        value["input"] += step_of(10_000 + turn, start, SOURCE[start : start + lines], _ROOM)
+        made.append(as_json(value))
+    return made
+
+
+async def _ask(system: System, threads: dict[str, list[bytes]]) -> None:
+    async def thread(name: str, turns: list[bytes]) -> None:
+        for turn in turns:
+            asked = system.asked(turn, system.model)
+            await one(system.port, asked, system.key, system.path, system.marks, name)
+
+    await asyncio.gather(*(thread(name, turns) for name, turns in threads.items()))
+
+
+def used(system: System, threads: dict[str, list[bytes]]) -> tuple[float, float]:
+    """CPU seconds for all turns of ``threads``: of the proxy, and with its recorder."""
+    before, own = _settle(system), system.cpu(own=True)
+    asyncio.run(_ask(system, threads))
+    # What has ended is written a moment later.
+    time.sleep(0.2)
+    total = _settle(system) - before
+    return system.cpu(own=True) - own, total
+
+
+def measure(
+    systems: list[System], size: int, at_once: int, rounds: int, turns: int, progress: Progress
+) -> list[tuple[float, float]]:
+    """Per round, the shares that recording adds; a first round warms up."""
+    found = []
+    task = progress.add_task(label(size), total=rounds + 1)
+    for number in range(rounds + 1):
+        seeds = [100 * size + number * 64 + n for n in range(at_once)]
+        threads = {f"t-{seed}": turns_of(size, seed, turns) for seed in seeds}
+        order = systems if number % 2 else systems[::-1]
+        by = {system.name: used(system, threads) for system in order}
+        on, off = by[Chain.name], by[Unrecorded.name]
         if number:
-            for kind, (a, b) in used.items():
-                on, off = (b, a) if not number % 2 else (a, b)
-                found[kind].append(on / max(off, 0.01) - 1)
+            found.append((on[0] / max(off[0], 0.01) - 1, on[1] / max(off[1], 0.01) - 1))
+        progress.advance(task)
+    progress.remove_task(task)
     return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.recording", description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="bytes")
-    parser.add_argument("--threads", type=int, default=6, help="measured threads per size")
-    parser.add_argument("--turns", type=int, default=80, help="turns of each")
+    parser.add_argument("--rounds", type=int, default=6, help="measured rounds per size and pace")
+    parser.add_argument("--turns", type=int, default=80, help="turns of a round")
     parser.add_argument("--write-docs", action="store_true", help="into docs/benchmarks.md")
     args = parser.parse_args()
     table = Table(title="what recording adds to the chain's CPU: median, lowest to highest")
-    for column in ("body", "in the proxy", "with the recorder"):
+    for column in ("an answer has", "body", "in the proxy", "with the recorder"):
         table.add_column(column)
-    lines = ["| body | in the proxy's process | with the recorder's |", "|---|---|---|"]
-    with ExitStack() as stack:
+    lines = ["| an answer has | body | in the proxy's process | with the recorder's |"]
+    lines.append("|---|---|---|---|")
+    with Progress(console=Console(stderr=True), transient=True) as progress, ExitStack() as stack:
         upstream = stack.enter_context(Direct(0))
-        systems = [stack.enter_context(kind(upstream.port)) for kind in (Chain, Unrecorded)]
-        for system in systems:
-            asyncio.run(_ready(system))
-        for size in args.sizes:
-            found = measure(list(systems), size, args.threads, args.turns)
-            cells = [
-                f"{statistics.median(v):+.0%} ({min(v):+.0%} to {max(v):+.0%})"
-                for v in (found["proxy"], found["all"])
-            ]
-            table.add_row(label(size), *cells)
-            lines.append(f"| {label(size)} | {' | '.join(cells)} |")
+        for pace, (path, at_once) in PACES.items():
+            with ExitStack() as inner:
+                systems: list[System] = []
+                for kind in (Chain, Unrecorded):
+                    made = kind(upstream.port)
+                    made.pace = path
+                    systems.append(inner.enter_context(made))
+                    asyncio.run(_ready(made))
+                for size in args.sizes:
+                    turns = -(-args.turns // at_once)
+                    found = measure(systems, size, at_once, args.rounds, turns, progress)
+                    cells = [
+                        f"{statistics.median(v):+.0%} ({min(v):+.0%} to {max(v):+.0%})"
+                        for v in zip(*found, strict=True)
+                    ]
+                    table.add_row(pace, label(size), *cells)
+                    lines.append(f"| {pace} | {label(size)} | {' | '.join(cells)} |")
     Console().print(table)
     if args.write_docs:
         text = DOCS.read_text("utf-8")

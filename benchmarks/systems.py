@@ -44,6 +44,8 @@ class System:
     #: Where it is asked, and what its answer must hold to count as one.
     path = "/v1/responses"
     marks: tuple[bytes, ...] = RESPONSES
+    #: Where the upstream answers more slowly.
+    pace = ""
     #: A body as this system is asked it, made of the Responses request and the model's name.
     asked: Callable[[bytes, str], bytes] = staticmethod(asked_of)
 
@@ -56,7 +58,7 @@ class System:
     @property
     def base_url(self) -> str:
         """The canned upstream's, as a client of Chat Completions takes it."""
-        return f"http://127.0.0.1:{self.upstream}/v1"
+        return f"http://127.0.0.1:{self.upstream}{self.pace}/v1"
 
     def command(self) -> list[str]:
         """The command line; files it needs are made in ``folder``."""

@@ -1,7 +1,8 @@
 """The canned upstream: the same stream of 200 deltas for every request, as cheap as can be.
 
 It answers Chat Completions and Messages, so a system that answers otherwise has translated. Below
-/paced an answer takes about a second, below /cut it breaks off, below /failing there is none.
+/paced an answer takes about a second, below /tokens two, each delta coming by itself; below /cut it
+breaks off, below /failing there is none.
 Run as a process of its own: `python -m benchmarks.upstream PORT`.
 """
 
@@ -59,8 +60,8 @@ _PIECES = {
     for path, events in ((b"/chat/completions", EVENTS), (b"/messages", MESSAGES))
 }
 _FAILURES = itertools.cycle((b"500 No", b"429 Too Many Requests", b"400 Bad Request"))
-#: Below /paced: seconds of rest after so many pieces.
-_REST, _PIECES_AT_ONCE = 0.05, 10
+#: Seconds of rest after so many pieces.
+_RESTS = {b"paced": (0.05, 10), b"tokens": (0.01, 1)}
 
 
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -96,8 +97,8 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
                 if how == b"cut" and number == DELTAS // 2:
                     return
                 # A turn of the loop per delta, as a model has pauses between its tokens.
-                rests = how == b"paced" and number % _PIECES_AT_ONCE == 0
-                await asyncio.sleep(_REST if rests else 0)
+                rest, at_once = _RESTS.get(how, (0, 1))
+                await asyncio.sleep(rest if number % at_once == 0 else 0)
             writer.write(b"0\r\n\r\n")
             await writer.drain()
     except (asyncio.IncompleteReadError, ConnectionError):

@@ -83,6 +83,6 @@ models:
 
 def test_the_search_itself_finds_a_key(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
-    (tmp_path / "deep" / "a.flow").write_bytes(b"\0\1authorization: " + CLIENT_KEY.encode())
+    (tmp_path / "deep" / "a.db").write_bytes(b"\0\1authorization: " + CLIENT_KEY.encode())
     (tmp_path / "b.txt").write_text(base64.b64encode(POLICY_KEY.encode()).decode())
     assert len(leaks(tmp_path)) == 2
