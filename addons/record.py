@@ -115,7 +115,7 @@ class Record:
                 exchange.fail(flow, Failure(said, 500))
             else:
                 refuse(flow, 500, said)
-        elif self._writer:
+        elif self._writer and self._writer.on:
             await self._writer.room()
             if exchange:
                 await self._begin(flow, exchange, self._writer)
@@ -182,14 +182,17 @@ class Record:
             spans.add(kept, exchange.started, exchange.headers, hide.data)
         del self._chain.rows[:-_KEEP_ROWS]
         logger.log(logging.WARNING if row.error else logging.INFO, summary.line(row))
+        view = ctx.master.addons.get("view")
+        # A view whose filter shows nothing is false.
+        looked_at = view is not None or self._saved
+        if not writer.on and not looked_at:
+            return
         job = _job(flow, exchange, kept, ended)
         job.rules = stands.masked("recorded")
         job.session = exchange.facts.session if exchange.facts and stands.policy.redact else ""
         job.times = (exchange.started, ended)
         writer.put(job)
-        view = ctx.master.addons.get("view")
-        # A view whose filter shows nothing is false.
-        if view is not None or self._saved:
+        if looked_at:
             # The live flow becomes the client leg; in mitmweb the upstream leg stands beside it.
             shown = legs.flows(job)
             flow.request, flow.comment = shown[0].request, shown[0].comment

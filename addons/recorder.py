@@ -14,7 +14,6 @@ import select
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -32,8 +31,8 @@ from shim.record.journal import NAME, Journal
 from shim.record.redact import Redactor
 
 _BEHIND = "the recorder is too far behind; the journal alone tells of this exchange"
-#: Seconds that what begins may wait for more, so that it is written together.
-_PAUSE = 0.2
+#: Seconds that what begins may wait in its pipe, to be written together with what ends.
+_PAUSE = 0.5
 
 
 class Settings(msgspec.Struct):
@@ -74,6 +73,7 @@ class Recorder:
         self._rest, self._over = b"", settings.begun < 0 and not settings.port
         self._urgent = settings.urgent
         self._lock, self._out = threading.Lock(), threading.Lock()
+        self._ends = threading.Event()
         self._trouble = ""
         threading.Thread(target=self._files.tidy, daemon=True).start()
 
@@ -82,7 +82,7 @@ class Recorder:
         while not self._over:
             select.select([self._source], [], [])
             if not self._urgent:
-                time.sleep(_PAUSE)
+                self._ends.wait(_PAUSE)
             self._note([])
 
     def ends(self, jobs: Sequence[Job]) -> None:
@@ -119,6 +119,10 @@ class Recorder:
                 yield None, flows, redact
             else:
                 yield None, f"{self._files.path}: {getattr(place, 'strerror', '') or place}", redact
+
+    def hurry(self) -> None:
+        """No more will end: what has begun waits for nothing."""
+        self._ends.set()
 
     def close(self) -> None:
         """The proxy is gone: what it has not ended is lost."""
@@ -188,6 +192,7 @@ def main(settings: Settings) -> None:
     while jobs := receiver.jobs():
         recorder.ends(jobs)
         del jobs
+    recorder.hurry()
     listens.join()
     recorder.close()
 

@@ -51,12 +51,12 @@ class Writer:
         required: bool = False,
     ) -> None:
         name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.flow"
-        self._on = folder is not None
+        self.on = folder is not None
         made = settings or recorder.Settings("", 0, -1)
         self._settings = msgspec.structs.replace(
             made, path=str(folder / name) if folder else "", proxy=os.getpid(), urgent=required
         )
-        self.required = required and self._on
+        self.required = required and self.on
         self._chain = chain
         self._jobs: deque[Job] = deque()
         self._waiting = 0
@@ -75,7 +75,7 @@ class Writer:
 
     async def begin(self, begun: Begun) -> str:
         """Note that an exchange begins; why it may not, which is only said where it is required."""
-        if not self._on:
+        if not self.on:
             return ""
         begun.answer, begun.probe = self.required, bool(self._trouble["file"])
         line = msgspec.json.encode(begun) + b"\n"
@@ -100,7 +100,7 @@ class Writer:
 
     def put(self, job: Job) -> None:
         """Have ``job`` written down soon."""
-        if not self._on:
+        if not self.on:
             return
         if self._waiting > _MOST and self._waiting + job.size > 2 * _MOST:
             job = msgspec.structs.replace(job, legs=[], bodies=[])
@@ -117,7 +117,7 @@ class Writer:
 
     async def start(self) -> None:
         """Have the recorder there when the first exchange comes."""
-        if self._on:
+        if self.on:
             try:
                 await self._linked()
             except OSError as e:

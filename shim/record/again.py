@@ -15,7 +15,9 @@ import zstandard
 
 #: Where items meet: a quote that opens behind a brace is none of a string's, so this is structure.
 _SEAM = b'},{"'
-_CHUNK = 64 * 1024
+#: A chunk has so many bytes at most, and is made of smaller ones from so many on: the longer it is,
+#: the better it packs.
+_CHUNK, _MERGED = 1024 * 1024, 64 * 1024
 #: What is alike in so few bytes is not worth a chunk of its own.
 _LEAST = 64
 #: With more chunks than this a body is cut anew.
@@ -160,10 +162,10 @@ def _put(known: Body | None, part: Part) -> Body:
 def _merge(chunks: list[Chunk]) -> None:
     """Make one of the small chunks at the end, once they are enough: it packs better."""
     at, size = len(chunks), 0
-    while at and len(chunks[at - 1]) < _CHUNK:
+    while at and len(chunks[at - 1]) < _MERGED:
         at -= 1
         size += len(chunks[at])
-    if size >= _CHUNK:
+    if size >= _MERGED:
         chunks[at:] = [Chunk(b"".join(chunks[at:]))]
 
 
