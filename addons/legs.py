@@ -60,13 +60,37 @@ def legs(job: Job) -> Legs:
     """The legs of ``job`` without keys, each with the row as its comment."""
     redact = redactor(job.secrets, job.rules, job.session)
     bodies = [_readable(job, at) for at in range(len(job.bodies))]
-    made = _states(job, bodies, CLEAN)
-    if redact.about(_texts(job, bodies, made)) is not CLEAN:
-        return Legs(_states(job, bodies, redact), redact)
-    for body in bodies:
-        if isinstance(body, Body):
-            body.search.why = _stamp(job)
-    return Legs(made, CLEAN)
+    states = _states(job, CLEAN)
+    found = redact.about(_texts(job, bodies, states))
+    if found is not CLEAN:
+        states = _states(job, redact)
+    told: list[bytes | Body | None] = []
+    for at, body in enumerate(bodies):
+        # Where both legs have the same answer, it is searched once.
+        same = at == 3 and body is bodies[1]
+        told.append(told[1] if same else _told(job, body, redact, clean=found is CLEAN))
+    for at, message in _messages(states):
+        if (hidden := told[at]) is not None:
+            # What hides something is written as it reads.
+            message["headers"], message["content"] = packed.plain(message["headers"]), hidden
+    return Legs(states, found)
+
+
+def _told(job: Job, body: bytes | Body, redact: Redactor, *, clean: bool) -> bytes | Body | None:
+    """``body`` with hidden what ``redact`` hides; None where it hides nothing."""
+    if isinstance(body, Body):
+        made = body.told(_stamp(job), redact.deep, clean=clean)
+        return None if made is body else made
+    hidden = body if clean else redact.deep(body)
+    return None if hidden == body else hidden
+
+
+def _messages(states: list[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Each message of ``states``, and the number of its body."""
+    for leg, state in enumerate(states):
+        for at, name in enumerate(("request", "response")):
+            if state[name]:
+                yield 2 * leg + at, state[name]
 
 
 def _stamp(job: Job) -> tuple[object, ...]:
@@ -90,30 +114,25 @@ def _texts(
     job: Job, bodies: Sequence[bytes | Body], states: list[dict[str, Any]]
 ) -> Iterator[bytes]:
     """Everything that ``job`` says, but for headers whose names tell that they are keys."""
-    for state in states:
-        for message in filter(None, (state["request"], state["response"])):
-            for fields in (message["headers"], message["trailers"] or ()):
-                yield from (value for _, value in fields)
-            yield message.get("path", b"")
+    for _, message in _messages(states):
+        for fields in (message["headers"], message["trailers"] or ()):
+            yield from (value for _, value in fields)
+        yield message.get("path", b"")
     yield msgspec.json.encode((job.row, job.error))
     for at, body in enumerate(bodies):
         if at < 3 or body is not bodies[1]:
             yield body.unsearched(_stamp(job)) if isinstance(body, Body) else body
 
 
-def _states(job: Job, bodies: Sequence[bytes | Body], redact: Redactor) -> list[dict[str, Any]]:
-    """The legs of ``job`` as the states of flows without what ``redact`` takes out."""
+def _states(job: Job, redact: Redactor) -> list[dict[str, Any]]:
+    """The legs of ``job`` as the states of flows without what ``redact`` takes out; their bodies
+    are as they were."""
     client, server = job.connections
     mark = summary.mark(job.row)
     error = job.error and {**job.error, "msg": redact.text(job.error["msg"])}
 
     def message(fields: dict[str, Any], at: int) -> dict[str, Any]:
         made = {**fields, "headers": redact.headers(fields["headers"]), "content": job.bodies[at]}
-        # Where both legs have the same answer, it is searched once.
-        at = 1 if at == 3 and job.bodies[3] is job.bodies[1] else at
-        if redact is not CLEAN and (hidden := _hidden(job, bodies[at], redact)) is not None:
-            # What hides something is written as it reads.
-            made["headers"], made["content"] = packed.plain(made["headers"]), hidden
         if fields["trailers"]:
             made["trailers"] = redact.headers(fields["trailers"])
         if path := fields.get("path"):
@@ -140,17 +159,6 @@ def _states(job: Job, bodies: Sequence[bytes | Body], redact: Redactor) -> list[
     ]
 
 
-def _hidden(job: Job, body: bytes | Body, redact: Redactor) -> bytes | None:
-    """``body`` with hidden what ``redact`` hides; None where it hides nothing."""
-    if not isinstance(body, Body):
-        made = redact.deep(body)
-        return None if made == body else made
-    piece = body.unsearched(_stamp(job))
-    found = redact.deep(piece) != piece
-    body.search.why = None if found else _stamp(job)
-    return redact.deep(bytes(body)) if found else None
-
-
 @lru_cache(maxsize=1)
 def _blank() -> dict[str, Any]:
     """What this version of mitmproxy says of any flow."""
@@ -163,9 +171,10 @@ def _blank() -> dict[str, Any]:
 def flows(job: Job) -> list[http.HTTPFlow]:
     """The legs of ``job`` as flows without keys."""
     made = []
-    for state in legs(job).states:
-        for message in filter(None, (state["request"], state["response"])):
-            message["content"] = bytes(message["content"])
+    states = legs(job).states
+    for _, message in _messages(states):
+        message["content"] = bytes(message["content"])
+    for state in states:
         # Making a flow takes its state apart.
         flow = http.HTTPFlow.from_state(copy.deepcopy(state))
         assert isinstance(flow, http.HTTPFlow)
@@ -177,10 +186,10 @@ def written(job: Job, legs: Legs) -> bytes:
     """The ``legs`` of ``job`` as a flow file holds them."""
     ends = [netstring.dumps(end) for end in job.connections]
     made: list[bytes] = []
+    for _, message in _messages(legs.states):
+        packs = packed.pack(message["headers"], message["content"])
+        message["headers"], message["content"] = packs
     for state in legs.states:
         state["client_conn"], state["server_conn"] = ends
-        for message in filter(None, (state["request"], state["response"])):
-            packs = packed.pack(message["headers"], message["content"])
-            message["headers"], message["content"] = packs
         made.append(netstring.dumps(state))
     return b"".join(made)

@@ -7,8 +7,9 @@ handed to the recorder, nor searched, nor packed a second time.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import zstandard
@@ -21,7 +22,7 @@ _CHUNK, _MERGED = 1024 * 1024, 64 * 1024
 #: What is alike in so few bytes is not worth a chunk of its own.
 _LEAST = 64
 #: With more chunks than this a body is cut anew.
-_MOST_CHUNKS = 1000
+_MOST_CHUNKS, _MOST_PARTS = 1000, 64
 
 
 class Part(NamedTuple):
@@ -59,9 +60,11 @@ def unpacked(frame: bytes) -> Body:
 
 
 class Search:
-    """What for a body was searched, if nothing was found."""
+    """What came of searching a body ``why``: where something was hidden, ``parts`` is what the body
+    then reads, each part with the length that it had before."""
 
     why: Hashable = None
+    parts: list[tuple[int, Chunk]] | None = None
 
 
 class Body:
@@ -69,7 +72,7 @@ class Body:
     chunk ``first`` and ends before ``last``."""
 
     def __init__(self, chunks: list[Chunk], first: int, last: int, known: Search) -> None:
-        self.chunks, self.first, self.last = chunks, first, last
+        self.chunks, self._first, self._last = chunks, first, last
         #: Of the last one nothing else is kept. It may be searched after this one was made.
         self._known = known
         self.search = Search()
@@ -88,11 +91,70 @@ class Body:
     def unsearched(self, why: Hashable) -> bytes:
         """What of it has to be searched for ``why``: what is new, from the item where it begins to
         the one where it ends, or all of it."""
-        if self._known.why is None or self._known.why != why:
+        if not self._follows(why):
             return bytes(self)
-        before, after = self.chunks[: self.first], self.chunks[self.last :]
-        new = self.chunks[self.first : self.last]
-        return b"".join([*_to_seam(before), *new, *_from_seam(after)])
+        left, right = self._around()
+        return b"".join([*left, *self.chunks[self._first : self._last], *right])
+
+    def told(self, why: Hashable, hide: Callable[[bytes], bytes], *, clean: bool = False) -> Body:
+        """The body itself where ``hide`` finds nothing ``why``; else what it then reads. ``clean``:
+        nothing is in what was `unsearched`."""
+        known = self._known.parts if self._follows(why) else None
+        self.search.why = why
+        if not known and (clean or hide(piece := self.unsearched(why)) == piece):
+            return self
+        data, (begin, end) = bytes(self), self._window(why)
+        if not known:
+            known = [(begin, Chunk(data[:begin])), (len(data) - end, Chunk(data[end:]))]
+            first, last = known[:1], known[1:]
+        else:
+            first, last = _until(known, begin), _until(known[::-1], len(data) - end)[::-1]
+        at, till = _size(first), len(data) - _size(last)
+        cuts = sorted({at, max(begin, at), min(end, till), till})
+        made = [(b - a, Chunk(hide(data[a:b]))) for a, b in pairwise(cuts)]
+        self.search.parts = _fewer([*first, *made, *last])
+        return Body([part for _, part in self.search.parts], 0, 0, Search())
+
+    def _follows(self, why: Hashable) -> bool:
+        """Whether the last one was searched ``why``."""
+        return self._known.why is not None and self._known.why == why
+
+    def _around(self) -> tuple[list[bytes], list[bytes]]:
+        """What belongs to the items where the new begins and ends."""
+        return _to_seam(self.chunks[: self._first]), _from_seam(self.chunks[self._last :])
+
+    def _window(self, why: Hashable) -> tuple[int, int]:
+        """Where that begins, and ends, which `unsearched` tells."""
+        if not self._follows(why):
+            return 0, len(self)
+        left, right = (sum(map(len, chunks)) for chunks in self._around())
+        before = sum(map(len, self.chunks[: self._first]))
+        after = sum(map(len, self.chunks[self._last :]))
+        return before - left, len(self) - after + right
+
+
+def _until(parts: list[tuple[int, Chunk]], end: int) -> list[tuple[int, Chunk]]:
+    """Those of ``parts`` that end before ``end``."""
+    kept, at = [], 0
+    for size, part in parts:
+        at += size
+        if at > end:
+            break
+        kept.append((size, part))
+    return kept
+
+
+def _size(parts: list[tuple[int, Chunk]]) -> int:
+    return sum(size for size, _ in parts)
+
+
+def _fewer(parts: list[tuple[int, Chunk]]) -> list[tuple[int, Chunk]]:
+    """``parts``, the first of them made one where they are many."""
+    half = len(parts) // 2 if len(parts) > _MOST_PARTS else 0
+    if not half:
+        return parts
+    joined = Chunk(b"".join([part for _, part in parts[:half]]))
+    return [(_size(parts[:half]), joined), *parts[half:]]
 
 
 class Bodies:
@@ -172,7 +234,10 @@ def _merge(chunks: list[Chunk]) -> None:
 def _to_seam(chunks: list[Chunk]) -> list[bytes]:
     """The end of ``chunks``, back to where their last item begins."""
     for at in range(len(chunks) - 1, -1, -1):
-        if (seam := chunks[at].rfind(_SEAM)) >= 0:
+        seam = _over_end(chunks, at)
+        if seam < 0:
+            seam = chunks[at].rfind(_SEAM)
+        if seam >= 0:
             return [chunks[at][seam + 1 :], *chunks[at + 1 :]]
     return list(chunks)
 
@@ -180,9 +245,20 @@ def _to_seam(chunks: list[Chunk]) -> list[bytes]:
 def _from_seam(chunks: list[Chunk]) -> list[bytes]:
     """The beginning of ``chunks``, up to where their first item ends."""
     for at, chunk in enumerate(chunks):
-        if (seam := chunk.find(_SEAM)) >= 0:
+        seam = chunk.find(_SEAM)
+        if seam < 0:
+            seam = _over_end(chunks, at)
+        if seam >= 0:
             return [*chunks[:at], chunk[: seam + 1]]
     return list(chunks)
+
+
+def _over_end(chunks: list[Chunk], at: int) -> int:
+    """Where in the chunk ``at`` a seam begins that ends in those behind it; -1 for none."""
+    most = len(_SEAM) - 1
+    end = chunks[at][-most:]
+    seam = (end + b"".join([c[:most] for c in chunks[at + 1 : at + 1 + most]])[:most]).rfind(_SEAM)
+    return len(chunks[at]) - len(end) + seam if seam >= 0 else -1
 
 
 def _alike(chunk: bytes, body: bytes, at: int) -> int:

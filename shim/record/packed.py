@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .again import Body
+from .again import Body, alone
 
 type Headers = list[tuple[bytes, bytes]]
 
@@ -20,9 +20,9 @@ _LENGTH = b"content-length"
 
 def pack(headers: Headers, body: bytes | Body) -> tuple[Headers, bytes]:
     """``headers`` and ``body`` as they are written down."""
-    if not isinstance(body, Body) or len(body) < LEAST:
+    if len(body) < LEAST or any(name.lower() == CODING for name, _ in headers):
         return headers, bytes(body)
-    data = body.packed()
+    data = (body if isinstance(body, Body) else alone(body)).packed()
     length = b"%d" % len(data)
     kept = [(n, length if n.lower() == _LENGTH else v) for n, v in headers]
     return [*kept, (CODING, b"zstd"), (MARK, b"%d" % len(body))], data
