@@ -13,7 +13,7 @@ help:
 	@echo 'make test-full     everything, with what fetches pinned packages'
 	@echo 'make test-clients  Claude Code, OpenCode, Aider and Codex through the chain'
 	@echo 'make conformance  llmprobe against the chain; writes docs/conformance.md'
-	@echo 'make bench         the chain against the direct way, bare mitmdump and its peers'
+	@echo 'make bench         the chain against bare mitmdump and its peers, with and without recording'
 	@echo 'make bench-tokens  what sessions are billed over each route, with and without dedup'
 	@echo 'make setup         only the virtual environment, in .venv'
 
@@ -42,6 +42,7 @@ conformance:
 
 bench: setup
 	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks.recording
 
 bench-tokens: setup
 	@$(BIN)/python -m benchmarks.tokens

@@ -13,8 +13,7 @@ BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 #: Per size in bytes, how many times the floor the chain may take.
 GOALS = {1_000: 1.3, 100_000: 1.3, 500_000: 1.3, 2_000_000: 1.6}
 START_GOAL = 1.2
-#: What recording may add to the chain's CPU.
-UNRECORDED, RECORDING_GOAL = "interpose-unrecorded", 0.10
+UNRECORDED = "interpose-unrecorded"
 FIGURES = (("first", "time to first delta"), ("total", "total"))
 
 
@@ -84,9 +83,6 @@ def missed(results: Mapping[str, Any]) -> list[str]:
                 found.append(
                     f"{name} is ahead in {what} at {label(size)}, concurrency {concurrency}"
                 )
-    for where, median, _, _ in _recording(results):
-        if median > RECORDING_GOAL:
-            found.append(f"recording adds {median:.0%} CPU at {where}, goal {RECORDING_GOAL:.0%}")
     start = results["start"].get(OURS)
     if start and (found_start := ratio(start, results["start"][FLOOR])[0]) > START_GOAL:
         found.append(f"first answer after start {found_start:.2f}x, goal {START_GOAL}x")

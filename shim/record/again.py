@@ -16,9 +16,9 @@ import zstandard
 
 #: Where items meet: a quote that opens behind a brace is none of a string's, so this is structure.
 _SEAM = b'},{"'
-#: A chunk has so many bytes at most, and is made of smaller ones from so many on: the longer it is,
-#: the better it packs.
-_CHUNK, _MERGED = 1024 * 1024, 64 * 1024
+#: Small chunks become one from so many bytes on, since it packs better; and so many at the end of a
+#: long one are by themselves: there the next turn begins, and the rest need not be packed again.
+_CHUNK = 64 * 1024
 #: What is alike in so few bytes is not worth a chunk of its own.
 _LEAST = 64
 #: With more chunks than this a body is cut anew.
@@ -54,7 +54,7 @@ def alone(body: bytes) -> Body:
 
 def unpacked(frame: bytes) -> Body:
     """The body of one chunk that was packed into ``frame``."""
-    chunk = Chunk(_unpacker().decompress(frame))
+    chunk = Chunk(_unpacker().decompressobj().decompress(frame))
     chunk._frame = frame
     return Body([chunk], 0, 1, Search())
 
@@ -216,18 +216,23 @@ def _put(known: Body | None, part: Part) -> Body:
     after = chunks[len(chunks) - whole :]
     if some:
         after.insert(0, Chunk(chunks[-1 - whole][-some:]))
-    new = [Chunk(part.new[at : at + _CHUNK]) for at in range(0, len(part.new), _CHUNK)]
+    new = _cut(part.new)
     chunks, last = [*before, *new, *after], len(before) + len(new)
     return Body(chunks, len(before), last, known.search if known else Search())
+
+
+def _cut(data: bytes) -> list[Chunk]:
+    end = len(data) - _CHUNK if len(data) > 2 * _CHUNK else 0
+    return [Chunk(piece) for piece in (data[:end], data[end:]) if piece]
 
 
 def _merge(chunks: list[Chunk]) -> None:
     """Make one of the small chunks at the end, once they are enough: it packs better."""
     at, size = len(chunks), 0
-    while at and len(chunks[at - 1]) < _MERGED:
+    while at and len(chunks[at - 1]) < _CHUNK:
         at -= 1
         size += len(chunks[at])
-    if size >= _MERGED:
+    if size >= _CHUNK:
         chunks[at:] = [Chunk(b"".join(chunks[at:]))]
 
 
@@ -288,7 +293,8 @@ def _alike_at_end(chunk: bytes, body: bytes, begin: int, end: int) -> int:
 
 @lru_cache(maxsize=1)
 def _packer() -> zstandard.ZstdCompressor:
-    return zstandard.ZstdCompressor(level=1)
+    # With its size, a frame would be all that older readers take of a body.
+    return zstandard.ZstdCompressor(level=1, write_content_size=False)
 
 
 @lru_cache(maxsize=1)

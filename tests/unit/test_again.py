@@ -47,7 +47,6 @@ def test_what_arrives_is_what_was_sent(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(again, "_CHUNK", chunk)
-        patch.setattr(again, "_MERGED", chunk)
         patch.setattr(again, "_LEAST", least)
         here, there = Bodies(most=200_000), Bodies(most=200_000)
         for items, tools in turns:

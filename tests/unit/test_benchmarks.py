@@ -136,4 +136,3 @@ def test_what_recording_adds_is_a_share_of_the_chain_without_it() -> None:
     assert report.recording(results) == [
         "recording adds 20% to the chain's CPU at 1 KB, 1 at once (10% to 50%)"
     ]
-    assert "recording adds 20% CPU at 1 KB, 1 at once, goal 10%" in report.missed(results)
