@@ -126,6 +126,7 @@ def test_killed_in_the_middle_of_a_turn(agents: Agents) -> None:
     assert agents.said("two", headers=session) == "Told 2 times, ha ha: two"
 
 
+@pytest.mark.full
 def test_the_chain_is_killed(tmp_path: Path) -> None:
     with Agents(tmp_path, POLICY, KEYS) as chain, ThreadPoolExecutor() as pool:
         (tmp_path / "state" / "login").touch()

@@ -90,6 +90,7 @@ def test_one_that_fails_is_named_and_left_out(place: Place, task: Bug) -> None:
     assert "run 5 of 6, broken: dead: nothing listens" in done.stderr
 
 
+@pytest.mark.full
 def test_a_check_that_fails(place: Place, task: Bug) -> None:
     done = place.run(*words(place, "fast"), "--check", "echo no; exit 4", "--", task.prompt)
     assert done.returncode == 1

@@ -113,6 +113,7 @@ def test_many_at_once_get_one_daemon(daily: Daily) -> None:
     assert len(running) == 1, running
 
 
+@pytest.mark.full
 def test_a_process_that_is_not_ours_is_never_ended(daily: Daily) -> None:
     daily.begin()
     os.kill(daily.daemon, signal.SIGKILL)

@@ -64,6 +64,7 @@ def test_what_is_generated_is_a_config_and_a_catalog(daily: Daily, version: str)
     assert done.returncode == 1 and "interpose enable" in done.stderr and untouched(daily)
 
 
+@pytest.mark.full
 def test_what_a_unit_runs_takes_over(daily: Daily) -> None:
     daily.begin()
     first = daily.daemon

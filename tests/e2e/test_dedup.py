@@ -63,6 +63,7 @@ def spoilt(body: bytes) -> bytes:
     return wrong.sub(lambda m: b"[^same as lines %d-%d of" % (int(m[1]) + 3, int(m[2]) + 3), body)
 
 
+@pytest.mark.full
 def test_a_wrong_reference_makes_the_task_fail() -> None:
     run = done("docs", Dedup, spoil=spoilt)
     assert "that is not what stands there" in run["failed"]

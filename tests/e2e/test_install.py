@@ -118,6 +118,7 @@ def test_what_somebody_else_has_put_there_stays(home: Home) -> None:
     assert (home.venv / "mine").exists()
 
 
+@pytest.mark.full
 def test_half_an_installation_is_taken_back(home: Home) -> None:
     """A Python whose pip finds nothing: as without a network."""
     done = home.install(PYTHON=sys.executable, PIP_NO_INDEX="1", PIP_FIND_LINKS=str(home.path))

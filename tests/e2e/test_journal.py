@@ -307,6 +307,7 @@ def test_a_clock_that_is_set_under_a_running_chain(tmp_path: Path) -> None:
     assert len(flows(tmp_path / "flows")) == 2 * len(jumps)
 
 
+@pytest.mark.full
 def test_a_limit_on_the_size_of_files(tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     with Upstream([ANSWER]) as upstream:

@@ -74,6 +74,7 @@ def resume(daily: Daily, model: str) -> None:
     assert_answered(daily.codex(*words), "done")
 
 
+@pytest.mark.full
 def test_what_is_open_and_what_begins(daily: Daily, upstream: Upstream) -> None:
     begin(daily, upstream)
     daily.enable()

@@ -100,6 +100,7 @@ def test_no_kind_is_written_or_shown(
     assert search.folder(tmp_path) == []
 
 
+@pytest.mark.full
 def test_without_rules_credentials_go_and_sanitising_takes_the_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

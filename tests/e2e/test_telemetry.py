@@ -45,6 +45,7 @@ def test_each_exchange_is_a_span_at_the_collector() -> None:
         assert PROMPT not in str(one) and "hello" not in str(one) and KEY not in str(one)
 
 
+@pytest.mark.full
 def test_a_collector_that_is_not_there_stops_nothing() -> None:
     env = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_BSP_SCHEDULE_DELAY": "50"}
     options = {**CHAT, "otel": "true"}
