@@ -100,8 +100,8 @@ class Body:
         """The body itself where ``hide`` finds nothing ``why``; else what it then reads. ``clean``:
         nothing is in what was `unsearched`."""
         known = self._known.parts if self._follows(why) else None
-        self.search.why = why
         if not known and (clean or hide(piece := self.unsearched(why)) == piece):
+            self.search.why = why
             return self
         data, (begin, end) = bytes(self), self._window(why)
         if not known:
@@ -112,7 +112,7 @@ class Body:
         at, till = _size(first), len(data) - _size(last)
         cuts = sorted({at, max(begin, at), min(end, till), till})
         made = [(b - a, Chunk(hide(data[a:b]))) for a, b in pairwise(cuts)]
-        self.search.parts = _fewer([*first, *made, *last])
+        self.search.why, self.search.parts = why, _fewer([*first, *made, *last])
         return Body([part for _, part in self.search.parts], 0, 0, Search())
 
     def _follows(self, why: Hashable) -> bool:

@@ -101,6 +101,15 @@ def test_a_body_counts_as_searched_only_once_it_was() -> None:
     assert b"SECRET" in third.unsearched("secret") and not searched(third)
 
 
+def test_a_search_that_broke_was_none() -> None:
+    bodies = Bodies()
+    _, first = bodies.take("thread", body([{"text": "SECRET"}], []))
+    with pytest.raises(ZeroDivisionError):
+        first.told("secret", lambda data: bytes(1 // 0))
+    _, second = bodies.take("thread", body([{"text": "SECRET"}, {"text": "b"}], []))
+    assert not searched(second)
+
+
 def test_where_something_was_hidden_only_what_is_new_is_searched() -> None:
     bodies, looked_at = Bodies(), 0
     items = [{"text": f"{n} SECRET {'word ' * 100}"} for n in range(400)]
