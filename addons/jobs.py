@@ -100,7 +100,7 @@ class Sender:
             return len(body), body
         if key := job.conversation(at):
             part, _ = self._bodies.take(key, body)
-            return (key, part.front, len(part.new), part.back), part.new
+            return (key, part.front, len(part.new), part.back, len(body)), part.new
         if len(body) < LEAST:
             return len(body), body
         frame = alone(body).packed()
@@ -136,10 +136,18 @@ class Receiver:
     def _body(self, how: Any) -> bytes | Body | None:
         """The next body; None where it was not sent to its end."""
         if isinstance(how, int):
-            data = self._source.read(how)
-            return data if len(data) == how else None
-        key, front, size, back = how if len(how) > 1 else (None, None, *how, None)
-        data = self._source.read(size)
-        if len(data) < size:
+            return self._read(how)
+        if len(how) == 1:
+            frame = self._read(*how)
+            return None if frame is None else unpacked(frame)
+        key, front, size, back, whole = how
+        if (new := self._read(size)) is None:
             return None
-        return self._bodies.put(key, Part(front, data, back)) if key else unpacked(data)
+        made = self._bodies.put(key, Part(front, new, back))
+        if len(made) != whole:
+            raise ValueError(f"a body of {whole} bytes became one of {len(made)}")
+        return made
+
+    def _read(self, size: int) -> bytes | None:
+        data = self._source.read(size)
+        return data if len(data) == size else None

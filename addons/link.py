@@ -149,8 +149,14 @@ class Link:
             return None
         answer = self._answers[""] = asyncio.get_running_loop().create_future()
         try:
+            pieces = self._sender.frame(jobs)
+        except BaseException:
+            # What the next bodies build upon, this recorder has not been told.
+            self.kill()
+            raise
+        try:
             # In a thread: the recorder takes what it has time for, and no stream waits for it.
-            await asyncio.to_thread(_write, self._ended, self._sender.frame(jobs))
+            await asyncio.to_thread(_write, self._ended, pieces)
         except OSError:
             return None
         said = await answer

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from addons import link, recorder
+from addons.jobs import Begun
 from addons.link import Link
 from tests.addons.test_chain import stages
 from tests.addons.test_recording import (
@@ -21,6 +22,7 @@ from tests.addons.test_recording import (
     test_the_journal_tells_of_every_exchange,
     test_where_recording_is_required_nothing_goes_out_without,
 )
+from tests.unit.test_jobs import exchange
 
 pytestmark = pytest.mark.slow
 
@@ -75,7 +77,7 @@ def test_only_who_knows_the_word_is_told(tmp_path: Path, monkeypatch: pytest.Mon
 
     async def work() -> str:
         made = await Crowded.start(settings(tmp_path, urgent=True), lambda said: None)
-        begun = recorder.Begun("id-1", time.time(), "{}", answer=True)
+        begun = Begun("id-1", time.time(), "{}", answer=True)
         why = await made.confirm("id-1", msgspec.json.encode(begun) + b"\n")
         await made.close()
         return why
@@ -97,7 +99,7 @@ def test_all_that_began_arrives_though_the_channel_is_full(tmp_path: Path) -> No
     async def work() -> None:
         made = await Link.start(settings(tmp_path), lambda said: None)
         for n in range(many):
-            begun = recorder.Begun(f"id-{n}", time.time(), json.dumps({"n": n, "pad": "x" * 2000}))
+            begun = Begun(f"id-{n}", time.time(), json.dumps({"n": n, "pad": "x" * 2000}))
             made.begin(msgspec.json.encode(begun) + b"\n")
         assert made._backlog, "all of it has gone at once, so this shows nothing"
         await made.close()
@@ -116,3 +118,22 @@ def test_a_recorder_that_never_calls_is_no_recorder(
     monkeypatch.setattr(link.recorder, "__file__", str(ends))
     with pytest.raises(OSError, match="does not call back"):
         asyncio.run(Link.start(settings(tmp_path), lambda said: None))
+
+
+def test_what_cannot_be_sent_ends_the_recorder(tmp_path: Path) -> None:
+    """The next body would build upon one that it has not been told."""
+    body = b"word " * 2000
+    good, bad = (exchange("k" * 9, [body, body], [b"a", b"b"], "t-1") for _ in range(2))
+    bad.row["odd"] = lambda: None
+
+    async def work() -> None:
+        made = await Link.start(settings(tmp_path), lambda said: None)
+        assert await made.send([good]) == ""
+        with pytest.raises(Exception, match=r"pickle|lambda"):
+            await made.send([bad])
+        assert made._listens
+        await made._listens
+        assert made.failed and await made.send([good]) is None
+        await made.close()
+
+    asyncio.run(work())

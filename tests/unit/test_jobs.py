@@ -149,3 +149,13 @@ def test_an_encoded_body_stays_as_it_came() -> None:
     client, _ = read(again)
     assert client.request.raw_content == body and client.request.get_content() == b"x" * 9000
     assert "x-interpose-packed" not in client.request.headers
+
+
+def test_what_does_not_fit_is_no_body() -> None:
+    sender, bodies = Sender(), turns(3)
+    jobs = [exchange("k" * 9, [body, body], [b"a", b"b"], "t-1") for body in bodies]
+    first, _, third = (b"".join(sender.frame([job])) for job in jobs)
+    receiver = Receiver(BytesIO(first + third))
+    assert plain(receiver.jobs()) == plain(jobs[:1])
+    with pytest.raises((ValueError, IndexError)):
+        receiver.jobs()
