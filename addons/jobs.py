@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import msgspec
 
-from shim.record.again import Bodies, Body, Part, alone, unpacked
+from shim.record.bodies import Bodies, Body, Part, alone, unpacked
 from shim.record.packed import CODING, LEAST
 
 _SIZE = 8

@@ -24,7 +24,7 @@ from shim.policy.units import size
 from shim.prompt.mask import Masks
 from shim.prompt.secrets import Finder
 from shim.record import netstring, packed, summary
-from shim.record.again import Bodies, Body
+from shim.record.bodies import Bodies, Body
 from shim.record.redact import CLEAN, Redactor
 from shim.record.redact import redactor as plain_redactor
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .again import Body, alone
+from .bodies import Body, alone
 
 type Headers = list[tuple[bytes, bytes]]
 

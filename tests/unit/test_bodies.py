@@ -11,8 +11,8 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shim.record import again
-from shim.record.again import Bodies, Body
+from shim.record import bodies as module
+from shim.record.bodies import Bodies, Body
 
 NAMES = ["plain", "SECRET", "SECURE", "NO REGRET", 'quote"', "},{", "", "x" * 70_000, "é"]
 WORDS = st.sampled_from(NAMES)
@@ -46,8 +46,8 @@ def test_what_arrives_is_what_was_sent(
     chunk: int, turns: list[tuple[list, list]], least: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(again, "_CHUNK", chunk)
-        patch.setattr(again, "_LEAST", least)
+        patch.setattr(module, "_CHUNK", chunk)
+        patch.setattr(module, "_LEAST", least)
         here, there = Bodies(most=200_000), Bodies(most=200_000)
         for items, tools in turns:
             data = body(items, tools)
@@ -63,7 +63,7 @@ def test_what_arrives_is_what_was_sent(
 def test_it_finds_what_took_the_place_of_something_like_it(
     before: str, after: str, least: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(again, "_LEAST", least)
+    monkeypatch.setattr(module, "_LEAST", least)
     bodies = Bodies()
     for word in (before, after):
         data = body([{"text": "first"}, {"text": word}, {"text": "last"}], [])
