@@ -163,7 +163,7 @@ class Bodies:
     Two that are told the same in the same order know the same: one sends parts to the other.
     """
 
-    def __init__(self, most: int = 64 * 1024 * 1024) -> None:
+    def __init__(self, most: int = 32 * 1024 * 1024) -> None:
         self._most = most
         self._bytes = 0
         self._latest: OrderedDict[Hashable, Body] = OrderedDict()

@@ -23,9 +23,9 @@ _OURS = re.compile(r"\d{8}-\d{6}-\d+(-\d+)?\.flow(\.zst)?")
 _DAY = 86_400.0
 _PIECE = 1 << 20
 _PROBE = 64 * 1024
-#: The history of a session comes again with each turn: a window that holds some turns finds it.
-#: Matching over long distances would take twice the time to find as much.
-_LEVEL, _WINDOW = 3, 25
+#: The history of a session comes again with each turn, megabytes later and packed already: only a
+#: search over long distances finds it, in a window that holds the file.
+_LEVEL, _WINDOW = 3, 26
 #: Up to this size a file is packed where it lies, in half the time.
 _MAPPED = 1 << 30
 #: Windows makes two bytes of each line end where it is not told to leave them.
@@ -212,7 +212,7 @@ def pack(path: Path) -> Path:
     beside = path.with_name(f"{path.name}.{os.getpid()}.packing")
     found = path.stat()
     settings = zstandard.ZstdCompressionParameters.from_level(
-        _LEVEL, window_log=_WINDOW, write_checksum=True
+        _LEVEL, window_log=_WINDOW, enable_ldm=True, write_checksum=True
     )
     if packed.exists():
         with packed.open("rb") as file:
