@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import threading
 import time
 from pathlib import Path
@@ -104,6 +105,12 @@ def test_what_could_not_be_written_whole_is_not_written(
     monkeypatch.undo()
     made.append(FLOW)
     assert path.read_bytes() == FLOW * 2
+
+
+def test_what_comes_again_is_found_far_away_and_though_it_is_packed(tmp_path: Path) -> None:
+    path = tmp_path / "x.flow"
+    path.write_bytes(random.Random(7).randbytes(12 << 20) * 2)
+    assert pack(path).stat().st_size < 13 << 20
 
 
 @given(st.integers(0, 3), st.binary(max_size=30))
