@@ -28,12 +28,12 @@ class Plan(msgspec.Struct):
     @property
     def rotate(self) -> int:
         """MB of a flow file."""
-        return 32 if self.hours > 6 else 8
+        return 64 if self.hours > 6 else 2
 
     @property
     def keep(self) -> int:
         """MB of all flow files; little enough that the oldest must go."""
-        return 8 if self.hours > 6 else 1
+        return 32 if self.hours > 6 else 1
 
     @property
     def flat(self) -> float:
@@ -121,7 +121,7 @@ def _figures(plan: Plan, load: Load, watch: Watch) -> dict[str, str]:
         )
     made |= {
         "on disk for a session of 30 turns": f"{per:.1f} MB as written",
-        "packed": f"{per * after / max(1, before):.2f} MB, {after / max(1, before):.1%} of that",
+        "packed": f"{per * after / max(1, before):.2f} MB, {after / max(1, before):.0%} of that",
         "flow files": f"{len(watch.sizes)} begun, at most {watch.peak('files')} there",
         "all flow files": f"{watch.peak('plain'):.0f} MB at most plain, "
         f"{watch.peak('packed'):.0f} MB packed",
