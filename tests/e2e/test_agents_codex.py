@@ -174,6 +174,7 @@ def test_the_other_protocols_and_what_it_does(tmp_path: Path, mind: Upstream) ->
         assert {"codex", "codex:mind-model", "mind-model"} <= names
 
 
+@pytest.mark.full
 def test_a_cancelled_turn(tmp_path: Path, mind: Upstream) -> None:
     """What it runs ends with it, and the thread goes on."""
     session = {"x-session-id": "s"}

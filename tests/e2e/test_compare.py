@@ -47,6 +47,7 @@ def git(repo: Path, *said: str) -> str:
     return subprocess.run(["git", "-C", str(repo), *said], capture_output=True, text=True).stdout
 
 
+@pytest.mark.full
 def test_two_models_that_pass(place: Place, task: Bug) -> None:
     repo = place.folder / "work" / "cart"
     (repo / "not-committed.txt").write_text("x")

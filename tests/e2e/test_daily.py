@@ -131,6 +131,7 @@ def test_a_process_that_is_not_ours_is_never_ended(daily: Daily) -> None:
         stranger.wait()
 
 
+@pytest.mark.full
 def test_why_there_is_no_daemon_is_said_with_the_way_back(daily: Daily) -> None:
     daily.begin()
     daily.enable()

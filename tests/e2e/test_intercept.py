@@ -127,6 +127,7 @@ def test_an_untouched_codex_is_recorded(kind: str, version: str, net: World) -> 
     net.place.assert_clean()
 
 
+@pytest.mark.full
 def test_it_stands_under_the_policy(net: World) -> None:
     """Another model answers for one name, and the prompt is changed on its way to the rest."""
     policy = net.place.folder / "policy.yaml"

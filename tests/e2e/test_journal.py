@@ -175,6 +175,7 @@ def audit(*words: str, folder: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.full
 def test_two_chains_on_one_journal(tmp_path: Path) -> None:
     options = {**CHAT, "record_dir": str(tmp_path)}
     with (
@@ -276,6 +277,7 @@ def test_a_read_only_folder(tmp_path: Path, required: str) -> None:
             assert len(upstream.posts()) == (required == "false")
 
 
+@pytest.mark.full
 def test_a_clock_that_is_set_under_a_running_chain(tmp_path: Path) -> None:
     library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
     if not library:

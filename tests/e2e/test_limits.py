@@ -67,6 +67,7 @@ def test_a_pace_is_refused_with_the_time_to_wait() -> None:
                 assert "1 requests in this minute" in str(raised.value)
 
 
+@pytest.mark.full
 def test_counters_outlive_the_chain(tmp_path: Path) -> None:
     limits = "limits: [{ tokens: 15 }]"
     options = {"record_dir": str(tmp_path / "kept")}

@@ -91,6 +91,7 @@ def test_what_is_open_and_what_begins(daily: Daily, upstream: Upstream) -> None:
     assert models(upstream) == [f"vendor/{name}" for name in ("alpha", "beta", "beta", "alpha")]
 
 
+@pytest.mark.full
 def test_the_command_and_the_page_are_one(daily: Daily, upstream: Upstream) -> None:
     begin(daily, upstream)
     daily.enable()

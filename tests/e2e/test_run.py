@@ -45,6 +45,7 @@ def test_a_session_fixes_a_bug_and_leaves_only_the_recording(place: Place) -> No
     place.assert_clean()
 
 
+@pytest.mark.full
 def test_the_exit_code_is_that_of_codex(place: Place) -> None:
     assert place.run("run", "--no-record", "--", "--no-such-option").returncode == 2
     assert place.run("run", "--no-record", "--", "--version").stdout == f"codex-cli {CODEX}\n"

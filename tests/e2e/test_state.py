@@ -218,6 +218,7 @@ def test_compaction_by_a_trigger_in_a_stream(chain: Chain, upstream: Upstream) -
     assert upstream.seen[-1].json()["stream"] is False
 
 
+@pytest.mark.full
 def test_an_upstream_with_state_of_its_own_keeps_it(tmp_path: Path) -> None:
     def script(seen: Seen) -> Answer:
         if seen.method == "POST":
