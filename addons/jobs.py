@@ -116,9 +116,9 @@ class Receiver:
 
     def jobs(self) -> list[Job]:
         """The next jobs; none at the end, and where the proxy was ended in the middle of them."""
-        length = self._source.read(_SIZE)
-        head = self._source.read(int.from_bytes(length))
-        if len(length) < _SIZE or len(head) < int.from_bytes(length):
+        length = self._read(_SIZE)
+        head = None if length is None else self._read(int.from_bytes(length))
+        if head is None:
             return []
         jobs: list[Job] = []
         for row, secrets, ends, legs, error, told, rules, session, times in pickle.loads(head):

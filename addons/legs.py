@@ -100,10 +100,9 @@ def _stamp(job: Job) -> tuple[object, ...]:
 
 def _readable(job: Job, at: int) -> bytes | Body:
     """The body ``at`` as it reads."""
-    body, coding = job.bodies[at], job.coding(at)
-    if isinstance(body, Body):
+    if isinstance(body := job.bodies[at], Body):
         return body
-    if coding:
+    if coding := job.coding(at):
         with suppress(ValueError):
             body = bytes(decode(body, coding) or b"")  # type: ignore[arg-type]
     key = job.conversation(at)

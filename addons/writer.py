@@ -75,8 +75,6 @@ class Writer:
 
     async def begin(self, begun: Begun) -> str:
         """Note that an exchange begins; why it may not, which is only said where it is required."""
-        if not self.on:
-            return ""
         begun.answer, begun.probe = self.required, bool(self._trouble["file"])
         line = msgspec.json.encode(begun) + b"\n"
         if self.required:

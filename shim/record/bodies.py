@@ -268,23 +268,24 @@ def _over_end(chunks: list[Chunk], at: int) -> int:
 
 def _alike(chunk: bytes, body: bytes, at: int) -> int:
     """How many bytes of ``chunk`` stand in ``body`` from ``at`` on."""
-    low, high = 0, len(chunk)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if body.startswith(chunk[low:middle], at + low):
-            low = middle
-        else:
-            high = middle - 1
-    return low if low >= _LEAST else 0
+    return _most(len(chunk), lambda a, b: body.startswith(chunk[a:b], at + a))
 
 
 def _alike_at_end(chunk: bytes, body: bytes, begin: int, end: int) -> int:
     """How many bytes of the end of ``chunk`` stand in ``body`` before ``end``, none of them before
     ``begin``."""
-    low, high, size = 0, min(len(chunk), end - begin), len(chunk)
+    size = len(chunk)
+    most = min(size, end - begin)
+    return _most(most, lambda a, b: body.endswith(chunk[size - b : size - a], begin, end - a))
+
+
+def _most(high: int, same: Callable[[int, int], bool]) -> int:
+    """Up to where, ``high`` at most, ``same`` holds for what is between two places; 0 where that is
+    not worth a chunk."""
+    low = 0
     while low < high:
         middle = (low + high + 1) // 2
-        if body.endswith(chunk[size - middle : size - low], begin, end - low):
+        if same(low, middle):
             low = middle
         else:
             high = middle - 1

@@ -228,7 +228,7 @@ def _joined_by(data: bytes, head: bytes, tail: bytes) -> bytes | None:
     last, end, behind = rest[-1].partition(tail + _END)
     # Between two of them there must be text alone, or they are not of one run.
     texts = b"".join([*rest[:-1], last])
-    return first + texts + tail + end[-2:] + behind if end and _TEXT.fullmatch(texts) else None
+    return first + texts + end + behind if end and _TEXT.fullmatch(texts) else None
 
 
 def _begins(event: bytes, head: bytes) -> bool:

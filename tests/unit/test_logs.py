@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 
 from shim.logs import LogError, find_logs, read_log
 from shim.logs.types import Turns
@@ -274,7 +275,6 @@ def test_what_cannot_be_opened(tmp_path: Path) -> None:
 
 
 def test_compressed_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    zstandard = pytest.importorskip("zstandard")
     raw = written(tmp_path, [META, *items(said("user", "Go"), call(1), output(1))]).read_bytes()
     packed = {"a.jsonl.gz": gzip.compress(raw), "b.jsonl.zst": zstandard.compress(raw)}
     for name, data in packed.items():
