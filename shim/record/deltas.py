@@ -169,7 +169,7 @@ def said(data: bytes) -> list[str] | None:
                 pieces[index, "refusal"].append(inner.refusal)
             for call in inner.tool_calls or ():
                 if call.function and call.function.arguments:
-                    pieces[index, call.index].append(call.function.arguments)
+                    pieces[index, "call", call.index].append(call.function.arguments)
             for detail in inner.reasoning_details or ():
                 if detail.text:
                     pieces[index, detail.index, "text"].append(detail.text)

@@ -115,6 +115,14 @@ def test_only_texts_are_joined(events: list[dict[str, Any]]) -> None:
     assert said(shortened(stream)) == said(stream)
 
 
+def test_a_call_named_as_a_field_is_a_text_of_its_own() -> None:
+    events = [_chat(0, text, 0, {}) for text in ("sec", "ret")]
+    call = _chat(0, "x", 2, {})
+    call["choices"][0]["delta"]["tool_calls"][0]["index"] = "content"
+    stream = _stream([events[0], call, events[1]], False)
+    assert sorted(said(stream) or ()) == _slow(stream) == ["secret", "x"]
+
+
 def test_an_event_of_another_text_between_them_stays_there() -> None:
     events = [_chat(0, "word ", 0, {}) for _ in range(9)]
     events[2:2] = [_chat(0, "sec", 0, {}), _chat(1, "x", 0, {}), _chat(0, "ret", 0, {})]
