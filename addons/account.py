@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 
-from mitmproxy import http
+from cachetools import LRUCache
 
-from addons.exchange import Chain, Exchange, exchange_of
+from addons.services import Services
+from addons.stage import Stage
 from shim.account.bill import Account as Bill
 from shim.account.bill import Sent, account
 from shim.account.tokens import BYTES, tokenizer
+from shim.exchange.upstream_request import fields_of
+from shim.exchange.values import Decision, Head, Intake, Outcome, Passage
 from shim.turn import Usage
 
 #: A client that sends this header, with whatever value, gets those below.
@@ -18,68 +20,73 @@ ASKS = "x-interpose-account"
 _MOST_SESSIONS = 1024
 
 
-class Account:
+class Account(Stage):
     """Behind translation: by now the answer's tokens are known."""
 
-    def __init__(self, chain: Chain) -> None:
-        self._chain = chain
-        self._billed: OrderedDict[str, float] = OrderedDict()
+    observes = True
 
-    def responseheaders(self, flow: http.HTTPFlow) -> None:
-        exchange = exchange_of(flow)
-        if exchange and flow.response and flow.response.stream and ASKS in exchange.headers:
-            self._tell(flow.response, exchange)
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._billed: LRUCache[str, float] = LRUCache(_MOST_SESSIONS)
 
-    async def response(self, flow: http.HTTPFlow) -> None:
-        exchange = exchange_of(flow)
-        if exchange is None or exchange.translator is None or exchange.counts:
-            return
-        upstream = exchange.upstream_response
+    def responseheaders(
+        self, intake: Intake, decision: Decision, head: Head, passage: Passage | None
+    ) -> Passage | None:
+        if passage is None or not passage.streams or ASKS not in intake.headers:
+            return None
+        # Before a stream's end only what was sent is known.
+        saved = f"{decision.edits.saved / BYTES:.0f}"
+        more = fields_of(self._headers(intake, decision, saved))
+        return Passage(passage.transcoder, True, (*passage.fields, *more))
+
+    async def response(
+        self, intake: Intake, decision: Decision, outcome: Outcome
+    ) -> Outcome | None:
+        upstream, passage = outcome.upstream, outcome.passage
+        if upstream is None or passage is None or passage.transcoder is None:
+            return None
+        bill = None
         # What is refused is not billed.
-        if upstream is None or upstream.status_code < 400:
-            exchange.account = made = await self._account(exchange)
-            session = _session(exchange)
-            self._billed[session] = self._billed.get(session, 0.0) + made.billed
-            self._billed.move_to_end(session)
-            if len(self._billed) > _MOST_SESSIONS:
-                self._billed.popitem(last=False)
-        if flow.response and not flow.response.stream and ASKS in exchange.headers:
-            self._tell(flow.response, exchange)
+        if upstream.status < 400:
+            bill = await self._bill(decision, outcome)
+            session = _session(intake, decision)
+            self._billed[session] = self._billed.get(session, 0.0) + bill.billed
+            outcome = outcome.with_(account=bill)
+        if ASKS in intake.headers and not passage.streams:
+            saved = str(bill.saved) if bill else f"{decision.edits.saved / BYTES:.0f}"
+            headers = self._headers(intake, decision, saved)
+            if bill:
+                headers["x-interpose-billed"] = f"{bill.billed:.0f}"
+            outcome = outcome.with_(headers={**outcome.headers, **headers})
+        return outcome
 
-    async def error(self, flow: http.HTTPFlow) -> None:
+    async def error(self, intake: Intake, decision: Decision, outcome: Outcome) -> Outcome | None:
         # A client may leave as soon as it has its answer.
-        exchange = exchange_of(flow)
-        if exchange and exchange.translator and exchange.translator.usage:
-            await self.response(flow)
+        return await self.response(intake, decision, outcome) if outcome.usage else None
 
-    async def _account(self, exchange: Exchange) -> Bill:
-        assert exchange.translator
-        sent, route = len(exchange.turn.body), exchange.route
-        usage, counted_by = exchange.translator.usage or Usage(), "upstream"
+    async def _bill(self, decision: Decision, outcome: Outcome) -> Bill:
+        body, route, edits = decision.turn.body, decision.route, decision.edits
+        usage, counted_by = outcome.usage or Usage(), "upstream"
         if not usage.input:
-            usage, counted_by = await asyncio.to_thread(_counted, exchange.turn.body, usage)
-        models = self._chain.policies.current().models
+            usage, counted_by = await asyncio.to_thread(_counted, body, usage)
+        models = self._services.policies.current().models
         price = models[route.name].price if route and route.name in models else None
-        made = Sent(sent, exchange.saved, exchange.saved_anew)
-        return account(usage, counted_by, route, price, made)
+        sent = Sent(len(body), edits.saved, edits.saved_first)
+        return account(usage, counted_by, route, price, sent)
 
-    def _tell(self, response: http.Response, exchange: Exchange) -> None:
-        """Before a stream's end only what was sent is known."""
-        told = {"route": exchange.route.label if exchange.route else ""}
-        if exchange.account:
-            told["billed"] = f"{exchange.account.billed:.0f}"
-            told["saved"] = str(exchange.account.saved)
-        else:
-            told["saved"] = f"{exchange.saved / BYTES:.0f}"
-        told["session-billed"] = f"{self._billed.get(_session(exchange), 0.0):.0f}"
-        for name, value in told.items():
-            response.headers[f"x-interpose-{name}"] = value
+    def _headers(self, intake: Intake, decision: Decision, saved: str) -> dict[str, str]:
+        billed = self._billed.get(_session(intake, decision), 0.0)
+        return {
+            "x-interpose-route": decision.route.label if decision.route else "",
+            "x-interpose-saved": saved,
+            "x-interpose-session-billed": f"{billed:.0f}",
+        }
 
 
-def _session(exchange: Exchange) -> str:
-    if exchange.facts:
-        return exchange.facts.session
-    return exchange.headers.get("session-id") or exchange.headers.get("thread-id") or ""
+def _session(intake: Intake, decision: Decision) -> str:
+    if decision.facts:
+        return decision.facts.session
+    return intake.headers.get("session-id") or intake.headers.get("thread-id") or ""
 
 
 def _counted(body: bytes, usage: Usage) -> tuple[Usage, str]:

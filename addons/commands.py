@@ -9,20 +9,23 @@ from pathlib import Path
 from mitmproxy import command, ctx, exceptions, flow, http
 from mitmproxy import types as kinds
 
-from addons.exchange import Chain
 from addons.flowfile import Unreadable, recorded_of, row_of, write
+from addons.runs import answers
 from addons.sanitise import sanitised
+from addons.services import Services
+from addons.stage import Stage
 from shim.policy.load import PolicyError, examine, load_policy
 from shim.policy.read import NotReadable, read
 from shim.policy.trial import Trier, compare
+from shim.record import summary
 from shim.record.replay import Recorded
 
 logger = logging.getLogger(__name__)
 
 
-class Commands:
-    def __init__(self, chain: Chain) -> None:
-        self._chain = chain
+class Commands(Stage):
+    def __init__(self, services: Services) -> None:
+        self._services = services
 
     @command.command("interpose.policy.check")
     def check(self, path: kinds.Path) -> str:
@@ -40,7 +43,7 @@ class Commands:
     @command.command("interpose.policy.reload")
     def reload(self) -> str:
         """Read the policy file again, whether it looks edited or not."""
-        policies = self._chain.policies
+        policies = self._services.policies
         if policies.path is None:
             raise exceptions.CommandError("there is no policy file; give one by --set policy=FILE")
         policies.reload()
@@ -59,7 +62,7 @@ class Commands:
             route = row.get("route") or {}
             target = f"{route['provider']}/{route['model']}" if route else "no route"
             lines.append(f"{row.get('model') or '(no model)'} → {target} · {row.get('status')}")
-            lines += [f"  {said}" for said in row.get("decisions") or ()]
+            lines += [f"  {said}" for said in summary.decisions(row)]
         said = "\n".join(lines) or "none of these flows is an exchange of the chain"
         _say(said)
         return said
@@ -71,8 +74,8 @@ class Commands:
             new = Trier(load_policy(path))
         except PolicyError as e:
             raise exceptions.CommandError(str(e)) from None
-        policy = self._chain.policies.current()
-        old = Trier(policy, self._chain.default(policy))
+        policy = self._services.policies.current()
+        old = Trier(policy, self._services.default(policy))
         lines: list[str] = []
         for recorded in _recorded(flows):
             before, after = old.run(recorded), new.run(recorded)
@@ -107,7 +110,7 @@ class Commands:
     def _copy(self, shown: http.HTTPFlow) -> http.HTTPFlow:
         made = http.HTTPFlow.from_state(shown.get_state())
         assert isinstance(made, http.HTTPFlow)
-        if answer := self._chain.answers.get(shown):
+        if answer := answers.get(shown):
             made.response = answer.copy()
         return made
 

@@ -2,42 +2,47 @@
 
 from __future__ import annotations
 
-from mitmproxy import http
-
-from addons.exchange import Chain, Exchange, exchange_of
+from addons.services import Services
+from addons.stage import Stage
+from shim.exchange.replies import failed
+from shim.exchange.values import Decision, Intake, Outcome, Reply
 from shim.turn import Failure, Turn
 
 
-class Duplicates:
-    def __init__(self, chain: Chain) -> None:
-        self._chain = chain
-        #: By who asks: the turns under way.
-        self._under_way: dict[str, dict[str, Exchange]] = {}
+class Duplicates(Stage):
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        #: By who asks: the turns under way, by their ids.
+        self._under_way: dict[str, dict[str, Turn]] = {}
 
-    def request(self, flow: http.HTTPFlow) -> None:
-        exchange = exchange_of(flow)
-        if flow.response or exchange is None or exchange.counts:
-            return
-        others = self._under_way.setdefault(exchange.who, {})
-        first = next((id for id, e in others.items() if same(e.asked, exchange.asked)), None)
-        others[flow.id] = exchange
+    @property
+    def name(self) -> str:
+        return "duplicate"
+
+    def request(
+        self, intake: Intake, decision: Decision
+    ) -> Decision | tuple[Decision, Reply] | None:
+        if intake.counts:
+            return None
+        others = self._under_way.setdefault(intake.dedupe_key, {})
+        first = next((id for id, turn in others.items() if same(turn, intake.turn)), None)
+        others[intake.request.id] = intake.turn
         if first is None:
-            return
-        self._chain.duplicates += 1
-        exchange.decide("duplicate", f"the same request is still under way as {first}")
-        if self._chain.policies.current().duplicates == "refuse":
-            said = "the same request is still under way (the policy refuses duplicates)"
-            exchange.fail(flow, Failure(said, 409, "duplicate_request", "invalid_request_error"))
+            return None
+        self._services.metrics.duplicates += 1
+        text = f"the same request is still under way as {first}"
+        decision = decision.note(self.name, "again", text)
+        if self._services.policies.current().duplicates != "refuse":
+            return decision
+        text = "the same request is still under way (the policy refuses duplicates)"
+        failure = Failure(text, 409, "duplicate_request", "invalid_request_error")
+        return decision, failed(intake, failure)
 
-    def response(self, flow: http.HTTPFlow) -> None:
-        exchange = exchange_of(flow)
-        if exchange and (others := self._under_way.get(exchange.who)):
-            others.pop(flow.id, None)
+    def settle(self, intake: Intake, decision: Decision, outcome: Outcome) -> None:
+        if others := self._under_way.get(intake.dedupe_key):
+            others.pop(intake.request.id, None)
             if not others:
-                del self._under_way[exchange.who]
-
-    def error(self, flow: http.HTTPFlow) -> None:
-        self.response(flow)
+                del self._under_way[intake.dedupe_key]
 
 
 def same(a: Turn, b: Turn) -> bool:

@@ -6,10 +6,11 @@ again; one in mid-answer is remembered for its retry.
 
 from __future__ import annotations
 
-from mitmproxy import http
-
-from addons.exchange import Chain, Exchange, exchange_of
+from addons.services import Services
+from addons.stage import Stage
 from shim.client import client_name
+from shim.exchange.replies import failed
+from shim.exchange.values import Decision, Intake, Outcome, Reply, Routing
 from shim.policy.schema import Health
 from shim.record.redact import redactor
 from shim.route.failures import key
@@ -20,77 +21,69 @@ from shim.turn import Failure
 _ELSEWHERE = frozenset({0, 408, 429})
 
 
-class Failover:
-    def __init__(self, chain: Chain) -> None:
-        self._chain = chain
+class Failover(Stage):
+    def __init__(self, services: Services) -> None:
+        self._services = services
 
-    def response(self, flow: http.HTTPFlow) -> None:
-        exchange = exchange_of(flow)
-        if not (exchange and exchange.route and exchange.upstream_response and flow.response):
-            return
-        failure = exchange.failure
+    def response(self, intake: Intake, decision: Decision, outcome: Outcome) -> Outcome | None:
+        routing, failure = decision.routing, outcome.failure
+        if routing is None or outcome.upstream is None:
+            return None
         if failure is None or not _elsewhere(failure):
-            self._chain.breakers.good(exchange.route.provider)
-            return
-        self._bad(exchange, failure)
-        if not exchange.left:
-            return
-        if flow.response.stream:
-            self._note(exchange, failure)
-        elif client_name(exchange.headers) in FOLLOW:
-            self._send_on(flow, exchange, failure)
-        else:
-            self._note(exchange, failure)
-            said = f"{failure.message} (send it again: {_next(exchange)} is asked then)"
-            exchange.fail(flow, Failure(said, 503, "overloaded", "overloaded_error", delay=1.0))
-            exchange.decide("failover", f"the client may come again, for {_next(exchange)}")
+            self._services.breakers.good(routing.route.provider)
+            return None
+        self._bad(intake, routing, failure)
+        if not routing.remaining:
+            return None
+        after = routing.remaining[0].label
+        if outcome.passage and outcome.passage.streams:
+            self._note(intake, routing, failure)
+            return None
+        if client_name(intake.headers) in FOLLOW:
+            attempted = routing.attempted | {routing.route.label}
+            path = again(intake.request.path, attempted)
+            text = f"sent on to {after}: {failure.message}"
+            reply = Reply(307, {"location": path}, b"", failure)
+            return outcome.with_(reply=reply, status=307).note(self.name, "sent_on", text)
+        self._note(intake, routing, failure)
+        text = f"{failure.message} (send it again: {after} is asked then)"
+        later = Failure(text, 503, "overloaded", "overloaded_error", delay=1.0)
+        reply = failed(intake, later, routing.secrets)
+        text = f"the client may come again, for {after}"
+        outcome = outcome.with_(failure=reply.failure, reply=reply, status=reply.status)
+        return outcome.note(self.name, "come_again", text)
 
-    def error(self, flow: http.HTTPFlow) -> None:
-        exchange = exchange_of(flow)
-        if not (exchange and exchange.route and exchange.endpoint):
-            return
-        told = exchange.translator.failure if exchange.translator else None
-        why = flow.error.msg if flow.error else "no answer"
-        if told is None and "client disconnected" not in why.lower():
-            what = "the answer broke off" if flow.response else "no answer came"
-            said = f"{exchange.route.provider}: {what}: {why}"
-            told = Failure(said, 502, "upstream_unreachable")
-        if told is None:
-            return
-        exchange.failure = exchange.failure or told
-        if _elsewhere(told):
-            self._bad(exchange, told)
-            if exchange.left or not flow.response:
-                self._note(exchange, told)
+    def error(self, intake: Intake, decision: Decision, outcome: Outcome) -> Outcome | None:
+        routing, failure = decision.routing, outcome.failure
+        if routing is None or decision.upstream is None:
+            return None
+        why = outcome.broke or "no answer"
+        if failure is None and "client disconnected" not in why.lower():
+            what = "the answer broke off" if outcome.upstream else "no answer came"
+            text = f"{routing.route.provider}: {what}: {why}"
+            failure = Failure(text, 502, "upstream_unreachable")
+        if failure is None:
+            return None
+        if _elsewhere(failure):
+            self._bad(intake, routing, failure)
+            if routing.remaining or outcome.upstream is None:
+                self._note(intake, routing, failure)
+        return outcome.with_(failure=failure)
 
-    def _send_on(self, flow: http.HTTPFlow, exchange: Exchange, failure: Failure) -> None:
-        path = again(exchange.client_request.path, exchange.tried | {_label(exchange)})
-        exchange.decide("failover", f"sent on to {_next(exchange)}: {failure.message}")
-        flow.response = http.Response.make(307, b"", {"location": path})
-
-    def _bad(self, exchange: Exchange, failure: Failure) -> None:
-        assert exchange.route
-        name = exchange.route.provider
-        provider = self._chain.policies.current().providers.get(name)
+    def _bad(self, intake: Intake, routing: Routing, failure: Failure) -> None:
+        name = routing.route.provider
+        provider = self._services.policies.current().providers.get(name)
         settings = provider.health if provider else Health()
-        why = redactor(frozenset(exchange.secrets)).text(failure.message)
-        self._chain.breakers.bad(name, why, settings, failure.delay)
+        why = redactor(intake.secrets | routing.secrets).text(failure.message)
+        self._services.breakers.bad(name, why, settings, failure.delay)
 
-    def _note(self, exchange: Exchange, failure: Failure) -> None:
-        at = key(exchange.who, exchange.asked)
-        self._chain.failures.note(at, failure, exchange.tried | {_label(exchange)})
+    def _note(self, intake: Intake, routing: Routing, failure: Failure) -> None:
+        at = key(intake.dedupe_key, intake.turn)
+        attempted = routing.attempted | {routing.route.label}
+        self._services.failures.note(at, failure, attempted)
 
 
 def _elsewhere(failure: Failure) -> bool:
     if failure.context:
         return False
     return failure.status in _ELSEWHERE or failure.status >= 500
-
-
-def _label(exchange: Exchange) -> str:
-    assert exchange.route
-    return exchange.route.label
-
-
-def _next(exchange: Exchange) -> str:
-    return exchange.left[0].label

@@ -1,4 +1,4 @@
-"""The forward proxy (``--mode regular``): which flows are turns; all others pass as they are.
+"""The forward proxy (``--mode regular``): which requests are turns; all others pass as they are.
 
 A host where no model is known keeps its own certificate: its TLS is not looked into. What is not
 a turn is not read, kept or recorded. Loopback only, whatever else is served: a client of a forward
@@ -7,73 +7,56 @@ proxy cannot show a client key.
 
 from __future__ import annotations
 
-from mitmproxy import connection, ctx, http
-from mitmproxy.proxy.mode_specs import RegularMode
-from mitmproxy.tls import ClientHelloData
+import msgspec
+from mitmproxy import ctx
 
-from addons.exchange import Chain, refuse, take
-from addons.upstream_state import clean
+from addons.services import Services
+from addons.stage import Stage
 from shim.client import is_loopback
+from shim.exchange.replies import refusal
+from shim.exchange.values import Access, Reply
 from shim.route.wayout import way_out
-
-
-class Forward:
-    def __init__(self, chain: Chain) -> None:
-        self._chain = chain
-
-    def client_connected(self, client_conn: connection.Client) -> None:
-        if _proxied(client_conn) and not is_loopback(str(client_conn.peername[0])):
-            client_conn.error = "a forward proxy is for this machine only"
-
-    def http_connect(self, flow: http.HTTPFlow) -> None:
-        if _proxied(flow.client_conn) and ctx.options.client_keys:
-            flow.response = http.Response.make(403, _KEYS)
-
-    def tls_clienthello(self, data: ClientHelloData) -> None:
-        context = data.context
-        if not _proxied(context.client) or context.server.address is None:
-            return
-        host, port = context.server.address[:2]
-        data.ignore_connection = not self._chain.policies.in_force().intercepts.host(host, port)
-
-    def requestheaders(self, flow: http.HTTPFlow) -> None:
-        if flow.response or flow.is_replay or not _proxied(flow.client_conn):
-            return
-        request = flow.request
-        host, port = request.host, request.port
-        if _is_here(flow):
-            # To the chain itself. Its own port under another name is for the gate to refuse.
-            take(flow, proxied=False)
-        elif ctx.options.client_keys:
-            refuse(flow, 403, _KEYS)
-        elif self._chain.policies.in_force().intercepts.turn(host, port, request.path):
-            take(flow, proxied=True)
-        else:
-            request.stream = True
-            if way := way_out(request.scheme, host):
-                flow.server_conn.via = (way.scheme, (way.host, way.port))
-
-    def responseheaders(self, flow: http.HTTPFlow) -> None:
-        if flow.request.stream and flow.response:
-            flow.response.stream = True
-
-    def response(self, flow: http.HTTPFlow) -> None:
-        if flow.request.stream:
-            clean(flow)
-
-    def error(self, flow: http.HTTPFlow) -> None:
-        self.response(flow)
-
 
 _KEYS = "a forward proxy takes no client keys, so with client_keys it serves nobody"
 
 
-def _proxied(client: connection.Client) -> bool:
-    return isinstance(client.proxy_mode, RegularMode)
+class Forward(Stage):
+    def __init__(self, services: Services) -> None:
+        self._policies = services.policies
 
+    def client_connected(self, host: str, proxied: bool) -> str | None:
+        """Why a client at ``host`` is not served; None when it is."""
+        if proxied and not is_loopback(host):
+            return "a forward proxy is for this machine only"
+        return None
 
-def _is_here(flow: http.HTTPFlow) -> bool:
-    """Whether a request in the clear names the port it came to. A web page whose name was made to
-    lead here does so, too."""
-    bound = flow.client_conn.sockname
-    return bool(bound) and not flow.client_conn.tls and flow.request.port == bound[1]
+    def http_connect(self) -> Reply | None:
+        """A refusal where nobody is served."""
+        return refusal("", 403, _KEYS) if ctx.options.client_keys else None
+
+    def looks_into(self, host: str, port: int) -> bool:
+        """Whether the TLS of connections to ``host`` is looked into."""
+        return self._policies.in_force().intercepts.host(host, port)
+
+    def requestheaders(self, access: Access) -> Access | Reply | None:
+        """What a request of a forward proxy's client asks for."""
+        request = access.request
+        if request.reverse is not None:
+            return None
+        if not request.encrypted and request.port == request.local[2]:
+            # To the chain itself. Its own port under another name is for the next stage to
+            # refuse: a web page whose name was made to lead here names it, too.
+            return None
+        if ctx.options.client_keys:
+            return refusal(request.path, 403, _KEYS)
+        intercepts = self._policies.in_force().intercepts
+        if intercepts.turn(request.host, request.port, request.path):
+            return Access("turn", msgspec.structs.replace(request, proxied=True))
+        if intercepts.disguised(request.host, request.port, request.path):
+            return refusal(
+                request.path,
+                404,
+                "a turn is served at its plain path only, without doubled slashes or escapes",
+            )
+        way = way_out(request.scheme, request.host)
+        return Access("foreign", request, way=(way.scheme, way.host, way.port) if way else None)

@@ -5,23 +5,26 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from addons.access import Access
 from addons.account import Account
-from addons.catch import Catch
 from addons.commands import Commands
-from addons.compact import Compact
+from addons.compaction import Compaction
 from addons.duplicates import Duplicates
-from addons.exchange import Chain
 from addons.failover import Failover
 from addons.forward import Forward
-from addons.gate import Gate
-from addons.keep import Keep
+from addons.intake import Intake
 from addons.memory import Memory, keep_freed
+from addons.totals import Totals
 from addons.pages import Pages
 from addons.picker import Picker
+from addons.prompt_rules import PromptRules
+from addons.quotas import Quotas
 from addons.record import Record
+from addons.response_store import ResponseStore
 from addons.route import Router
-from addons.served import Serve
-from addons.spend import Count, Spend
+from addons.runner import Runner
+from addons.server_replay import ServerReplay
+from addons.services import Services
 from addons.state import State
 from addons.telemetry import Telemetry
 from addons.translate import Translate
@@ -29,30 +32,29 @@ from addons.trim import Trim
 from addons.views import Views
 
 keep_freed()
-chain = Chain()
-state = State(chain)
-spend = Spend(chain)
-addons = [
-    Commands(chain),
-    Forward(chain),
-    Gate(chain),
-    Pages(chain),
-    Picker(chain),
-    Serve(chain),
+services = Services()
+access = Access(services)
+state = State(services)
+stages = [
+    Commands(services),
+    Forward(services),
+    access,
+    Pages(services),
+    Picker(services),
+    ServerReplay(services),
     state,
-    Duplicates(chain),
-    Catch(chain),
-    spend,
-    Router(chain),
-    Compact(state),
-    Translate(chain),
-    Failover(chain),
-    Account(chain),
-    Count(spend),
-    Keep(chain, state),
-    Record(chain),
-    Telemetry(chain),
-    Views(),
-    Trim(chain),
+    Duplicates(services),
+    PromptRules(services),
+    Quotas(services),
+    Router(services),
+    Compaction(),
+    Translate(services),
+    Record(services),
+    Failover(services),
+    Account(services),
+    ResponseStore(state),
+    Totals(services),
+    Telemetry(services),
     Memory(),
 ]
+addons = [Runner(services, Intake(services, access), stages, viewers=[Views(), Trim(services)])]

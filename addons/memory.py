@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import ctypes
 
+from addons.stage import Stage
+
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 _MB = 1024 * 1024
 _MOST_FREE = 128 * _MB
@@ -51,7 +53,7 @@ def give_back() -> None:
         ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(16 * _MB))
 
 
-class Memory:
+class Memory(Stage):
     """Looks now and then, beside the event loop."""
 
     def __init__(self) -> None:

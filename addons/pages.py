@@ -6,11 +6,16 @@ import time
 from typing import Any
 
 import msgspec
-from mitmproxy import ctx, http
+from mitmproxy import ctx
 
-from addons.exchange import PAGE, Chain, Exchange, is_ours, refuse, tail, under_way
-from addons.gate import asks_catalog
+from addons.runs import OpenTurn, open_turns
+from addons.services import Services
+from addons.stage import Stage
 from shim.codex import catalog
+from shim.exchange.access import asks_catalog
+from shim.exchange.replies import JSON, refusal
+from shim.exchange.rows import conversation, route_secrets
+from shim.exchange.values import Access, ClientRequest, Reply
 from shim.live import dashboard
 from shim.live.sums import about, said, session_name, short
 from shim.policy.schema import Model, Policy
@@ -19,120 +24,98 @@ from shim.record.redact import redactor
 
 #: Turns under way that a page names; their number is told in full.
 _MOST_SHOWN = 100
-#: Pages that tell of the chain; a program asks for them every few seconds.
-_WATCHED = ("/health", "/dashboard", "/metrics")
 
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class Pages:
-    def __init__(self, chain: Chain) -> None:
-        self._chain = chain
+class Pages(Stage):
+    def __init__(self, services: Services) -> None:
+        self._services = services
 
-    async def request(self, flow: http.HTTPFlow) -> None:
-        if flow.response or not is_ours(flow):
-            return
-        what = flow.metadata.get(PAGE)
-        if what == "/health":
-            exchanges = "exchanges" in flow.request.query
-            if exchanges and self._chain.settle:
-                await self._chain.settle()
+    async def page(self, access: Access) -> Reply | None:
+        request, query = access.request, access.request.query
+        if access.page == "/health":
+            exchanges = "exchanges" in query
+            if exchanges and (settle := self._services.recording.settle):
+                await settle()
             page = self._health(exchanges)
-            if exchanges or "live" in flow.request.query:
-                page |= self._live(page, flow.request.query.get("session", ""))
-            _json(flow, page)
-        elif what == "/dashboard":
+            if exchanges or "live" in query:
+                page |= self._live(page, query.get("session", ""))
+            return _json(page)
+        if access.page == "/dashboard":
             page = self._health(False)
-            page |= self._live(page, flow.request.query.get("session", ""))
+            page |= self._live(page, query.get("session", ""))
             body, headers = dashboard.render(page)
-            flow.response = http.Response.make(200, body, headers)
-        elif what == "/metrics":
-            flow.response = http.Response.make(200, self._metrics(), {"content-type": _METRICS})
-        elif not what and tail(flow.request.path) == "models":
-            await self._models(flow)
-
-    def response(self, flow: http.HTTPFlow) -> None:
-        """Take what is asked for again and again out of mitmweb, which would keep each."""
-        view = ctx.master.addons.get("view")
-        if view is not None and _is_watched(flow):
-            # The view kills what is alive before it lets go of it; this one is to be answered.
-            alive, flow.live = flow.live, False
-            view.remove([flow])
-            flow.live = alive
+            return Reply(200, headers, body)
+        if access.page == "/metrics":
+            return Reply(200, {"content-type": _METRICS}, self._metrics().encode())
+        return await self._models(request) if access.kind == "models" else None
 
     def _metrics(self) -> str:
-        chain = self._chain
-        return chain.metrics.text(
-            duplicates=chain.duplicates,
-            open=len(under_way()),
-            recording=not chain.recording_error,
-        )
+        services = self._services
+        return services.metrics.text(open=len(open_turns()), recording=not services.recording.error)
 
     def _health(self, exchanges: bool) -> dict[str, object]:
-        chain = self._chain
-        policy = chain.policies.current()
-        problems = [p for p in (chain.policies.error, chain.recording_error) if p]
+        services = self._services
+        policies, recording = services.policies, services.recording
+        policy = policies.current()
+        problems = [p for p in (policies.error, recording.error) if p]
         page: dict[str, object] = {
             "status": "degraded" if problems else "ok",
             "policy": {
-                "file": str(chain.policies.path) if chain.policies.path else None,
-                "error": chain.policies.error,
-                "warnings": [said for _, said in unset(policy)],
+                "file": str(policies.path) if policies.path else None,
+                "error": policies.error,
+                "warnings": [text for _, text in unset(policy)],
                 "models": sorted(catalog.models_of(policy)),
-                "default": chain.default(policy) or policy.default,
+                "default": services.default(policy) or policy.default,
             },
-            "recording": {"file": chain.flow_file, "error": chain.recording_error},
+            "recording": {"file": recording.file, "error": recording.error},
         }
-        if chain.duplicates:
-            page["duplicates"] = chain.duplicates
-        if chain.repairs:
-            page["repairs"] = chain.repairs
-        if unwell := chain.breakers.page():
+        if services.metrics.duplicates:
+            page["duplicates"] = services.metrics.duplicates
+        if services.metrics.repairs:
+            page["repairs"] = services.metrics.repairs
+        if unwell := services.breakers.page():
             page["providers"] = unwell
         if exchanges:
-            page |= {"exchanges": chain.rows, "flow_file": chain.flow_file}
+            page |= {"exchanges": list(services.rows), "flow_file": recording.file}
         return page
 
     def _live(self, page: dict[str, object], session: str) -> dict[str, object]:
         now = time.time()
-        found = [_under_way(flow.id, e, now) for flow, e in under_way() if not e.counts]
-        found.sort(key=lambda row: -row["seconds"])
+        turns = [_under_way(run, now) for run in open_turns() if not run.intake.counts]
+        turns.sort(key=lambda row: -row["seconds"])
         says = about(page, records=bool(ctx.options.record_dir))
-        live = self._chain.live.page(len(found), says, session)
+        live = self._services.live.page(len(turns), says, session)
         live["said"] = said(page, live["totals"]["errors"])
-        return {"under_way": found[:_MOST_SHOWN], "live": live}
+        return {"under_way": turns[:_MOST_SHOWN], "live": live}
 
-    async def _models(self, flow: http.HTTPFlow) -> None:
-        policy = self._chain.policies.current()
-        codex = asks_catalog(flow.request)
+    async def _models(self, request: ClientRequest) -> Reply | None:
+        policy = self._services.policies.current()
+        codex = asks_catalog(request)
         if policy.empty:
-            if codex:
-                refuse(flow, 404, "no policy, so no model list; models pass by their own names")
-            return
+            if not codex:
+                return None
+            message = "no policy, so no model list; models pass by their own names"
+            return refusal(request.path, 404, message)
         if codex:
-            found = catalog.catalog(policy)
-            _json(flow, found, {"etag": catalog.etag(found)})
-        else:
-            _json(flow, _openai_list(policy, await self._chain.engines.offers()))
+            models = catalog.catalog(policy)
+            return _json(models, {"etag": catalog.etag(models)})
+        return _json(_openai_list(policy, await self._services.engines.offers()))
 
 
-def _is_watched(flow: http.HTTPFlow) -> bool:
-    ours = is_ours(flow) and not flow.is_replay
-    good = ours and flow.request.method == "GET" and flow.response
-    return bool(good and good.status_code == 200 and flow.metadata.get(PAGE) in _WATCHED)
-
-
-def _under_way(id: str, exchange: Exchange, now: float) -> dict[str, Any]:
+def _under_way(run: OpenTurn, now: float) -> dict[str, Any]:
     """A turn that has not ended: who, where and how long, nothing of what it says."""
-    route, hide = exchange.route, redactor(frozenset(exchange.secrets)).text
-    session, thread, _ = exchange.conversation
+    intake, route = run.intake, run.decision.route
+    hide = redactor(intake.secrets | route_secrets(run.decision)).text
+    session, thread, _ = conversation(intake, run.decision)
     return {
-        "exchange": id,
+        "exchange": intake.request.id,
         "session": session_name(thread, session, hide),
-        "model": short(hide(exchange.asked.model or "(no model)")),
+        "model": short(hide(intake.turn.model or "(no model)")),
         "route": short(hide(f"{route.provider}/{route.model}")) if route else None,
-        "state": "streaming" if exchange.first_byte else "waiting",
-        "seconds": round(max(0.0, now - exchange.started), 1),
+        "state": "streaming" if run.first_byte else "waiting",
+        "seconds": round(max(0.0, now - intake.request.started), 1),
     }
 
 
@@ -163,7 +146,5 @@ def _openai_list(policy: Policy, agents: dict[str, list[str] | None]) -> dict[st
     return {"object": "list", "data": data, **ends}
 
 
-def _json(flow: http.HTTPFlow, page: object, headers: dict[str, str] | None = None) -> None:
-    flow.response = http.Response.make(
-        200, msgspec.json.encode(page), {"content-type": "application/json", **(headers or {})}
-    )
+def _json(page: object, headers: dict[str, str] | None = None) -> Reply:
+    return Reply(200, {**JSON, **(headers or {})}, msgspec.json.encode(page))

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from mitmproxy import http
 
-from addons.exchange import PAGE, Chain, plain, refuse
+from addons.services import Services
+from addons.stage import Stage
+from shim.exchange.replies import refusal
+from shim.exchange.values import Access, ClientRequest, Reply
 from shim.live import picker
 from shim.live.guard import Guard, Refused, Wanted
 from shim.live.sums import short
@@ -25,46 +27,40 @@ _JSON = {"content-type": "application/json", "cache-control": "no-store"}
 _NO_POLICY = "no policy, so there is no model to choose; models pass by their own names"
 
 
-class Picker:
-    def __init__(self, chain: Chain) -> None:
-        self._chain = chain
+class Picker(Stage):
+    def __init__(self, services: Services) -> None:
+        self._services = services
         self._guard = Guard()
         self._restarted = ""
 
-    async def request(self, flow: http.HTTPFlow) -> None:
-        what = flow.metadata.get(PAGE)
-        if flow.response or what not in ("/picker", "/api/models", "/api/switch"):
-            return
-        policy = self._chain.policies.current()
-        if what == "/api/switch":
-            await self._switch(flow, policy)
-        elif policy.empty:
-            refuse(flow, 404, _NO_POLICY)
-        elif what == "/picker":
+    async def page(self, access: Access) -> Reply | None:
+        if access.page not in ("/picker", "/api/models", "/api/switch"):
+            return None
+        policy = self._services.policies.current()
+        if access.page == "/api/switch":
+            return await self._switch(access.request, policy)
+        if policy.empty:
+            return refusal(access.request.path, 404, _NO_POLICY)
+        if access.page == "/picker":
             body, headers = picker.render(await self._page(policy), self._guard.token)
-            flow.response = http.Response.make(200, body, headers)
-        else:
-            flow.response = http.Response.make(200, await self._listed(policy), _JSON)
+            return Reply(200, headers, body)
+        return Reply(200, _JSON, await self._listed(policy))
 
-    async def _switch(self, flow: http.HTTPFlow, policy: Policy) -> None:
-        request = flow.request
-        headers = {**plain(request.headers), "host": request.host_header or ""}
+    async def _switch(self, request: ClientRequest, policy: Policy) -> Reply:
+        headers = {**request.headers, "host": request.authority}
         try:
-            wanted, form = self._guard.take(headers, request.raw_content or b"")
-            await self._to(wanted, form, policy, int(flow.client_conn.sockname[1]))
+            wanted, form = self._guard.take(headers, request.body)
+            await self._to(wanted, form, policy, request.local[2])
         except Refused as e:
             if not e.page or policy.empty:
-                refuse(flow, e.status, str(e))
-                return
+                return refusal(request.path, e.status, str(e))
             page = await self._page(policy)
-            body, told = picker.render(page, self._guard.token, str(e))
-            flow.response = http.Response.make(e.status, body, told)
-            return
+            body, fields = picker.render(page, self._guard.token, str(e))
+            return Reply(e.status, fields, body)
         if form:
             # So that loading the page again sends nothing again.
-            flow.response = http.Response.make(303, b"", {"location": "/picker"})
-        else:
-            flow.response = http.Response.make(200, await self._listed(policy), _JSON)
+            return Reply(303, {"location": "/picker"}, b"")
+        return Reply(200, _JSON, await self._listed(policy))
 
     async def _to(self, wanted: Wanted, form: bool, policy: Policy, port: int) -> None:
         if policy.empty:
@@ -83,8 +79,8 @@ class Picker:
             except ConfigError as e:
                 raise Refused(409, str(e), form) from None
         else:
-            switch = self._chain.switch
-            had = [self._chain.default(policy) or policy.default]
+            switch = self._services.switch
+            had = [self._services.default(policy) or policy.default]
             switch.to(after(switch.now(), wanted.model, had, time.time(), only_older=False))
         if wanted.restart:
             self._restarted = await asyncio.to_thread(_restart)
@@ -94,15 +90,17 @@ class Picker:
 
     async def _page(self, policy: Policy) -> dict[str, Any]:
         """What the page shows, as plain fields."""
-        chain = self._chain
-        chosen = chain.default(policy) or policy.default
+        services = self._services
+        chosen = services.default(policy) or policy.default
         page: dict[str, Any] = {
             "chosen": chosen,
-            "switched": chain.switch.now(),
+            "switched": services.switch.now(),
             "codex": await asyncio.to_thread(self._codex),
             "can_restart": sys.platform == "darwin",
             "restarted": self._restarted,
-            "models": picker.rows(policy, chosen, chain.breakers.page(), chain.metrics.spent()),
+            "models": picker.rows(
+                policy, chosen, services.breakers.page(), services.metrics.spent()
+            ),
         }
         page["says"] = picker.says(page)
         return page
@@ -125,7 +123,7 @@ class Picker:
 
     def _daemon(self) -> Any:
         """The daemon's files, if this process is the daemon."""
-        path: Path | None = self._chain.switch.path
+        path: Path | None = self._services.switch.path
         if path is None:
             return None
         from shim.daemon.files import Files

@@ -16,6 +16,7 @@ from addons.flowfile import Unreadable, files, read
 from shim.cli.policy_trial import add_diff, add_explain
 from shim.policy.load import PolicyError, load_policy
 from shim.policy.trial import Change, Trial, Trier, compare
+from shim.record import summary
 from shim.record.replay import Recorded
 
 
@@ -30,7 +31,7 @@ def explain(args: argparse.Namespace) -> int:
         trial = trier.run(recorded) if trier else None
         entry = {"file": str(path), "exchange": recorded.name, "model": row.get("model")}
         entry |= {"route": _target(row), "status": row.get("status"), "usage": row.get("usage")}
-        entry |= {"decisions": row.get("decisions") or [], "error": row.get("error")}
+        entry |= {"decisions": summary.decisions(row), "error": row.get("error")}
         shown.append({**entry, "with_policy": msgspec.to_builtins(trial)} if trial else entry)
     if not shown:
         raise Unreadable(f"{', '.join(args.flows)}: no exchange {args.exchange} there")

@@ -10,15 +10,19 @@ from typing import Any
 
 from mitmproxy import ctx, flow, http
 
-from addons.exchange import Chain
+from addons.fatal import fatal
 from addons.flowfile import row_of
-from addons.stop import stop
+from addons.services import Services
+from shim.exchange.values import Access
 from shim.record import summary
+
+#: Pages that tell of the chain; a program asks for them every few seconds.
+_WATCHED = ("/health", "/dashboard", "/metrics")
 
 
 class Trim:
-    def __init__(self, chain: Chain) -> None:
-        self._chain = chain
+    def __init__(self, services: Services) -> None:
+        self._services = services
         self._keep = 0
 
     def load(self, loader) -> None:  # type: ignore[no-untyped-def]
@@ -30,12 +34,21 @@ class Trim:
         # Reading an option costs a copy of its value: not something to do per request.
         self._keep = ctx.options.view_keep
         if self._keep < 0:
-            stop(f"view_keep must be 0 or more, is {self._keep}", running=self._chain.running)
+            fatal(f"view_keep must be 0 or more, is {self._keep}", running=self._services.running)
 
-    def response(self, flow: http.HTTPFlow) -> None:
+    def viewed(self, flow: http.HTTPFlow, access: Access | None) -> None:
         view: Any = ctx.master.addons.get("view")
         # A view whose filter shows nothing is false.
-        if view is None or not self._keep or not flow.live or view.store_count() <= self._keep:
+        if view is None or not flow.live:
+            return
+        if access and access.page in _WATCHED and flow.response:
+            # The view kills what is alive before it lets go of it; this one is to be answered.
+            if flow.response.status_code == 200:
+                flow.live = False
+                view.remove([flow])
+                flow.live = True
+            return
+        if not self._keep or view.store_count() <= self._keep:
             return
         ended = [one for one in view.resolve("@all") if _has_ended(one)]
         # This one is about to end.
@@ -47,9 +60,6 @@ class Trim:
                 # One by one: several at once would be told of in mitmweb's log.
                 view.remove([one])
                 over -= 1
-
-    def error(self, flow: http.HTTPFlow) -> None:
-        self.response(flow)
 
 
 def _has_ended(one: flow.Flow) -> bool:

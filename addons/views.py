@@ -111,6 +111,8 @@ def _rows(view: Any) -> Iterator[tuple[http.HTTPFlow, dict[str, Any]]]:
 
 
 class Views:
+    """The views, and a comment for what has none; a viewer of the runner's, or an addon alone."""
+
     def __init__(self) -> None:
         self._in_list = False
 
@@ -129,8 +131,10 @@ class Views:
             flow.comment = summary.comment(row.pop("leg"), row)
             flow.marked = flow.marked or summary.mark(row)
 
-    def response(self, flow: http.HTTPFlow) -> None:
-        if not flow.comment and self._in_list:
+    def viewed(self, flow: http.HTTPFlow, access: object) -> None:
+        """A flow that has ended, or was read from a file."""
+        self.request(flow)
+        if not flow.comment and self._in_list and flow.response:
             flow.comment = f"{flow.request.method} {flow.request.path.partition('?')[0]}"
 
 

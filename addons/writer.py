@@ -13,9 +13,9 @@ from pathlib import Path
 import msgspec
 
 from addons import recorder
-from addons.exchange import Chain
 from addons.jobs import Begun, Job
 from addons.link import Link
+from addons.services import Services
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Writer:
 
     def __init__(
         self,
-        chain: Chain,
+        services: Services,
         folder: Path | None,
         settings: recorder.Settings | None = None,
         *,
@@ -57,7 +57,7 @@ class Writer:
             made, path=str(folder / name) if folder else "", proxy=os.getpid(), urgent=required
         )
         self.required = required and self.on
-        self._chain = chain
+        self._services = services
         self._jobs: deque[Job] = deque()
         self._waiting = 0
         self._task: asyncio.Task[None] | None = None
@@ -92,7 +92,7 @@ class Writer:
         self._begun[begun.id] = line
         if self._link and not self._link.failed:
             self._link.begin(line)
-        elif self._chain.running:
+        elif self._services.running:
             await self.start()
         return ""
 
@@ -176,7 +176,7 @@ class Writer:
                 self._roomy.set()
             self._trouble_with("file", why)
             if not why:
-                self._chain.flow_file = self._settings.path
+                self._services.recording.file = self._settings.path
 
     async def _record(self, jobs: list[Job]) -> str:
         """Why ``jobs`` are not all in the file; empty when they are."""
@@ -209,5 +209,6 @@ class Writer:
         if why and self._trouble[what] != why:
             logger.error("not recorded: %s", why)
         self._trouble[what] = why
-        self._chain.recording_error = next(filter(None, self._trouble.values()), None)
+        trouble = filter(None, self._trouble.values())
+        self._services.recording.error = next(trouble, None)
         return why

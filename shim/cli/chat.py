@@ -218,7 +218,7 @@ class Terminal:
 
     def _wrong(self, why: str) -> None:
         self._failed = True
-        self._console.print(f"\n{plain(why, "\n\t")}", style="red", markup=False, soft_wrap=True)
+        self._console.print(f"\n{plain(why, '\n\t')}", style="red", markup=False, soft_wrap=True)
 
     def _say(self, text: str) -> None:
         self._console.print(plain(text, "\n\t"), style="dim", markup=False, soft_wrap=True)

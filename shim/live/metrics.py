@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from ..record.summary import repairs
+
 #: Upper bounds of what the chain itself adds to a turn, in seconds.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 #: Clients may ask for any name: so many are told apart.
@@ -22,7 +24,10 @@ class Metrics:
         self._turns: Counter[tuple[str, str, str]] = Counter()
         self._tokens: Counter[tuple[str, str]] = Counter()
         self._dollars: Counter[str] = Counter()
-        self._repairs = 0
+        #: How many tool calls were made of text, or mended.
+        self.repairs = 0
+        #: How many requests came while the same one was under way.
+        self.duplicates = 0
         self._added = [0] * (len(BUCKETS) + 1)
         self._added_sum = 0.0
         self._models: set[str] = set()
@@ -37,7 +42,7 @@ class Metrics:
         for name in _TOKENS:
             count = account.get(name) or usage.get(f"{name}_tokens") or 0
             self._tokens[model, name] += max(0, count)
-        self._repairs += sum(str(d).startswith("repair:") for d in row.get("decisions") or ())
+        self.repairs += repairs(row)
         self._dollars[model] += account.get("dollars") or 0
         added = max(0.0, (row.get("ms") or {}).get("added") or 0.0) / 1000
         self._added[bisect_left(BUCKETS, added)] += 1
@@ -47,11 +52,11 @@ class Metrics:
         """Dollars by ``PROVIDER/MODEL``, where the price is known."""
         return dict(self._dollars)
 
-    def text(self, *, duplicates: int = 0, open: int = 0, recording: bool = True) -> str:
+    def text(self, *, open: int = 0, recording: bool = True) -> str:
         """All of it; ``open``: exchanges under way, ``recording``: whether they can be recorded."""
-        return "\n".join(self._lines(duplicates, open, recording)) + "\n"
+        return "\n".join(self._lines(open, recording)) + "\n"
 
-    def _lines(self, duplicates: int, open: int, recording: bool) -> Iterator[str]:
+    def _lines(self, open: int, recording: bool) -> Iterator[str]:
         yield from _head("interpose_turns_total", "counter", "Exchanges that have ended.")
         for (model, client, status), count in sorted(self._turns.items()):
             names = {"model": model, "client": client, "status": status}
@@ -69,9 +74,9 @@ class Metrics:
         for model, dollars in sorted(self._dollars.items()):
             yield _sample("interpose_cost_dollars_total", {"model": model}, round(dollars, 6))
         yield from _head("interpose_duplicates_total", "counter", "Came while under way already.")
-        yield f"interpose_duplicates_total {duplicates}"
+        yield f"interpose_duplicates_total {self.duplicates}"
         yield from _head("interpose_repairs_total", "counter", "What was mended in answers.")
-        yield f"interpose_repairs_total {self._repairs}"
+        yield f"interpose_repairs_total {self.repairs}"
         yield from _head("interpose_turns_open", "gauge", "Exchanges under way.")
         yield f"interpose_turns_open {open}"
         yield from _head("interpose_recording", "gauge", "1 while exchanges can be recorded.")

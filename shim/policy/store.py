@@ -35,17 +35,20 @@ class PolicyStore:
     def __init__(
         self, path: str | Path | None = None, clock: Callable[[], float] = time.time
     ) -> None:
-        self.path = Path(path).expanduser().resolve() if path else None
-        self.error: str | None = None
         self._clock = clock
-        self._files: list[Path] = [self.path] if self.path else []
-        self._stamp: _Stamp = self._look()
-        self._versions = [InForce(Policy())]
         self._threads: OrderedDict[str, InForce] = OrderedDict()
-        if self.path:
-            policy, self._files = load_policy_files(self.path)
-            self._stamp = self._look()
-            self._versions = [InForce(policy)]
+        self.open(path)
+
+    def open(self, path: str | Path | None) -> None:
+        """Read ``path`` from now on, in the place of what was read before. PolicyError leaves that
+        as it was."""
+        resolved = Path(path).expanduser().resolve() if path else None
+        policy, files = load_policy_files(resolved) if resolved else (Policy(), [])
+        self.path, self._files = resolved, files
+        self.error: str | None = None
+        self._versions = [InForce(policy)]
+        self._threads.clear()
+        self._stamp: _Stamp = self._look()
 
     def current(self) -> Policy:
         """The newest policy that could be read; ``error`` says what is wrong with a newer one."""

@@ -98,9 +98,7 @@ class Trier:
             _mark(edited),
         )
 
-    def _route(
-        self, turn: Turn, asked: Asked, verdicts: list[Verdict]
-    ) -> tuple[Route | None, str]:
+    def _route(self, turn: Turn, asked: Asked, verdicts: list[Verdict]) -> tuple[Route | None, str]:
         policy = self._stands.policy
         if policy.empty and not self._default:
             return Route("reverse", "responses", turn.model, turn.model, "no policy"), "no policy"

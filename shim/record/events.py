@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from .summary import repairs
+
 #: What happens to an exchange; then what happens to segments.
 START, END, LOST = "start", "end", "lost"
 CLOSED, DROPPED = "closed", "dropped"
@@ -147,7 +149,7 @@ def ended(row: Mapping[str, Any], started: float, file: str | None) -> dict[str,
         "output": account.get("output") or usage.get("output_tokens"),
         **{name: account.get(name) for name in _COSTS},
         **{name: ms.get(name) for name in _TIMES},
-        "repairs": sum(str(d).startswith("repair:") for d in row.get("decisions") or ()) or None,
+        "repairs": repairs(row) or None,
         "error": row.get("error"),
         "file": file,
     }

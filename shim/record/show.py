@@ -14,7 +14,7 @@ import msgspec
 
 from ..wire.sse import SSEDecoder
 from .pieces import Piece, answer_pieces, request_pieces, tokens
-from .summary import told
+from .summary import decisions, told
 
 _RULE = "─"
 _WIDE = 74
@@ -70,7 +70,7 @@ def exchange(row: dict[str, Any]) -> str:
         lines.append(f"{'route':<10}{route.get('provider')}/{route.get('model')}")
         lines.append(f"{'protocol':<10}{route.get('protocol')}")
         lines.append(f"{'because':<10}{route.get('reason')}")
-    lines += ["", "decisions", *(f"  {said}" for said in row.get("decisions") or ["(none)"])]
+    lines += ["", "decisions", *(f"  {text}" for text in decisions(row) or ["(none)"])]
     if usage := row.get("usage"):
         lines += ["", "tokens", f"  {tokens(usage)}"]
     if account := row.get("account"):

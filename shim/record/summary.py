@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+from ..notes import Note
 from ..route.choose import Route
 from ..turn import Usage
 
@@ -30,7 +32,8 @@ class Row(msgspec.Struct, frozen=True):
     calls: int
     usage: dict[str, int] | None
     ms: dict[str, float | None]
-    decisions: list[str]
+    decisions: list[Note]
+    repairs: int = 0
     seed: str | None = None
     edited: bool = False
     session: str | None = None
@@ -39,7 +42,23 @@ class Row(msgspec.Struct, frozen=True):
     client: str = ""
     turn: str | None = None
     policy: str = ""
-    interpose: int = 1
+    interpose: int = 2
+
+
+def decisions(row: Mapping[str, Any]) -> list[str]:
+    """The decisions in a row as sentences, each behind its stage; older recorders wrote these."""
+    texts = []
+    for note in row.get("decisions") or ():
+        whole = isinstance(note, dict)
+        texts.append(f"{note.get('stage')}: {note.get('text')}" if whole else str(note))
+    return texts
+
+
+def repairs(row: Mapping[str, Any]) -> int:
+    """How many tool calls were made of text, or mended."""
+    if "repairs" in row:
+        return int(row["repairs"] or 0)
+    return sum(text.startswith("repair:") for text in decisions(row))
 
 
 def route_fields(route: Route | None) -> dict[str, Any]:
@@ -100,10 +119,10 @@ FAILED, REPAIRED, SERVED, SAVED, MOVED, CALLED = SIGNS = {
 
 def mark(row: dict[str, Any]) -> str:
     """The name of the emoji for an exchange: what was out of the ordinary, else its tool calls."""
-    stages = {said.partition(":")[0] for said in row.get("decisions") or ()}
+    stages = {text.partition(":")[0] for text in decisions(row)}
     signs = (
         (bool(row.get("error")), FAILED),
-        ("repair" in stages, REPAIRED),
+        (bool(repairs(row)), REPAIRED),
         ("replay" in stages, SERVED),
         (bool((row.get("account") or {}).get("saved")), SAVED),
         ("failover" in stages, MOVED),

@@ -52,9 +52,7 @@ class Breakers:
         """``provider`` answered."""
         self._of.pop(provider, None)
 
-    def bad(
-        self, provider: str, why: str, settings: Settings, delay: float | None = None
-    ) -> None:
+    def bad(self, provider: str, why: str, settings: Settings, delay: float | None = None) -> None:
         """``provider`` failed; ``delay`` is how long it asks to be left alone, in seconds."""
         breaker = self._of.setdefault(provider, _Breaker())
         breaker.failures += 1

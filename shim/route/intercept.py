@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+import posixpath
+import re
+from urllib.parse import unquote, urlsplit
 
 from ..codex.login import BACKEND, LoginError, backend, uses_login
 from ..policy.load import MissingVariable, expand
@@ -41,6 +43,13 @@ class Intercepts:
         if not ending and bare.endswith(_COMPACT):
             base, ending = split_path(bare.removesuffix(_COMPACT))
         return bool(ending) and base in self._paths.get((host.lower(), port), ())
+
+    def disguised(self, host: str, port: int, path: str) -> bool:
+        """Whether ``path`` is no turn as it is written, and might be one to a server that reads
+        paths more freely: escapes, doubled slashes, dots, capitals."""
+        plain = posixpath.normpath(unquote(unquote(path.partition("?")[0]))).lower()
+        plain = re.sub(r"/{2,}", "/", plain.replace("\\", "/").partition(";")[0])
+        return not self.turn(host, port, path) and self.turn(host, port, plain)
 
 
 def _bases(policy: Policy) -> list[str]:

@@ -44,6 +44,10 @@ class Switch:
     """The switch of a chain. With a file, whoever writes it switches: the next turn follows."""
 
     def __init__(self, path: Path | None = None) -> None:
+        self.open(path)
+
+    def open(self, path: Path | None) -> None:
+        """Follow ``path`` from now on; None: nothing is switched until `to` is called."""
         self.path = path
         self._stamp: tuple[int, int] | None = None
         self._now: Switched | None = None

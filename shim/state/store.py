@@ -94,6 +94,35 @@ class Memory:
         return value is not None
 
 
+class CurrentStore:
+    """The store in use, behind one object that whoever needs it may hold: memory until `use`."""
+
+    def __init__(self) -> None:
+        self._store: Store = Memory()
+
+    def use(self, store: Store) -> None:
+        """Use ``store`` from now on."""
+        self._store = store
+
+    def get(self, key: str) -> bytes | None:
+        return self._store.get(key)
+
+    def put(self, key: str, value: bytes) -> None:
+        self._store.put(key, value)
+
+    def delete(self, key: str) -> bool:
+        return self._store.delete(key)
+
+    def add(self, key: str, amount: float, until: float, now: float) -> float:
+        return self._store.add(key, amount, until, now)
+
+    def total(self, key: str, now: float) -> float:
+        return self._store.total(key, now)
+
+    def close(self) -> None:
+        self._store.close()
+
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS kept (
     key TEXT PRIMARY KEY, used INTEGER NOT NULL, size INTEGER NOT NULL, value BLOB NOT NULL

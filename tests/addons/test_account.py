@@ -13,9 +13,10 @@ from shim.account.sessions import as_json, sessions, summed
 from shim.account.tokens import tokenizer
 from shim.policy.load import parse_policy
 from shim.policy.schema import Price
+from shim.record.summary import decisions
 from shim.route.choose import Route
 from shim.turn import Usage
-from tests.addons.test_chain import CODEX, Stages, stages
+from tests.addons.harness import CODEX, Stages, stages
 from tests.unit.fixtures import DONE, chunk
 from tests.unit.test_dedup import numbered, output
 
@@ -37,16 +38,22 @@ def answer(**usage: Any) -> bytes:
     return chunk({"content": "hello"}) + last + DONE
 
 
-def turn(stages: Stages, items: list[Any], reply: bytes, **headers: str) -> tuple[Any, dict[str, Any]]:
+def turn(
+    stages: Stages, items: list[Any], reply: bytes, **headers: str
+) -> tuple[Any, dict[str, Any]]:
     flow = stages.flow({"model": "m", "stream": True, "input": items}, **{**ASKS, **headers})
     stages.send(flow)
     stages.answer(flow, reply, content_type="text/event-stream")
-    return flow, dict(stages.chain.rows[-1])
+    return flow, dict(stages.services.rows[-1])
 
 
 def test_a_turn_is_accounted_for(stages: Stages) -> None:
-    stages.chain.policies.put(parse_policy(POLICY))
-    items = [{"role": "user", "content": "hi"}, *output(1, numbered(1, 200)), *output(2, numbered(1, 200))]
+    stages.services.policies.put(parse_policy(POLICY))
+    items = [
+        {"role": "user", "content": "hi"},
+        *output(1, numbered(1, 200)),
+        *output(2, numbered(1, 200)),
+    ]
     cached = {"prompt_tokens_details": {"cached_tokens": 400}}
     flow, row = turn(stages, items, answer(**cached))
     told = row["account"]
@@ -56,7 +63,7 @@ def test_a_turn_is_accounted_for(stages: Stages) -> None:
     assert told["dollars"] == pytest.approx((600 * 2 + 400 * 0.5 + 10 * 8) / 1e6)
     # About as many characters were left out as were sent.
     assert 700 < told["saved"] < 1100 and told["spared"] == pytest.approx(told["saved"], rel=0.01)
-    assert "dedup: 1 run of 199 lines" in " ".join(row["decisions"])
+    assert "dedup: 1 run of 199 lines" in " ".join(decisions(row))
     assert row["edited"]
     # In a stream's head stands what is known by then.
     assert flow.response.headers["x-interpose-route"] == "m"
@@ -69,35 +76,35 @@ def test_a_turn_is_accounted_for(stages: Stages) -> None:
 
 
 def test_headers_only_for_those_who_ask(stages: Stages) -> None:
-    stages.chain.policies.put(parse_policy(POLICY))
+    stages.services.policies.put(parse_policy(POLICY))
     flow = stages.flow({"model": "m", "stream": True, "input": "hi"}, **CODEX)
     stages.answer(stages.send(flow), answer(total=1), content_type="text/event-stream")
     assert not [name for name in flow.response.headers if name.startswith("x-interpose")]
 
 
 def test_an_upstream_that_does_not_count(stages: Stages) -> None:
-    stages.chain.policies.put(parse_policy(POLICY))
+    stages.services.policies.put(parse_policy(POLICY))
     _, row = turn(stages, [{"role": "user", "content": "hi " * 500}], answer())
     assert row["account"]["counted_by"] == tokenizer()[0] != "upstream"
     assert 300 < row["account"]["input"] < 1200
 
 
 def test_a_request_that_comes_while_the_same_is_under_way(stages: Stages) -> None:
-    stages.chain.policies.put(parse_policy(POLICY))
+    stages.services.policies.put(parse_policy(POLICY))
 
     def ask(text: str, **more: Any) -> Any:
         return stages.send(stages.flow({"model": "m", "input": text, **more}, **CODEX))
 
     first, other = ask("hi", client_metadata={"turn": "1"}), ask("ho")
     again = ask("hi", client_metadata={"turn": "2"})
-    assert again.response is None and stages.chain.duplicates == 1
+    assert again.response is None and stages.services.metrics.duplicates == 1
     for flow in (first, other, again):
         stages.answer(flow, answer(total=1), content_type="text/event-stream")
-    told = [[d for d in row["decisions"] if "duplicate" in d] for row in stages.chain.rows]
+    told = [[d for d in decisions(row) if "duplicate" in d] for row in stages.services.rows]
     assert told == [[], [], [f"duplicate: the same request is still under way as {first.id}"]]
     # The first is over: this one is none.
-    assert ask("hi").response is None and stages.chain.duplicates == 1
-    stages.chain.policies.put(parse_policy(POLICY + "duplicates: refuse\n"))
+    assert ask("hi").response is None and stages.services.metrics.duplicates == 1
+    stages.services.policies.put(parse_policy(POLICY + "duplicates: refuse\n"))
     refused = ask("hi")
     assert b"still under way" in refused.response.content
     page = stages.flow(path="/health")
@@ -108,8 +115,16 @@ def test_a_request_that_comes_while_the_same_is_under_way(stages: Stages) -> Non
 @pytest.mark.parametrize(
     ("route", "price", "expected"),
     [
-        (Route("a", "messages", "m", "m", "", "https://api.anthropic.com/v1"), None, Rates(0.1, 1.25, 2.0)),
-        (Route("o", "chat", "m", "m", "", "https://api.openai.com/v1"), None, Rates(0.25, 1.25, 2.0)),
+        (
+            Route("a", "messages", "m", "m", "", "https://api.anthropic.com/v1"),
+            None,
+            Rates(0.1, 1.25, 2.0),
+        ),
+        (
+            Route("o", "chat", "m", "m", "", "https://api.openai.com/v1"),
+            None,
+            Rates(0.25, 1.25, 2.0),
+        ),
         (Route("d", "chat", "m", "m", "", "https://api.deepseek.com"), None, Rates(0.1, 1.25, 2.0)),
         (None, Price(2, 8, 0.5), Rates(0.25, 1.0, 1.0, 4.0)),
         (None, Price(3, 15, 0.3, 3.75), Rates(0.1, 1.25, 2.0, 5.0)),

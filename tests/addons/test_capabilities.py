@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shim.policy.load import parse_policy
-from tests.addons.test_chain import Stages, error, stages
+from tests.addons.harness import Stages, error, stages
 from tests.unit.fixtures import DONE, chunk
 
 pytestmark = pytest.mark.slow
@@ -45,7 +45,7 @@ def sent(
 ) -> dict[str, Any]:
     """What reaches the upstream for ``body``, with these capabilities."""
     extra = f", capabilities: {{ {provider} }}" if provider else ""
-    stages.chain.policies.put(policy(extra, protocol))
+    stages.services.policies.put(policy(extra, protocol))
     more = {"codex_capabilities": own} if own is not None else {}
     flow = stages.send(stages.flow({**body, **more}, path=path))
     assert flow.response is None, flow.response.content
@@ -147,7 +147,7 @@ providers: {up: {base_url: "http://127.0.0.1:9/v1"}}
 models: {m: {provider: up}}
 redact: [{name: customer, pattern: 'CUST-[0-9]+'}]
 """
-    stages.chain.policies.put(parse_policy(text))
+    stages.services.policies.put(parse_policy(text))
     said = [{"role": "user", "content": "CUST-1234"}]
     body = {**CHAT, "messages": said, "codex_capabilities": {"codex_passthrough": True}}
     flow = stages.send(stages.flow(body, path="/v1/chat/completions"))

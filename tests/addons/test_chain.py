@@ -2,148 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import runpy
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mitmproxy import ctx, exceptions, flow, http
-from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.io import FlowReader
-from mitmproxy.proxy.mode_specs import ProxyMode
-from mitmproxy.test import taddons, tflow
 
-from addons.exchange import Chain, exchange_of
-from addons.gate import Gate
 from addons.record import Record
 from addons.replay import main as replay
-from addons.route import Router
-from addons.state import State
 from shim.policy.load import parse_policy
+from tests.addons.harness import (
+    ANSWER,
+    CODEX,
+    KEY,
+    TURN,
+    Stages,
+    error,
+    stages,
+    with_policy,
+)
 from tests.everything import everything
-from tests.unit.fixtures import DONE, chunk
 
-MAIN = Path(__file__).resolve().parents[2] / "addons" / "main.py"
-KEY = "sk-planted-0123456789"
-ANSWER = chunk({"content": "hel"}) + chunk({"content": "lo"}, "stop") + DONE
-POLICY = parse_policy("""
-providers: {up: {base_url: "http://127.0.0.1:9/v1", key: "${PLANTED}"}}
-models: {big: {provider: up, model: vendor/big}, blind: {provider: demo, images: false}}
-default: big
-""")
-
-
-class Stages:
-    """The whole chain, driven hook by hook as mitmproxy would."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        made = runpy.run_path(str(MAIN))
-        self.chain: Chain = made["chain"]
-        self.all: list[Any] = made["addons"]
-        self.state: State = made["state"]
-        self.router: Router = self.one(Router)
-        self.asked: list[tuple[str, str, int]] = []
-
-    def one(self, kind: type[Any]) -> Any:
-        """The stage of that kind."""
-        return next(stage for stage in self.all if isinstance(stage, kind))
-
-    def flow(
-        self, body: object = None, path: str = "/v1/responses", **headers: str
-    ) -> http.HTTPFlow:
-        made = tflow.tflow()
-        made.client_conn.proxy_mode = ProxyMode.parse("reverse:http://127.0.0.1:1")
-        made.client_conn.peername = made.client_conn.sockname = ("127.0.0.1", 8080)
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        named = {"host": "127.0.0.1:8080", "authorization": f"Bearer {KEY}", **headers}
-        made.request = http.Request.make(
-            "POST" if body is not None else "GET",
-            f"http://127.0.0.1:1{path}",
-        )
-        for name, value in named.items():
-            made.request.headers[name.replace("_", "-")] = value
-        made.request.raw_content = content if body is not None else b""
-        return made
-
-    def fire(self, hook: str, *subject: Any) -> None:
-        self.loop.run_until_complete(self._fire(hook, *subject))
-
-    async def _fire(self, hook: str, *subject: Any) -> None:
-        for stage in self.all:
-            if method := getattr(stage, hook, None):
-                result = method(*subject)
-                if asyncio.iscoroutine(result):
-                    await result
-
-    def done(self) -> None:
-        self.fire("done")
-        self.loop.close()
-
-    def send(self, subject: http.HTTPFlow) -> http.HTTPFlow:
-        self.fire("requestheaders", subject)
-        self.fire("request", subject)
-        return subject
-
-    def answer(
-        self, subject: http.HTTPFlow, body: bytes, status: int = 200, **headers: str
-    ) -> bytes:
-        """Let the upstream answer; what the client gets."""
-        named = {k.replace("_", "-"): v for k, v in headers.items()}
-        subject.response = http.Response.make(status)
-        subject.response.headers = http.Headers(
-            [(k.encode(), v.encode()) for k, v in named.items()]
-        )
-        self.fire("responseheaders", subject)
-        sent = b""
-        if callable(subject.response.stream):
-            pieces = [body[i : i + 50] for i in range(0, len(body), 50)]
-            for piece in [*pieces, b""]:
-                out = subject.response.stream(piece)
-                assert not isinstance(out, bytes) and b"" not in list(out), "an empty chunk ends it"
-                sent += b"".join(out)
-        else:
-            subject.response.raw_content = body
-        self.fire("response", subject)
-        return sent or subject.response.content or b""
-
-
-@pytest.fixture
-def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stages]:
-    monkeypatch.delenv("INTERPOSE_POLICY", raising=False)
-    monkeypatch.setenv("PLANTED", f"{KEY}-policy")
-    made = Stages()
-    with taddons.context(Proxyserver(), *made.all) as context:
-        context.options.update(record_dir=str(tmp_path))
-        for stage in made.all:
-            if hasattr(stage, "configure"):
-                stage.configure(set(context.options.keys()))
-
-        async def reachable(endpoint: tuple[str, str, int]) -> None:
-            made.asked.append(endpoint)
-
-        made.router._probe.check = reachable
-        yield made
-        made.done()
-
-
-def with_policy(stages: Stages) -> Stages:
-    stages.chain.policies.put(POLICY)
-    return stages
-
-
-TURN = {"model": "m", "stream": True, "input": "hi"}
-CODEX = {"user_agent": "codex_exec/0.169.0", "thread_id": "t1"}
-
-
-def error(subject: http.HTTPFlow) -> tuple[int, str]:
-    assert subject.response
-    return subject.response.status_code, json.loads(subject.response.content or b"")["error"][
-        "message"
-    ]
+__all__ = ["stages"]
 
 
 @pytest.mark.parametrize(
@@ -184,7 +66,7 @@ def test_a_get_on_a_post_path_is_refused(stages: Stages) -> None:
 
 
 def test_client_keys(stages: Stages) -> None:
-    stages.one(Gate)._keys = ["right-key"]
+    stages.access(keys=("right-key",))
     assert error(stages.send(stages.flow(TURN)))[0] == 401
     assert stages.send(stages.flow(TURN, x_api_key="right-key", authorization="")).response is None
     assert stages.send(stages.flow(TURN, authorization="Bearer right-key")).response is None
@@ -235,7 +117,7 @@ def test_a_policy_route_gets_its_own_key_and_nothing_private(stages: Stages) -> 
 def test_a_body_that_passes_untouched_to_a_provider_keeps_its_length(stages: Stages) -> None:
     entry = "base_url: 'http://127.0.0.1:9/v1', key: any, protocol: responses"
     text = f"providers: {{up: {{{entry}}}}}\nmodels: {{m: {{provider: up}}}}"
-    stages.chain.policies.put(parse_policy(text))
+    stages.services.policies.put(parse_policy(text))
     request = stages.send(stages.flow(TURN)).request
     assert json.loads(request.content or b"") == TURN
     assert request.headers["content-length"] == str(len(request.content or b""))
@@ -279,7 +161,7 @@ def test_an_unreachable_upstream_is_told_at_once(stages: Stages) -> None:
     async def refused(endpoint: tuple[str, str, int]) -> str:
         return "nothing listens at there (connection refused)"
 
-    stages.router._probe.check = refused
+    stages.router.probe.check = refused
     subject = stages.send(stages.flow(TURN, **CODEX))
     assert subject.response and b"nothing listens" in (subject.response.content or b"")
 
@@ -290,13 +172,13 @@ def test_an_answer_that_breaks_our_code_still_ends(stages: Stages) -> None:
     subject.response = http.Response.make(200)
     subject.response.headers = http.Headers([(b"content-type", b"text/event-stream")])
     stages.fire("responseheaders", subject)
-    exchange = exchange_of(subject)
-    assert exchange and exchange.translator
+    passage = stages.run(subject).passage
+    assert passage and passage.transcoder
 
     def broken(data: bytes) -> bytes:
         raise RuntimeError("oops")
 
-    exchange.translator.feed = broken  # type: ignore[method-assign]
+    passage.transcoder.feed = broken  # type: ignore[method-assign]
     assert callable(subject.response.stream)
     assert b"response.failed" in b"".join(subject.response.stream(b"data: x\n\n"))
 
@@ -385,7 +267,7 @@ def test_a_bad_option_while_running_is_refused_and_the_chain_goes_on(
 ) -> None:
     bad = tmp_path / "bad.yaml"
     bad.write_text("models: [")
-    stages.chain.running = True
+    stages.services.running = True
     for option in ({"policy": str(bad)}, {"body_limit": "much"}, {"allow_remote": True}):
         with pytest.raises(exceptions.OptionsError):
             ctx.options.update(**option)

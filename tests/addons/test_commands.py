@@ -13,7 +13,7 @@ from addons.commands import Commands
 from addons.flowfile import read
 from addons.replay import main as replay
 from shim.policy.store import PolicyStore
-from tests.addons.test_chain import Stages, stages
+from tests.addons.harness import Stages, stages
 
 __all__ = ["stages"]
 
@@ -60,7 +60,7 @@ def test_reload(commands: Commands, stages: Stages, tmp_path: Path) -> None:
         commands.reload()
     file = tmp_path / "p.yaml"
     file.write_text(GOOD)
-    stages.chain.policies = PolicyStore(file)
+    stages.services.policies = PolicyStore(file)
     assert commands.reload() == f"{file} read again"
     file.write_text("models: [")
     with pytest.raises(exceptions.CommandError, match="not valid YAML"):
@@ -73,7 +73,7 @@ def test_explain_and_diff(commands: Commands, stages: Stages, tmp_path: Path) ->
     assert "  route: upstream/vendor/model by the model's name" in told
     assert commands.explain([]) == "none of these flows is an exchange of the chain"
     (tmp_path / "old.yaml").write_text(GOOD)
-    stages.chain.policies = PolicyStore(tmp_path / "old.yaml")
+    stages.services.policies = PolicyStore(tmp_path / "old.yaml")
     new = tmp_path / "new.yaml"
     new.write_text(GOOD)
     assert commands.diff(str(new), recorded()) == "nothing would change"  # type: ignore[arg-type]

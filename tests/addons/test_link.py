@@ -16,7 +16,7 @@ import pytest
 from addons import link, recorder
 from addons.jobs import Begun
 from addons.link import Link
-from tests.addons.test_chain import stages
+from tests.addons.harness import stages
 from tests.addons.test_recording import (
     test_another_recorder_is_told_what_is_open,
     test_the_journal_tells_of_every_exchange,

@@ -9,7 +9,7 @@ import pytest
 from mitmproxy import ctx, http
 from mitmproxy.addons.view import View
 
-from tests.addons.test_chain import ANSWER, CODEX, KEY, TURN, Stages, error, stages
+from tests.addons.harness import ANSWER, CODEX, KEY, TURN, Stages, error, stages
 
 __all__ = ["stages"]
 
@@ -18,7 +18,9 @@ FAR = ("192.0.2.7", 4711)
 EVENTS = {"content_type": "text/event-stream"}
 
 
-def ask(stages: Stages, path: str, peer: tuple[str, int] | None = None, **headers: str) -> http.HTTPFlow:
+def ask(
+    stages: Stages, path: str, peer: tuple[str, int] | None = None, **headers: str
+) -> http.HTTPFlow:
     flow = stages.flow(path=path, **headers)
     if peer:
         flow.client_conn.peername = peer

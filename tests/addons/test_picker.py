@@ -8,11 +8,9 @@ from typing import Any
 import pytest
 from mitmproxy import http
 
-from addons.exchange import exchange_of
-from addons.gate import Gate
 from addons.picker import Picker
 from shim.policy.load import parse_policy
-from tests.addons.test_chain import POLICY, TURN, Stages, error, stages, with_policy
+from tests.addons.harness import POLICY, TURN, Stages, error, stages, with_policy
 
 __all__ = ["stages"]
 
@@ -37,9 +35,9 @@ def listed(stages: Stages) -> Any:
 
 
 def route(stages: Stages, model: str, **headers: str) -> str:
-    exchange = exchange_of(stages.send(stages.flow({**TURN, "model": model}, **headers)))
-    assert exchange and exchange.route
-    return exchange.route.name
+    decision = stages.run(stages.send(stages.flow({**TURN, "model": model}, **headers))).decision
+    assert decision and decision.route
+    return decision.route.name
 
 
 def test_a_switch_counts_from_the_next_turn_on(stages: Stages) -> None:
@@ -63,10 +61,8 @@ def test_a_switch_counts_from_the_next_turn_on(stages: Stages) -> None:
 def test_what_the_exchange_says_of_it(stages: Stages) -> None:
     with_policy(stages)
     switch(stages, "blind")
-    exchange = exchange_of(stages.send(stages.flow({**TURN, "model": "big"})))
-    assert (
-        exchange and "route: demo/blind by the switch to it, instead of big" in exchange.decisions
-    )
+    notes = stages.notes(stages.send(stages.flow({**TURN, "model": "big"})))
+    assert "route: demo/blind by the switch to it, instead of big" in notes
 
 
 def test_a_model_that_nobody_knows(stages: Stages) -> None:
@@ -102,7 +98,7 @@ def test_a_restart_where_it_cannot_be_done(stages: Stages) -> None:
 
 def test_no_client_key_is_needed_but_the_token_is(stages: Stages) -> None:
     with_policy(stages)
-    stages.one(Gate)._keys = ["right-key"]
+    stages.access(keys=("right-key",))
     assert status(switch(stages, "blind")) == 200
     assert listed(stages)["chosen"] == "blind"
     body = {"model": "big"}
@@ -113,7 +109,7 @@ def test_no_client_key_is_needed_but_the_token_is(stages: Stages) -> None:
 @pytest.mark.parametrize("path", ["/picker", "/api/models", "/api/switch"])
 def test_another_machine_gets_nothing_even_with_a_key(stages: Stages, path: str) -> None:
     with_policy(stages)
-    stages.one(Gate)._keys = ["right-key"]
+    stages.access(keys=("right-key",))
     body = {"model": "blind"} if path == "/api/switch" else None
     flow = stages.flow(body, path, x_api_key="right-key")
     flow.client_conn.peername = ("192.168.1.9", 1234)
@@ -128,9 +124,9 @@ def test_clients_lists_under_a_base_url_that_ends_in_api(stages: Stages) -> None
     assert passed.response is None and passed.request.port == 1
     assert error(stages.send(stages.flow(path="/picker")))[0] == 404
     assert error(switch(stages, "big"))[0] == 404
-    stages.one(Gate)._keys = ["right-key"]
+    stages.access(keys=("right-key",))
     assert status(stages.send(stages.flow(path="/api/models"))) == 401
-    stages.one(Gate)._keys = []
+    stages.access(keys=())
     with_policy(stages)
     codex = stages.send(stages.flow(path="/api/models?client_version=0.169.0"))
     assert codex.response and "slug" in json.loads(codex.response.content or b"")["models"][0]
@@ -140,7 +136,7 @@ def test_health_comes_from_the_breakers(stages: Stages) -> None:
     with_policy(stages)
     settings = POLICY.providers["up"].health
     for _ in range(settings.failures):
-        stages.chain.breakers.bad("up", "it is <gone>", settings)
+        stages.services.breakers.bad("up", "it is <gone>", settings)
     found = {row["name"]: row["health"] for row in listed(stages)["models"]}
     assert found == {"big": "open: it is <gone>", "blind": "ok"}
     page = stages.send(stages.flow(path="/picker"))
@@ -150,5 +146,5 @@ def test_health_comes_from_the_breakers(stages: Stages) -> None:
 def test_a_policy_that_loses_the_model_takes_its_own_default(stages: Stages) -> None:
     with_policy(stages)
     switch(stages, "blind")
-    stages.chain.policies.put(parse_policy("models: {only: {provider: demo}}\ndefault: only"))
+    stages.services.policies.put(parse_policy("models: {only: {provider: demo}}\ndefault: only"))
     assert route(stages, "big") == "only" and listed(stages)["chosen"] == "only"

@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 from mitmproxy import ctx
 
-from addons.exchange import Exchange, exchange_of
 from addons.flowfile import Unreadable, read
 from addons.record import Record
 from addons.replay import main as replay
@@ -28,7 +27,7 @@ from shim.record.asked import Asked
 from shim.record.audit import exchanges, reading
 from shim.record.files import pack, recordings
 from shim.record.verify import verify
-from tests.addons.test_chain import ANSWER, CODEX, KEY, TURN, Stages, error, stages, with_policy
+from tests.addons.harness import ANSWER, CODEX, KEY, TURN, Stages, error, stages, with_policy
 from tests.everything import everything
 
 pytestmark = pytest.mark.slow
@@ -47,8 +46,8 @@ def answered(stages: Stages, **headers: str) -> Any:
 
 
 def settle(stages: Stages) -> None:
-    assert stages.chain.settle
-    stages.loop.run_until_complete(stages.chain.settle())  # type: ignore[arg-type]
+    assert stages.services.recording.settle
+    stages.loop.run_until_complete(stages.services.recording.settle())  # type: ignore[arg-type]
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
@@ -91,7 +90,7 @@ def test_the_journal_tells_of_every_exchange(stages: Stages, tmp_path: Path) -> 
 
 
 def test_no_key_comes_into_the_journal_by_an_id(stages: Stages, tmp_path: Path) -> None:
-    stages.chain.running = True
+    stages.services.running = True
     flow = stages.send(stages.flow({**TURN, "model": KEY}, session_id=KEY, thread_id=f"a-{KEY}"))
     stages.answer(flow, ANSWER, content_type="text/event-stream")
     settle(stages)
@@ -157,8 +156,7 @@ def test_where_recording_is_required_nothing_goes_out_without(
     flow = ask(stages)
     status, said = error_of(flow)
     assert status == 503 and "could not be recorded" in said
-    exchange = exchange_of(flow)
-    assert isinstance(exchange, Exchange) and exchange.upstream_request is None
+    assert not stages.run(flow).sealed
     stages.fire("response", flow)
     way.unlink()
     assert b"completed" in stages.answer(ask(stages), ANSWER, content_type="text/event-stream")
@@ -178,7 +176,7 @@ def error_of(flow: Any) -> tuple[int, str]:
 
 def test_another_recorder_is_told_what_is_open(stages: Stages, tmp_path: Path) -> None:
     ctx.options.update(upstream="chat")
-    stages.chain.running = True
+    stages.services.running = True
     writer = stages.one(Record)._writer
     flow = ask(stages)
     writer._link.kill()
@@ -196,7 +194,7 @@ def test_another_recorder_is_told_what_is_open(stages: Stages, tmp_path: Path) -
 def stopped(stages: Stages) -> Iterator[Any]:
     """The writer, its recorder stopped as if the machine gave it no time."""
     ctx.options.update(upstream="chat")
-    stages.chain.running = True
+    stages.services.running = True
     writer = stages.one(Record)._writer
     stages.loop.run_until_complete(writer.start())
     pid = writer._link.pid
@@ -251,10 +249,10 @@ def test_far_behind_the_journal_alone_is_told_and_no_answer_is_held_up(
     assert writer._waiting == writer._jobs[0].size
     os.kill(writer._link.pid, signal.SIGCONT)
     settle(stages)
-    assert "too far behind" in str(stages.chain.recording_error)
+    assert "too far behind" in str(stages.services.recording.error)
     answered(stages)
     settle(stages)
-    assert stages.chain.recording_error is None
+    assert stages.services.recording.error is None
     stages.fire("done")
     found = rows(tmp_path)
     assert [row["state"] for row in found] == ["ok"] * 4
@@ -263,10 +261,10 @@ def test_far_behind_the_journal_alone_is_told_and_no_answer_is_held_up(
 
 
 def test_the_numbers_are_for_this_machine_or_those_with_a_key(stages: Stages) -> None:
-    from addons.gate import Gate
+    from addons.access import Access
 
-    stages.one(Gate)._keys = ["right-key"]
-    stages.one(Gate)._remote = True
+    stages.access(keys=("right-key",))
+    stages.one(Access)._remote = True
     page = stages.flow(path="/metrics")
     assert stages.send(page).response.status_code == 200
     for header, status in (({}, 401), ({"authorization": "Bearer right-key"}, 200)):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from shim.policy.load import parse_policy
-from tests.addons.test_chain import Stages, stages
+from shim.record.summary import decisions
+from tests.addons.harness import Stages, stages
 from tests.unit.fixtures import DONE, chunk
 
 __all__ = ["stages"]
@@ -21,9 +22,7 @@ SSE = {"content_type": "text/event-stream"}
 
 
 def answered(stages: Stages, repair: str, said: str = CALL) -> tuple[bytes, list[str]]:
-    from addons.exchange import exchange_of
-
-    stages.chain.policies.put(
+    stages.services.policies.put(
         parse_policy(f"""
 providers: {{ up: {{ base_url: "http://127.0.0.1:9/v1", key: k }} }}
 models: {{ m: {{ provider: up }} }}
@@ -32,25 +31,24 @@ default: m
 """)
     )
     flow = stages.send(stages.flow(BODY, path="/v1/responses"))
-    exchange = exchange_of(flow)
-    assert exchange
     answer = b"".join(chunk({"content": letter}) for letter in said) + chunk({}, "stop") + DONE
     got = stages.answer(flow, answer, **SSE)
-    return got, [d for d in exchange.decisions if d.startswith("repair: ")]
+    notes = decisions(stages.services.rows[-1])
+    return got, [note for note in notes if note.startswith("repair: ")]
 
 
 def test_a_repair_is_noted_and_counted(stages: Stages) -> None:
     got, notes = answered(stages, "repair: {}")
     assert b'"type":"function_call"' in got and b"<tool_call" not in got
     assert notes == ["repair: a call of mine made of text (hermes)"]
-    assert stages.chain.repairs == 1
+    assert stages.services.metrics.repairs == 1
 
 
 def test_it_is_off_without_a_policy_for_it_and_where_the_policy_says_so(stages: Stages) -> None:
     for off in ("", "repair: {models: {m: false}}", "repair: {providers: {up: false}}"):
         got, notes = answered(stages, off)
         assert b'"type":"function_call"' not in got and not notes
-    assert stages.chain.repairs == 0
+    assert stages.services.metrics.repairs == 0
 
 
 def test_talk_stays_talk(stages: Stages) -> None:

@@ -9,9 +9,8 @@ import pytest
 from mitmproxy import connection, ctx, exceptions
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
-from addons.exchange import exchange_of
-from addons.served import Serve
-from tests.addons.test_chain import ANSWER, Stages, stages, with_policy
+from addons.server_replay import ServerReplay
+from tests.addons.harness import ANSWER, Stages, stages, with_policy
 
 __all__ = ["stages"]
 
@@ -32,8 +31,8 @@ PATHS: dict[str, dict[str, Any]] = {
 }
 
 
-def serve(stages: Stages, file: Path) -> Serve:
-    stage: Serve = stages.one(Serve)
+def serve(stages: Stages, file: Path) -> ServerReplay:
+    stage: ServerReplay = stages.one(ServerReplay)
     ctx.options.update(replay=str(file))
     stage.configure({"replay"})
     return stage
@@ -44,19 +43,18 @@ def test_the_recorded_bytes_in_every_protocol(path: str, stages: Stages, tmp_pat
     with_policy(stages)
     flow = stages.send(stages.flow(PATHS[path], path))
     sent = stages.answer(flow, ANSWER, content_type="text/event-stream")
-    assert stages.chain.settle
-    stages.loop.run_until_complete(stages.chain.settle())  # type: ignore[arg-type]
+    assert stages.services.recording.settle
+    stages.loop.run_until_complete(stages.services.recording.settle())  # type: ignore[arg-type]
     (file,) = tmp_path.glob("*.flow")
     asked = len(stages.asked)
     serve(stages, file)
     again = stages.send(stages.flow(PATHS[path], path))
     assert again.response and again.response.content == sent
     assert again.response.headers["content-type"].startswith("text/event-stream")
-    exchange = exchange_of(again)
-    assert exchange and exchange.route is None and exchange.upstream_request is None
-    assert [d.partition(" of ")[0] for d in exchange.decisions] == ["replay: turn 1"]
+    assert not stages.run(again).sealed
+    assert [note.partition(" of ")[0] for note in stages.notes(again)] == ["replay: turn 1"]
     stages.fire("response", again)
-    assert stages.chain.rows[-1]["route"] == {} and len(stages.asked) == asked
+    assert stages.services.rows[-1]["route"] == {} and len(stages.asked) == asked
 
 
 def test_what_is_not_recorded_is_refused(stages: Stages) -> None:
@@ -73,21 +71,22 @@ def test_what_is_not_recorded_is_refused(stages: Stages) -> None:
 
 
 def test_no_connection_can_be_made(stages: Stages) -> None:
-    stage: Serve = stages.one(Serve)
+    stage: ServerReplay = stages.one(ServerReplay)
     server = connection.Server(address=("127.0.0.1", 9))
     data = ServerConnectionHookData(server, connection.Client(peername=("", 0), sockname=("", 0)))
-    stage.server_connect(data)
+    stages.runner.server_connect(data)
     assert server.error is None
-    serve(stages, FLOWS / "plain-answer.flow").server_connect(data)
+    serve(stages, FLOWS / "plain-answer.flow")
+    stages.runner.server_connect(data)
     assert server.error == "a recording is served: nothing is connected to"
     ctx.options.update(replay="")
     stage.configure({"replay"})
     server.error = None
-    stage.server_connect(data)
+    stages.runner.server_connect(data)
     assert server.error is None
 
 
 def test_a_running_chain_refuses_a_file_that_is_none(stages: Stages) -> None:
-    stages.chain.running = True
+    stages.services.running = True
     with pytest.raises(exceptions.OptionsError, match="not a flow file"):
         serve(stages, FLOWS.parent / "README.md")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shim.policy.load import parse_policy
-from tests.addons.test_chain import Stages, stages
+from tests.addons.harness import Stages, stages
 
 __all__ = ["stages"]
 
@@ -38,7 +38,7 @@ def go(stages: Stages, monkeypatch: pytest.MonkeyPatch) -> Stages:
         return None
 
     monkeypatch.setattr("shim.route.probe.Probe.check", reachable)
-    stages.chain.policies.put(policy("https://opencode.ai/zen/go/v1"))
+    stages.services.policies.put(policy("https://opencode.ai/zen/go/v1"))
     return stages
 
 
@@ -57,10 +57,10 @@ def test_a_client_that_names_no_conversation_is_known_by_how_it_begins(go: Stage
 
 def test_the_policys_own_word_counts(go: Stages) -> None:
     more = f", headers: {{ {HEADER}: mine }}"
-    go.chain.policies.put(policy("https://opencode.ai/zen/go/v1", more))
+    go.services.policies.put(policy("https://opencode.ai/zen/go/v1", more))
     assert sent(go, ["hi"], thread_id="t") == "mine"
 
 
 def test_nobody_else_is_told(stages: Stages) -> None:
-    stages.chain.policies.put(policy("http://127.0.0.1:9/v1"))
+    stages.services.policies.put(policy("http://127.0.0.1:9/v1"))
     assert sent(stages, ["hi"], thread_id="t") is None

@@ -14,9 +14,8 @@ from mitmproxy import ctx, http
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.test import taddons
 
-from addons.exchange import exchange_of
 from shim.policy.load import parse_policy
-from tests.addons.test_chain import Stages
+from tests.addons.harness import Stages
 from tests.unit.fixtures import DONE, chunk
 
 SSE = {"content_type": "text/event-stream"}
@@ -34,17 +33,16 @@ default: m
 def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stages]:
     monkeypatch.delenv("INTERPOSE_POLICY", raising=False)
     made = Stages()
-    with taddons.context(Proxyserver(), *made.all) as context:
+    with taddons.context(Proxyserver(), made.runner) as context:
+        context.master.should_exit.set()
         context.options.update(record_dir=str(tmp_path))
-        for stage in made.all:
-            if hasattr(stage, "configure"):
-                stage.configure(set(context.options.keys()))
+        made.runner.configure(set(context.options.keys()))
 
         async def reachable(endpoint: tuple[str, str, int]) -> None:
             made.asked.append(endpoint)
 
-        made.router._probe.check = reachable
-        made.chain.policies.put(POLICY)
+        made.router.probe.check = reachable
+        made.services.policies.put(POLICY)
         yield made
         made.done()
 
@@ -88,11 +86,11 @@ def test_the_upstream_and_the_recording_get_the_whole_turn(stages: Stages, packe
     if packed:
         body, headers = gzip.compress(json.dumps(body).encode()), {"content_encoding": "gzip"}
     flow = stages.send(stages.flow(body, **headers))
-    exchange = exchange_of(flow)
-    assert exchange and messages(flow) == ["one", "hello", "two"]
-    recorded = json.loads(exchange.client_request.content or b"")
-    assert len(recorded["input"]) == 3
-    assert any("state" in d for d in exchange.decisions)
+    assert messages(flow) == ["one", "hello", "two"]
+    decision = stages.run(flow).decision
+    assert decision and decision.conversation
+    assert len(json.loads(decision.conversation.turn.body)["input"]) == 3
+    assert any("state" in note for note in stages.notes(flow))
     assert int(flow.request.headers["content-length"]) == len(flow.request.raw_content or b"")
 
 
@@ -127,7 +125,7 @@ def test_a_failed_answer_is_not_kept(stages: Stages) -> None:
 
 def test_what_codex_does_not_store_costs_nothing(stages: Stages) -> None:
     talk(stages, turn("one", store=False), user_agent="codex_exec/0.169.0")
-    assert not stages.state.plans and not stages.state.kept._waiting
+    assert not stages.state.kept._waiting
 
 
 def test_an_empty_summary_is_a_failure(stages: Stages) -> None:
@@ -146,7 +144,7 @@ def test_an_empty_summary_is_a_failure(stages: Stages) -> None:
 
 @pytest.mark.parametrize("upstream", ["chat", "messages", "responses"])
 def test_compaction_by_the_reverse_target(stages: Stages, upstream: str) -> None:
-    stages.chain.policies.put(parse_policy(""))
+    stages.services.policies.put(parse_policy(""))
     stages.router._upstream = upstream
     flow = stages.send(stages.flow({"model": "m", "input": "x"}, path="/v1/responses/compact?a=1"))
     ending = {"chat": "chat/completions", "responses": "responses/compact"}.get(upstream, upstream)
@@ -177,7 +175,7 @@ def test_methods(stages: Stages) -> None:
     assert status("DELETE", "/v1/responses/resp_1/input_items") == 405
     assert status("GET", "/v1/responses/compact") == 405
     text = "{providers: {up: {base_url: 'http://127.0.0.1:9'}}}"
-    stages.chain.policies.put(parse_policy(text))
+    stages.services.policies.put(parse_policy(text))
     assert status("GET", "/v1/responses/resp_1") == 404
     assert status("DELETE", "/v1/responses/resp_1") == 404
 
@@ -188,6 +186,6 @@ def test_every_option_has_its_row_in_the_docs() -> None:
     with taddons.context(Proxyserver()) as context:
         before = set(context.options.keys())
         made = Stages()
-        context.master.addons.add(*made.all)
+        context.master.addons.add(made.runner)
         assert rows == set(context.options.keys()) - before
         made.loop.close()

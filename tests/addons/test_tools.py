@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shim.policy.load import parse_policy
-from tests.addons.test_chain import Stages, stages
+from tests.addons.harness import Stages, stages
 from tests.unit.fixtures import DONE, chunk
 
 __all__ = ["stages"]
@@ -31,7 +31,7 @@ default: m
 
 
 def sent(stages: Stages, body: dict[str, Any], path: str, protocol: str) -> dict[str, Any]:
-    stages.chain.policies.put(policy(protocol))
+    stages.services.policies.put(policy(protocol))
     flow = stages.send(stages.flow({"model": "m", "stream": True, **body}, path=path))
     assert flow.response is None, flow.response.content
     stages.last = flow  # type: ignore[attr-defined]
@@ -127,7 +127,7 @@ def test_chat_and_messages_alike(stages: Stages) -> None:
 @pytest.mark.parametrize("choice", [{"type": "function", "name": "gone"}, "required"])
 def test_a_choice_of_a_tool_that_is_gone_is_left_to_the_model(stages: Stages, choice: Any) -> None:
     tools = [{"type": "function", "name": "gone"}, {"type": "function", "name": "stays"}]
-    stages.chain.policies.put(policy("responses", "tools: { gone: { remove: true } }"))
+    stages.services.policies.put(policy("responses", "tools: { gone: { remove: true } }"))
     body = {"model": "m", "input": "hi", "tools": tools, "tool_choice": choice}
     flow = stages.send(stages.flow(body))
     made = json.loads(flow.request.content or b"")
@@ -136,7 +136,7 @@ def test_a_choice_of_a_tool_that_is_gone_is_left_to_the_model(stages: Stages, ch
 
 
 def test_without_any_tool_left_there_is_no_list_and_no_choice(stages: Stages) -> None:
-    stages.chain.policies.put(policy("responses", "tools: { gone: { remove: true } }"))
+    stages.services.policies.put(policy("responses", "tools: { gone: { remove: true } }"))
     tools = [{"type": "function", "name": "gone"}]
     flow = stages.send(
         stages.flow({"model": "m", "input": "x", "tools": tools, "tool_choice": "auto"})

@@ -12,9 +12,9 @@ from mitmproxy.addons.view import View
 from mitmproxy.io import FlowReader
 from mitmproxy.test import taddons, tflow
 
-from addons.exchange import Chain
+from addons.services import Services
 from addons.trim import Trim
-from tests.addons.test_chain import ANSWER, CODEX, TURN, Stages, stages
+from tests.addons.harness import ANSWER, CODEX, TURN, Stages, stages
 
 __all__ = ["stages"]
 
@@ -23,9 +23,9 @@ class Watched:
     """A view and the addon, and flows that pass them as mitmproxy lets them."""
 
     def __init__(self, keep: int, view: bool = True) -> None:
-        self.chain = Chain()
-        self.chain.running = True
-        self.trim, self.view = Trim(self.chain), View()
+        services = Services()
+        services.running = True
+        self.trim, self.view = Trim(services), View()
         parts = [self.trim, *([self.view] if view else [])]
         with taddons.context(*parts) as self.context:
             self.context.configure(self.trim, view_keep=keep)
@@ -39,11 +39,11 @@ class Watched:
         with self.context:
             if broken:
                 flow.error = tflow.terr()
-                self.trim.error(flow)
+                self.trim.viewed(flow, None)
                 self.view.error(flow)
             else:
                 flow.response = http.Response.make()
-                self.trim.response(flow)
+                self.trim.viewed(flow, None)
                 self.view.response(flow)
         flow.live = False
         return flow
@@ -119,8 +119,8 @@ def test_without_a_view_nothing_happens() -> None:
     flows = [tflow.tflow(resp=True, live=True) for _ in range(4)]
     for flow in flows:
         with watched.context:
-            watched.trim.response(flow)
-            watched.trim.error(flow)
+            watched.trim.viewed(flow, None)
+            watched.trim.viewed(flow, None)
     assert all(flow.live and not flow.error for flow in flows)
 
 

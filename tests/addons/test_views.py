@@ -17,7 +17,7 @@ from mitmproxy.tools.web.app import flow_to_json
 from mitmproxy.tools.web.master import WebMaster
 
 from addons.views import Views
-from tests.addons.test_chain import CODEX, TURN, Stages, stages
+from tests.addons.harness import CODEX, TURN, Stages, stages
 
 pytestmark = pytest.mark.slow
 

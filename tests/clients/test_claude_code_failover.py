@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from shim.record.summary import decisions
 from tests.clients.brains import speak
 from tests.clients.run import claude_code_run
 from tests.clients.work import REPORT, assert_fixed, worker
@@ -32,6 +33,6 @@ default: first
             rows = chain.get("/health?exchanges=1").json()["exchanges"]
     assert run.exit_code == 0 and run.events()[-1]["result"] == REPORT, run.explain()
     assert_fixed(project)
-    moved = [r for r in rows if any("sent on to second" in d for d in r["decisions"])]
+    moved = [r for r in rows if any("sent on to second" in d for d in decisions(r))]
     assert len(moved) == len(bad.posts()) >= 4
     assert len(good.posts()) == len(bad.posts())

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from addons.flowfile import read
+from shim.record.summary import decisions
 from tests.clients.brains import speak
 from tests.clients.run import claude_code_run
 from tests.clients.work import CLIENT_KEY, PROVIDER_KEY, REPORT, assert_fixed, policy, worker
@@ -62,7 +63,7 @@ def test_it_is_served_back_with_nothing_upstream(shared: Path, project: Path) ->
         log = chain.log()
     assert run.exit_code == 0 and run.events()[-1]["result"] == REPORT, run.explain() + log
     assert_fixed(project)
-    assert told and all(row["decisions"][0].startswith("replay: turn ") for row in told)
+    assert told and all(decisions(row)[0].startswith("replay: turn ") for row in told)
     assert not upstream.seen and "Traceback" not in log
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import openai
 import pytest
 
+from shim.record.summary import decisions
 from tests.e2e.answers import chat_turn
 from tests.e2e.chain import Chain
 from tests.e2e.clients import run_codex
@@ -39,7 +40,7 @@ def test_a_budget_routes_cheaper_and_leaves_an_explicit_model_alone(tmp_path: Pa
             assert ask(chain, "big") == "This is big."
             row = chain.get("/health?exchanges=1").json()["exchanges"][-2]
             said = "limits: cheaper: The limit day is used up: $0.02 of $0.01"
-            assert any(d.startswith(said) for d in row["decisions"]), row["decisions"]
+            assert any(d.startswith(said) for d in decisions(row)), decisions(row)
 
 
 def test_codex_reads_once_that_the_budget_is_used_up(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from shim.cli import main
 from shim.policy.load import examine
+from shim.record.summary import decisions
 from tests.e2e.answers import by_outputs, chat_tool, chat_turn, messages_turn
 from tests.e2e.chain import ROOT, Chain
 from tests.e2e.clients import CodexRun, run_codex
@@ -101,7 +102,7 @@ def test_offline(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
             second = run_codex(chain.url, "Hello.", tmp_path / "two", model="main")
             assert said(first) == said(second) == "This is qwen/qwen3-coder-30b."
             assert "local passed over" not in explained(chain, capfd)
-            assert "main passed over: left alone" in rows(chain)[-1]["decisions"][0]
+            assert "main passed over: left alone" in decisions(rows(chain)[-1])[0]
 
 
 def test_without_its_key_a_provider_counts_as_down(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from shim.record.summary import decisions
 from tests.e2e.chain import Chain
 from tests.e2e.clients import run_codex
 from tests.e2e.test_codex_loop import bug_with_test
@@ -49,7 +50,7 @@ def test_codex_fixes_the_bug_though_the_calls_are_text(dialect: str, tmp_path: P
     assert "price * count" in (folder / "prices.py").read_text(), run.explain()
     again = [sys.executable, "-m", "unittest", "-q", "test_prices"]
     assert subprocess.run(again, cwd=folder, capture_output=True, timeout=30).returncode == 0
-    notes = [d for row in rows for d in row["decisions"] if d.startswith("repair: ")]
+    notes = [d for row in rows for d in decisions(row) if d.startswith("repair: ")]
     assert health["repairs"] == len(notes) > 0
     assert any("apply_patch" in note for note in notes), notes
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from shim.engines.bugs import make_repo
+from shim.record.summary import decisions
 from tests.e2e.answers import chat_text
 from tests.e2e.chain import ROOT, Chain, start_that_fails
 from tests.e2e.clients import KEY, run_codex
@@ -35,12 +36,12 @@ def test_a_recorded_session_fixes_the_bug_again(tmp_path: Path) -> None:
     assert not upstream.posts() and models.status_code == 404
     rows = page["exchanges"]
     assert [row["route"] for row in rows] == [{}] * 6
-    assert [row["decisions"][0][:19] for row in rows] == [
+    assert [decisions(row)[0][:19] for row in rows] == [
         f"replay: turn {n} of 6" for n in range(1, 7)
     ]
     assert "6 recorded turns of" in log and "for real" in log
     assert "Traceback" not in log
-    differs = [said for row in rows for said in row["decisions"] if "differs" in said]
+    differs = [said for row in rows for said in decisions(row) if "differs" in said]
     assert not [said for said in differs if "output" not in said], differs
 
 
@@ -56,7 +57,7 @@ def test_what_is_otherwise_is_told_item_by_item(tmp_path: Path) -> None:
         # Another session on the same recording begins at its beginning.
         again = run_codex(chain.url, prompt, work)
         assert again.items[0]["type"] == "command_execution", again.explain()
-    said = "\n".join(said for row in rows for said in row["decisions"])
+    said = "\n".join(said for row in rows for said in decisions(row))
     assert "output call_a: differs at character" in said, said
     assert "and more" in said and "Helo world" in said
     assert (work / "greeting.txt").read_text() == "Hello world\nand more\n"
@@ -102,7 +103,7 @@ def test_a_session_is_recorded_sanitised_checked_replayed_and_served(tmp_path: P
     assert again.final_text == run.final_text.replace("maryann", "user"), again.explain()
     tests = [sys.executable, "-B", "-m", "unittest"]
     assert subprocess.run(tests, cwd=tmp_path / "again", capture_output=True).returncode == 0
-    assert told and all(row["decisions"][0].startswith("replay: turn ") for row in told)
+    assert told and all(decisions(row)[0].startswith("replay: turn ") for row in told)
 
 
 def command(*words: object) -> subprocess.CompletedProcess[str]:

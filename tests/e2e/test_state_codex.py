@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from shim.codex.home import PROVIDER
+from shim.record.summary import decisions
 from tests.e2e.answers import (
     SSE,
     by_outputs,
@@ -70,6 +71,6 @@ def test_compaction_as_codex_has_it_with_openai(tmp_path: Path) -> None:
         rows = chain.get("/health?exchanges=1").json()["exchanges"]
     assert run.exit_code == 0, run.explain()
     assert run.final_text == "It is Tom."
-    assert any("compaction" in d for row in rows for d in row["decisions"])
+    assert any("compaction" in d for row in rows for d in decisions(row))
     last = upstream.posts()[-1].json()["messages"]
     assert any("the cat is called Tom" in str(m["content"]) for m in last)

@@ -13,7 +13,6 @@ from mitmproxy.test import tflow
 
 from addons.jobs import Job, Receiver, Sender
 from addons.legs import flows, legs, written
-from addons.record import _fields
 from shim.record.packed import LEAST
 
 KEY = "sk-planted-9876543210"
@@ -32,6 +31,13 @@ def exchange(key: str, asked: list[bytes], answered: list[bytes], thread: str = 
     row = {"exchange": "x", "route": {}, "decisions": [], "thread": thread or None}
     state = flow.error.get_state()
     return Job(row, frozenset([key]), connections, [leg, leg], state, bodies)
+
+
+def _fields(message: http.Message) -> dict[str, Any]:
+    """What a message is made of, without its body."""
+    data = message.data
+    trailers = data.trailers.fields if data.trailers else None
+    return {**vars(data), "headers": data.headers.fields, "content": b"", "trailers": trailers}
 
 
 def sent(*batches: list[Job]) -> list[list[Job]]:

@@ -18,10 +18,11 @@ def row(**more: Any) -> dict[str, Any]:
 
 def test_what_is_counted() -> None:
     metrics = Metrics()
-    metrics.add(row(decisions=["repair: one call", "route: up/m by default"]))
+    metrics.add(row(repairs=1))
     metrics.add(row(ms={"added": 2000.0}))
     metrics.add(row(status=429, account=None, usage={"input_tokens": 3}, route={}, ms={}))
-    lines = metrics.text(duplicates=2, open=1, recording=False).splitlines()
+    metrics.duplicates = 2
+    lines = metrics.text(open=1, recording=False).splitlines()
     for line in (
         'interpose_turns_total{model="up/m",client="codex",status="200"} 2',
         'interpose_turns_total{model="none",client="codex",status="429"} 1',

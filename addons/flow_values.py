@@ -1,0 +1,117 @@
+"""Between mitmproxy's flows and the values that the stages hand on."""
+
+from __future__ import annotations
+
+import time
+
+from mitmproxy import http
+from mitmproxy.proxy.mode_specs import ReverseMode
+
+from shim.exchange.values import ClientRequest, Endpoint, Fields, Head, Reply, UpstreamRequest
+
+#: A port that nobody can listen on: the address of what has nowhere to go.
+NOWHERE = ("127.0.0.1", 0)
+_USUAL_PORTS = {"http": 80, "https": 443}
+
+
+def client_request(flow: http.HTTPFlow) -> ClientRequest:
+    """The request of ``flow`` as its client sent it, without its body."""
+    data = flow.request.data
+    peer, local = flow.client_conn.peername, flow.client_conn.sockname
+    return ClientRequest(
+        id=flow.id,
+        method=_text(data.method),
+        scheme=_text(data.scheme) or "http",
+        host=data.host,
+        port=data.port,
+        authority=flow.request.host_header or "",
+        path=_text(data.path),
+        http_version=_text(data.http_version),
+        fields=data.headers.fields,
+        headers=headers_of(data.headers.fields),
+        peer=str(peer[0]) if peer else "",
+        local=("http", str(local[0]), int(local[1])) if local else ("http", "", 0),
+        reverse=_reverse(flow),
+        started=data.timestamp_start or time.time(),
+        encrypted=flow.client_conn.tls,
+    )
+
+
+def headers_of(fields: Fields) -> dict[str, str]:
+    """Header fields as ``shim`` wants them: lower-case names, one value each."""
+    return {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in fields}
+
+
+def upstream_request(value: UpstreamRequest, client: http.Request) -> http.Request:
+    """``value`` as mitmproxy sends it, in the version of HTTP in which ``client`` came."""
+    usual = _USUAL_PORTS[value.scheme] == value.port
+    host = f"[{value.host}]" if ":" in value.host else value.host
+    authority = (host if usual else f"{host}:{value.port}").encode()
+    # HTTP/2 has a field of its own for it.
+    second = client.data.http_version == b"HTTP/2.0"
+    named = any(f[0].lower() == b"host" for f in value.fields)
+    fields = value.fields if second or named else ((b"host", authority), *value.fields)
+    return http.Request(
+        value.host,
+        value.port,
+        value.method.encode(),
+        value.scheme.encode(),
+        authority if second else b"",
+        value.path.encode("utf-8", "surrogateescape"),
+        client.data.http_version,
+        http.Headers(fields),
+        value.body,
+        None,
+        client.timestamp_start,
+        client.timestamp_end,
+    )
+
+
+def as_sent(value: ClientRequest, client: http.Request) -> http.Request:
+    """The client's own request again, as whoever looks at the flow should see it."""
+    data = client.data
+    return http.Request(
+        value.host,
+        value.port,
+        data.method,
+        data.scheme,
+        data.authority,
+        data.path,
+        data.http_version,
+        http.Headers(value.fields),
+        value.body,
+        None,
+        data.timestamp_start,
+        data.timestamp_end,
+    )
+
+
+def response(reply: Reply) -> http.Response:
+    """``reply`` as mitmproxy sends it."""
+    return http.Response.make(reply.status, reply.body, reply.headers)
+
+
+def head_of(response: http.Response) -> Head:
+    """An answer without its body."""
+    data = response.data
+    started = data.timestamp_start or time.time()
+    fields = data.headers.fields
+    return Head(
+        data.status_code,
+        _text(data.reason),
+        _text(data.http_version),
+        fields,
+        headers_of(fields),
+        started,
+    )
+
+
+def _reverse(flow: http.HTTPFlow) -> Endpoint | None:
+    mode = flow.client_conn.proxy_mode
+    if not isinstance(mode, ReverseMode):
+        return None
+    return ("http" if mode.scheme == "http" else "https"), *mode.address
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")

@@ -1,0 +1,54 @@
+"""What the stages share beyond one turn. Each is made once, here, and never replaced."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from addons.engines import Engines
+from shim.live.metrics import Metrics
+from shim.live.sums import Live
+from shim.policy.schema import Policy
+from shim.policy.store import PolicyStore
+from shim.route.failures import Failures
+from shim.route.health import Breakers
+from shim.route.switch import Switch
+from shim.state.store import CurrentStore
+
+#: Rows of ended turns that ``/health?exchanges`` shows.
+_MOST_ROWS = 1000
+
+
+class Recording:
+    """What the recorder says of itself; the stage that records writes it."""
+
+    def __init__(self) -> None:
+        self.file: str | None = None
+        self.error: str | None = None
+        #: Waits until everything that has ended is written down.
+        self.settle: Callable[[], Awaitable[None]] | None = None
+
+
+class Services:
+    """The policy in force, what must be remembered, who is up, and what the turns came to."""
+
+    def __init__(self) -> None:
+        #: Whether the chain has started: until then a bad option ends the process.
+        self.running = False
+        self.policies = PolicyStore()
+        self.store = CurrentStore()
+        self.engines = Engines(self.policies, self.store)
+        self.failures = Failures()
+        self.breakers = Breakers()
+        #: The model that was switched to; it counts more than the two defaults.
+        self.switch = Switch()
+        self.default_model: str | None = None
+        self.recording = Recording()
+        self.rows: deque[dict[str, Any]] = deque(maxlen=_MOST_ROWS)
+        self.metrics = Metrics()
+        self.live = Live()
+
+    def default(self, policy: Policy) -> str | None:
+        """The model for names the policy does not know; None when only the policy may say."""
+        return self.switch.default(policy) or self.default_model

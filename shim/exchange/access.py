@@ -1,0 +1,201 @@
+"""Who may ask, and for what: a look at a request's head, before its body is read."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Collection
+from hashlib import blake2b
+
+import msgspec
+
+from .. import client
+from ..policy.schema import Policy
+from ..state.expand import is_compact, stored
+from ..wire.protocols import protocol_of
+from .replies import refusal
+from .values import Access, ClientRequest, Fields, Kind, Reply
+
+_GET = ("GET",)
+_TURN = ("POST",)
+#: The chain's own pages by their whole path, and the methods they take. What changes something is
+#: behind a guard of its own.
+PAGES = {
+    "/health": _GET,
+    "/metrics": _GET,
+    "/dashboard": _GET,
+    "/picker": _GET,
+    "/api/models": _GET,
+    "/api/switch": ("POST",),
+}
+#: Those that browsers elsewhere never get, nor browsers here by another name than loopback's.
+_LOCAL_PAGES = ("/picker", "/api/models", "/api/switch")
+#: Header fields that may hold a client key.
+_KEY_FIELDS = ("authorization", "x-api-key")
+
+
+class Door(msgspec.Struct, frozen=True):
+    """Who is let in: ``keys`` of which a client must send one (none: nobody needs one), further
+    ``hosts`` by which the chain is called, ``most`` bytes of a body as it is sent (0: no limit)
+    and ``limit``, the same as the user wrote it."""
+
+    keys: tuple[str, ...] = ()
+    hosts: frozenset[str] = frozenset()
+    most: int = 0
+    limit: str = ""
+
+    def admit(self, request: ClientRequest, policy: Policy) -> Access | Reply:
+        """What ``request`` asks for; a refusal in the client's own protocol."""
+        page = "" if request.proxied else _page(request, policy)
+        socket = not request.proxied and _is_socket(request, policy)
+        methods = _GET if socket else PAGES.get(page) or _methods(request.path)
+        allowed = self._with_key(request)
+
+        def refused(status: int, message: str) -> Reply:
+            return refusal(request.path, status, message)
+
+        if not request.proxied and not self._host_allowed(request):
+            return refused(
+                403,
+                f"the host {request.authority!r} is not served here; "
+                "name it with --set served_hosts=NAME",
+            )
+        if not self._origin_allowed(request):
+            return refused(403, "requests from web pages of other sites are not served")
+        if methods is None:
+            return refused(
+                404,
+                f"no such path: {bare(request.path)}; "
+                "POST /v1/responses, /v1/chat/completions and /v1/messages, "
+                "GET /v1/models, /health, /metrics, /dashboard and /picker are served",
+            )
+        if page in _LOCAL_PAGES and not (_is_local(request) and _names_loopback(request)):
+            return refused(403, f"{page} is served to browsers on this machine only, at 127.0.0.1")
+        if not (request.proxied or _is_open(request, page) or allowed):
+            return refused(
+                401, "this chain needs one of its client keys, as a bearer token or in x-api-key"
+            )
+        if upgrades(request) and not socket:
+            return refused(426, "WebSocket is not served here; use POST")
+        if request.method not in methods:
+            return refused(
+                405, f"{request.method} is not served at {bare(request.path)}; use {methods[0]}"
+            )
+        if self.too_large(_number(request.headers.get("content-length"))):
+            return self.refuse_size(request)
+        if allowed and not socket:
+            # A client key is no provider's business; the engine behind a WebSocket needs it, since
+            # its turns come back through here.
+            request = allowed
+        return Access(_kind(request, page, socket=socket), request, page)
+
+    def too_large(self, size: int) -> bool:
+        """Whether a body of ``size`` bytes is refused."""
+        return bool(self.most) and size > self.most
+
+    def refuse_size(self, request: ClientRequest) -> Reply:
+        """The refusal of a body that is too large."""
+        said = f"the request body is larger than {self.limit}; see --set body_limit"
+        return refusal(request.path, 413, said)
+
+    def _with_key(self, request: ClientRequest) -> ClientRequest | None:
+        """``request`` without the client key that it holds, and its owner; None where it holds
+        none of ours."""
+        if not self.keys:
+            return request
+        allowed = None
+        for name, given in client.given_keys(request.headers).items():
+            if any(hmac.compare_digest(given.encode(), key.encode()) for key in self.keys):
+                owner = blake2b(given.encode(), digest_size=8).hexdigest()
+                allowed = msgspec.structs.replace(_without(allowed or request, name), owner=owner)
+        return allowed
+
+    def _host_allowed(self, request: ClientRequest) -> bool:
+        host = client.hostname(request.authority)
+        if client.is_loopback(host):
+            return True
+        return bool(host) and (host == request.local[1] or host in self.hosts)
+
+    def _origin_allowed(self, request: ClientRequest) -> bool:
+        origin = request.headers.get("origin", "")
+        host = client.hostname(origin.partition("://")[2])
+        return not origin or client.is_loopback(host) or (bool(host) and host in self.hosts)
+
+
+def bare(path: str) -> str:
+    """A request path without its query, which may hold a key."""
+    return path.partition("?")[0]
+
+
+def upgrades(request: ClientRequest) -> bool:
+    """Whether ``request`` wants to become a WebSocket."""
+    return "websocket" in request.headers.get("upgrade", "").lower()
+
+
+def asks_catalog(request: ClientRequest) -> bool:
+    """Whether it is Codex that asks for the models, in its own form."""
+    return "client_version" in request.query or client.is_codex(request.headers)
+
+
+def _page(request: ClientRequest, policy: Policy) -> str:
+    """Which of the chain's own pages is asked for; empty: none."""
+    path = bare(request.path)
+    if path == "/api/models" and (policy.empty or asks_catalog(request)):
+        # A client's list of models, where /api is its base URL.
+        return ""
+    return path if path in PAGES else ""
+
+
+def _kind(request: ClientRequest, page: str, *, socket: bool) -> Kind:
+    if page:
+        return "page"
+    if socket:
+        return "socket"
+    if protocol_of(request.path) or is_compact(request.path):
+        return "turn"
+    return "stored" if stored(request.path) else "models"
+
+
+def _methods(path: str) -> tuple[str, ...] | None:
+    """The methods served at ``path``; None when nothing is."""
+    if protocol_of(path) or is_compact(path):
+        return _TURN
+    if what := stored(path):
+        return _GET if what[1] else ("GET", "DELETE")
+    return _GET if bare(path).rstrip("/").rpartition("/")[2] == "models" else None
+
+
+def _is_socket(request: ClientRequest, policy: Policy) -> bool:
+    return policy.websocket and upgrades(request) and protocol_of(request.path) == "responses"
+
+
+def _is_open(request: ClientRequest, page: str) -> bool:
+    """Whether a page is there for those without a key: what tells of sessions, on this machine."""
+    if page == "/health" and not request.query:
+        return True
+    return bool(page) and _is_local(request)
+
+
+def _is_local(request: ClientRequest) -> bool:
+    return client.is_loopback(request.peer)
+
+
+def _names_loopback(request: ClientRequest) -> bool:
+    """Whether it was called by a name of this machine: not by one that a proxy in front has."""
+    return client.is_loopback(client.hostname(request.authority))
+
+
+def _without(request: ClientRequest, name: str) -> ClientRequest:
+    raw = name.encode()
+    fields: Fields = tuple(f for f in request.fields if f[0].lower() != raw)
+    headers = {k: v for k, v in request.headers.items() if k != name}
+    return msgspec.structs.replace(request, fields=fields, headers=headers)
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isascii() and text.isdigit() else 0
+
+
+def secrets_of(request: ClientRequest, keys: Collection[str]) -> frozenset[str]:
+    """What must be written nowhere of a request: its credentials, and the chain's client keys."""
+    pairs = [*request.headers.items(), *request.query.items()]
+    return frozenset(client.secrets(pairs) | set(keys))

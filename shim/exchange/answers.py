@@ -1,0 +1,137 @@
+"""The way back: how an upstream's answer goes on to the client, and what came of it."""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+
+from ..client import facts_of
+from ..codex.login import brings_login
+from ..policy.schema import Policy
+from ..prompt import capabilities
+from ..repair.turn import rules_for
+from ..turn import WireError
+from ..wire.protocols import Caching
+from ..wire.translate import STREAM, Translation, count_answer
+from ..wire.unmask import Unmask
+from .encodings import EncodingError, decode
+from .replies import JSON, failed
+from .upstream_request import fields_of, kept_fields
+from .values import Decision, Head, Intake, Outcome, Passage, Reply
+
+#: A whole answer unpacks to this many bytes at most.
+MOST_BYTES = 256 * 1024 * 1024
+_STAGE = "translate"
+
+
+def prepare(
+    intake: Intake, decision: Decision, policy: Policy, caching: Caching | None
+) -> Decision:
+    """``decision`` with the translation that its route needs; capabilities change the turn."""
+    routing = decision.routing
+    assert routing
+    wanted, turn, edits = routing.capabilities, decision.turn, decision.edits
+    if wanted and not wanted.codex_passthrough:
+        facts = facts_of(intake.headers, intake.turn)
+        date = time.strftime("%Y-%m-%d", time.localtime(facts.started or intake.request.started))
+        turn, notes = capabilities.apply(turn, wanted, facts, date)
+        for text in notes:
+            edits = msgspec.structs.replace(edits, changed=True)
+            decision = decision.note("capabilities", "changed", text)
+    masks, names = (edits.masks, edits.names) if not routing.verbatim else ({}, {})
+    translation = Translation(
+        turn,
+        routing.route,
+        codex=intake.codex,
+        all_calls=bool(wanted and wanted.bypass_tool_call_reactor),
+        unmask=Unmask(masks, names),
+        told=intake.turn if edits.changed else None,
+        repair=rules_for(
+            policy.repair, routing.route, wanted.tool_text_format if wanted else "none"
+        ),
+        caching=caching,
+        renews=brings_login(intake.headers),
+    )
+    return decision.with_(turn=turn, edits=edits, translation=translation)
+
+
+def counted(decision: Decision) -> Reply:
+    """The answer to a request for a turn's tokens, where its upstream does not count."""
+    return Reply(200, JSON, count_answer(decision.turn))
+
+
+def request_body(decision: Decision) -> bytes:
+    """The turn in its upstream's protocol. WireError when an item cannot be understood."""
+    assert decision.translation
+    return decision.translation.request()
+
+
+def passage(intake: Intake, decision: Decision, head: Head) -> Passage:
+    """How the answer with this head goes on to the client."""
+    translation = decision.translation
+    assert translation
+    if intake.counts:
+        return Passage(None, False, head.fields)
+    transcoder = translation.translator()
+    if not translation.streams(head.status, head.headers):
+        return Passage(transcoder, False, head.fields)
+    if translation.translates:
+        headers = {"content-type": STREAM, "cache-control": "no-cache"}
+        if request_id := head.headers.get("x-request-id"):
+            headers["x-request-id"] = request_id
+        if translation.warning:
+            headers["warning"] = translation.warning
+        return Passage(transcoder, True, fields_of(headers))
+    fields = kept_fields(head.fields)
+    if decision.turn.model != translation.route.model:
+        # Codex takes another name there for a re-routing and warns of a flagged account.
+        fields = tuple(f for f in fields if f[0].lower() != b"openai-model")
+    return Passage(transcoder, True, fields)
+
+
+def whole(intake: Intake, decision: Decision, passage: Passage, outcome: Outcome) -> Outcome:
+    """``outcome`` of an answer that came whole, with what the client gets of it; no reply means
+    that it gets the upstream's own bytes."""
+    translation, transcoder, head = decision.translation, passage.transcoder, outcome.upstream
+    assert translation and head
+    if transcoder is None:
+        return outcome
+    try:
+        body = decode(
+            b"".join(outcome.received), head.headers.get("content-encoding", ""), MOST_BYTES
+        )
+    except EncodingError as e:
+        raise WireError(f"{translation.route.provider}: {e}", status=502) from None
+    answer = translation.answer(transcoder, head.status, head.headers, body)
+    outcome = _with_transcoded(outcome, passage)
+    if answer is None:
+        return outcome
+    failure = answer.failure
+    if failure and answer.body is not None and transcoder.failure is None:
+        secrets = decision.routing.secrets if decision.routing else ()
+        reply = failed(intake, failure, secrets)
+        failure = reply.failure
+        return outcome.with_(failure=failure, reply=reply, status=reply.status)
+    if answer.body is None:
+        return outcome.with_(failure=failure)
+    reply = Reply(answer.status, answer.headers, answer.body, failure)
+    return outcome.with_(failure=failure, reply=reply, status=reply.status)
+
+
+def streamed(passage: Passage, outcome: Outcome) -> Outcome:
+    """``outcome`` of an answer that went on in pieces."""
+    transcoder = passage.transcoder
+    failure = outcome.failure or (transcoder.failure if transcoder else None)
+    return _with_transcoded(outcome, passage).with_(failure=failure)
+
+
+def _with_transcoded(outcome: Outcome, passage: Passage) -> Outcome:
+    transcoder = passage.transcoder
+    if transcoder is None:
+        return outcome
+    for text in transcoder.repaired:
+        outcome = outcome.note("repair", "repaired", text)
+    return outcome.with_(
+        usage=transcoder.usage, calls=transcoder.calls, response=transcoder.response
+    )

@@ -1,0 +1,72 @@
+"""A request's body read as a turn: what came, before anything is decided about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from .. import client
+from ..policy.inforce import InForce
+from ..prompt import capabilities
+from ..state.compact import read_compact
+from ..state.expand import is_compact
+from ..turn import Turn, WireError
+from ..wire.fields import top_level
+from ..wire.protocols import COUNT, codec, split_path
+from .access import secrets_of
+from .encodings import EncodingError, decode
+from .replies import protocol_at
+from .values import ClientRequest, Intake
+
+
+def read_intake(
+    request: ClientRequest, policy: InForce, *, most: int = 0, keys: tuple[str, ...] = ()
+) -> Intake:
+    """The turn in ``request``. WireError with the status and the field that is wrong; ``most``
+    bytes of a body are unpacked (0: no limit). ``keys`` are the chain's client keys."""
+    protocol = protocol_at(request.path)
+    if protocol is None:
+        raise WireError("no turn is served at this path", status=404)
+    headers = request.headers
+    try:
+        body = request.body
+        if coding := headers.get("content-encoding", ""):
+            body = decode(body, coding, most)
+    except EncodingError as e:
+        raise WireError(str(e), status=e.status) from None
+    compacts = is_compact(request.path)
+    try:
+        turn, own = _read(protocol, body, policy, compacts=compacts)
+    except RecursionError:
+        raise WireError("the request body is nested too deeply") from None
+    return Intake(
+        request=request,
+        turn=turn,
+        codex=client.is_codex(headers) and not compacts,
+        counts=split_path(request.path)[1].endswith(COUNT),
+        compacts=compacts,
+        dedupe_key=headers.get("thread-id") or request.peer,
+        requested_capabilities=own,
+        secrets=secrets_of(request, keys),
+    )
+
+
+def _read(
+    protocol: str, body: bytes, policy: InForce, *, compacts: bool
+) -> tuple[Turn, dict[str, Any]]:
+    """The turn in ``body``, and the capabilities it asks for."""
+    if compacts:
+        return read_compact(body), {}
+    named = capabilities.FIELD.encode() in body
+    if not named and not policy.reads_otherwise:
+        return codec(protocol).read_request(body), {}
+    fields = top_level(body)
+    raw = fields.pop(capabilities.FIELD, None)
+    own = capabilities.asked_for(raw) if raw is not None else {}
+    wanted = own.get("protocol") or policy.client_protocol(fields.get("model"))
+    if wanted:
+        protocol = capabilities.PROTOCOLS[wanted]
+    if raw is not None:
+        body = msgspec.json.encode(fields)
+    return codec(protocol).read_request(body), own

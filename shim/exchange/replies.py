@@ -1,0 +1,68 @@
+"""Answers of the chain's own, each in the client's own protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import msgspec
+
+from ..record.redact import redactor
+from ..state.expand import is_compact
+from ..turn import Failure, Turn
+from ..wire.protocols import codec, protocol_of
+from ..wire.translate import error_answer
+from .values import Intake, Reply
+
+JSON = {"content-type": "application/json"}
+#: Characters of a refusal.
+_LONGEST_MESSAGE = 4000
+
+
+def printable(text: str) -> str:
+    """``text`` on one line, bounded, and without what no header, log or terminal takes: a host or
+    a path may hold bytes that are no text, and be as long as they like."""
+    text = text[:_LONGEST_MESSAGE].encode("utf-8", "replace").decode()
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def refusal(path: str, status: int, message: str, *, param: str | None = None) -> Reply:
+    """A request to ``path`` refused before it was read as a turn."""
+    message = printable(message)
+    shape = codec(protocol_of(path) or "responses")
+    body = shape.error_body(message, status=status, param=param)
+    return Reply(status, JSON, body, Failure(message, status))
+
+
+def failed(intake: Intake, failure: Failure, secrets: Collection[str] = ()) -> Reply:
+    """A turn that ends with ``failure`` before anything of an answer was sent. ``secrets`` are
+    taken out of its message, with those of the intake."""
+    hide = redactor(intake.secrets | frozenset(secrets))
+    failure = msgspec.structs.replace(failure, message=hide.text(failure.message))
+    return failure_reply(failure, intake.turn, codex=intake.codex)
+
+
+def failure_reply(failure: Failure, turn: Turn, *, codex: bool) -> Reply:
+    """``failure`` as the client of ``turn`` reads it."""
+    answer = error_answer(failure, turn, codex=codex)
+    return Reply(answer.status, answer.headers, answer.body or b"", failure)
+
+
+def failed_field(intake: Intake, failure: Failure, param: str | None) -> Reply:
+    """As `failed`, with the field named where the client's protocol has room for that."""
+    reply = failed(intake, failure)
+    if intake.codex or param is None:
+        return reply
+    told = reply.failure or failure
+    body = codec(intake.turn.protocol).error_body(
+        told.message,
+        status=failure.status,
+        type=failure.type or "invalid_request_error",
+        code=failure.code or None,
+        param=param,
+    )
+    return Reply(failure.status, JSON, body, told)
+
+
+def protocol_at(path: str) -> str | None:
+    """The protocol of a turn that is sent to ``path``; None where no turn is served."""
+    return "responses" if is_compact(path) else protocol_of(path)
