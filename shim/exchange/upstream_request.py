@@ -38,7 +38,7 @@ _HOP = frozenset(
     }
 )
 #: Credentials that a client may send besides its login.
-_OTHER_KEYS = ("x-api-key", "proxy-authorization")
+_OTHER_KEYS = ("x-api-key",)
 
 
 class NoTarget(Exception):
@@ -200,11 +200,16 @@ def _codex_fields(
             own = {n: intake.headers[n] for n in ("authorization", "chatgpt-account-id")}
         own = {"originator": "interpose", **own, "accept": "text/event-stream"}
         return _fresh(intake, decision, routing, own)
-    left_out = {*own, *_OTHER_KEYS, "x-codex-routing-hint"}
-    kept = kept_fields(intake.request.fields)
-    fields = [f for f in kept if f[0].decode("latin-1").lower() not in left_out]
     if "x-codex-routing-hint" in intake.headers:
         own["x-codex-routing-hint"] = f"model={routing.route.model}"
+    fields = []
+    # In the order in which Codex sends them.
+    for name, value in kept_fields(intake.request.fields):
+        key = name.decode("latin-1").lower()
+        if key in own:
+            value = own.pop(key).encode()
+        if key not in _OTHER_KEYS:
+            fields.append((name, value))
     return [*fields, *fields_of(own)]
 
 
