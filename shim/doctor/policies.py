@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ..policy.load import Report
 from ..policy.schema import Policy
-from ..policy.warn import VARIABLE, unset
+from ..policy.variables import VARIABLE
+from ..policy.warn import unset
 from ..route.choose import to
 from .finding import Finding, Section
 
