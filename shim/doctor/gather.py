@@ -246,7 +246,7 @@ def _home(asked: Asked) -> list[Finding]:
 
     checks: dict[str, Callable[[], list[Finding]]] = {
         "Config": of_config,
-        "Catalog": lambda: _catalog(codex_home(), known),
+        "Catalog": lambda: _catalog(known),
         "Daemon": lambda: daemon(asked.daemon, known.enabled),
         "Port": of_ports,
         "Login": lambda: _login(codex_home() / "auth.json", known),
@@ -269,10 +269,10 @@ def _config(path: Path, env: Mapping[str, str]) -> tuple[config.Config, list[Fin
         return config.Config(), section.found
 
 
-def _catalog(home: Path, known: config.Config) -> list[Finding]:
+def _catalog(known: config.Config) -> list[Finding]:
     if not known.catalog:
         return []
-    path = home / _path_of(known.catalog)
+    path = codex_home() / _path_of(known.catalog)
     try:
         return catalog.catalog(read(path, _CATALOG), path, known.model)
     except Unread as e:

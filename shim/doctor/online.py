@@ -22,6 +22,7 @@ from ..policy.load import MissingVariable
 from ..policy.schema import Policy, Provider
 from ..record.redact import Redactor
 from ..route import choose
+from ..route.wayout import way_out
 from ..turn import Failure
 from ..wire.address import NOWHERE, endpoint
 from ..wire.errors import http_failure
@@ -163,6 +164,8 @@ async def _ask(name: str, provider: Provider, env: Mapping[str, str]) -> Reached
         why = "its key or a header has characters that cannot be sent"
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError) as e:
         why = clean(_why(e))
+    if way := way_out(urlsplit(url).scheme, urlsplit(url).hostname or ""):
+        why = f"{why}, by way of the proxy {way.host}:{way.port}"
     # The list has come; an empty turn may be of no interest to anybody.
     return found if found.status else msgspec.structs.replace(found, why=why)
 
