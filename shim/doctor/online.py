@@ -102,7 +102,7 @@ def _models(section: Section, reached: Reached, wanted: Mapping[str, str]) -> No
         if end is not None:
             section.warn(
                 f"{reached.name} does not list the model {model} of {place}{end}",
-                f"correct {place}; a turn for a model that is not there fails",
+                f"correct {place}, unless that list is not whole",
             )
 
 
@@ -156,6 +156,10 @@ async def _ask(name: str, provider: Provider, env: Mapping[str, str]) -> Reached
             found = msgspec.structs.replace(found, status=status, models=models)
             if not uses_login(provider) and status < 500 and status not in _REFUSED:
                 failure = await _post(client, name, provider, own, env)
+                if failure:
+                    # An upstream may repeat the keys it got.
+                    said = clean(failure.message)
+                    failure = msgspec.structs.replace(failure, message=said)
                 found = msgspec.structs.replace(found, failure=failure)
         return found
     except TimeoutError:

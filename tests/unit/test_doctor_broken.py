@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -97,17 +96,18 @@ def test_a_check_that_raises_is_a_failed_line(
     assert set(told) <= {"Catalog"}
 
 
-def lock(folder: Path, files: dict[str, str]) -> None:
-    """A daemon lives, by its lock, and has left ``files``."""
-    folder.mkdir(parents=True)
-    for name, text in files.items():
-        (folder / name).write_text(text)
-    handle = (folder / "daemon.lock").open("w")
-    fcntl.flock(handle, fcntl.LOCK_EX)
-    HELD.append(handle)
+@pytest.fixture
+def alive(home: Path) -> Iterator[Callable[[dict[str, str]], None]]:
+    """Has a daemon live, by its lock, that has left files: their texts by their names."""
+    files = Files()
 
+    def begin(left: dict[str, str]) -> None:
+        files.alive.take()
+        for name, text in left.items():
+            (files.folder / name).write_text(text)
 
-HELD: list[Any] = []
+    yield begin
+    files.alive.release()
 
 
 @pytest.mark.parametrize(
@@ -194,17 +194,18 @@ def test_a_broken_file_of_codex(
     ],
 )
 def test_a_daemon_that_left_nonsense(
-    files: dict[str, str], section: str, home: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    lock(home / ".local" / "state" / "interpose", files)
+    files: dict[str, str], section: str, alive: Callable[[dict[str, str]], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    alive(files)
     told = failed(doctor(capsys))
     assert (section in told) == bool(section)
 
 
 def test_keys_that_cannot_be_read_are_told_of(
-    home: Path, capsys: pytest.CaptureFixture[str]
+    alive: Callable[[dict[str, str]], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lock(Files().folder, {})
+    alive({})
     Files().environment.mkdir()
     assert "its file env is no plain file" in failed(doctor(capsys))["Daemon"]
 
