@@ -52,15 +52,15 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.reconfigure(errors="replace")
     asked = settle(args.policy, args.record, args.port, os.environ, DEFAULT_POLICY)
     gathered = gather(asked)
-    found = gathered.findings
+    findings = gathered.findings
     if args.online:
-        found = found + guarded("Providers", lambda: _online(gathered.policy, asked.env))
-    failed = sum(finding.level == "fail" for finding in found)
+        findings = findings + guarded("Providers", lambda: _online(gathered.policy, asked.env))
+    failed = sum(finding.level == "fail" for finding in findings)
     if args.json:
-        told = {"failed": failed, "findings": msgspec.to_builtins(found)}
+        told = {"failed": failed, "findings": msgspec.to_builtins(findings)}
         print(json.dumps(told, indent=1, ensure_ascii=False))
     else:
-        _print(found)
+        _print(findings)
     return 1 if failed else 0
 
 

@@ -58,11 +58,11 @@ def _must_be_free(port: int) -> None:
         except OverflowError:
             raise UserError(f"--port must be between 0 and 65535, is {port}") from None
         except OSError as e:
-            said = f"port {port} of 127.0.0.1 cannot be used: {e.strerror}"
+            sentence = f"port {port} of 127.0.0.1 cannot be used: {e.strerror}"
             if e.errno == errno.EADDRINUSE:
                 ours = network.page(health(port).raw) is not None
-                said = (
+                sentence = (
                     f"port {port} of 127.0.0.1 is taken by "
                     f"{'a chain of Interpose' if ours else 'another program'}; end that"
                 )
-            raise UserError(f"{said}, or take another: --port {port % 65535 + 1}") from None
+            raise UserError(f"{sentence}, or take another: --port {port % 65535 + 1}") from None

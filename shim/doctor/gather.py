@@ -147,9 +147,9 @@ def gather(asked: Asked) -> Gathered:
         "Recordings": lambda: machine.recordings(_folder(asked.record_dir)),
     }
     groups = {name: check for name, check in groups.items() if name not in begun}
-    found = asked.unseen + guard.in_time(groups, PATIENCE)
-    found.sort(key=lambda finding: ORDER.index(finding.section))
-    return Gathered(found, next(iter(policy), None))
+    findings = asked.unseen + guard.in_time(groups, PATIENCE)
+    findings.sort(key=lambda finding: ORDER.index(finding.section))
+    return Gathered(findings, next(iter(policy), None))
 
 
 def _word(port: int) -> str:
@@ -235,8 +235,8 @@ def _home(asked: Asked) -> list[Finding]:
 
     def of_config() -> list[Finding]:
         nonlocal known
-        known, found = _config(codex_home() / "config.toml", env)
-        return found
+        known, findings = _config(codex_home() / "config.toml", env)
+        return findings
 
     def of_ports() -> list[Finding]:
         ours = known.loopback if known.provider == PROVIDER else None
@@ -254,8 +254,8 @@ def _home(asked: Asked) -> list[Finding]:
         "Certificates": lambda: network.certificates(env, lambda file: read(file, _CATALOG)),
     }
     begun = {finding.section for finding in asked.unseen}
-    wanted = ((name, check) for name, check in checks.items() if name not in begun)
-    return [finding for name, check in wanted for finding in guard.guarded(name, check)]
+    rest = ((name, check) for name, check in checks.items() if name not in begun)
+    return [finding for name, check in rest for finding in guard.guarded(name, check)]
 
 
 def _config(path: Path, env: Mapping[str, str]) -> tuple[config.Config, list[Finding]]:

@@ -20,8 +20,8 @@ def unseen(name: str, e: Exception) -> list[Finding]:
     if isinstance(e, PlaceError | LoginError | Unread):
         section.fail(f"could not be looked at: {e}", "set that right, then look again")
     elif isinstance(e, MissingVariable):
-        said = f"could not be looked at: the variable {e.name} is not set"
-        section.fail(said, f"export {e.name} where the chain runs")
+        sentence = f"could not be looked at: the variable {e.name} is not set"
+        section.fail(sentence, f"export {e.name} where the chain runs")
     elif isinstance(e, OSError):
         why = e.strerror or str(e) or type(e).__name__
         at = f"{e.filename}: " if e.filename else ""
@@ -62,7 +62,7 @@ def in_time(checks: Mapping[str, Check], patience: float) -> list[Finding]:
     deadline = time.monotonic() + patience
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for name in checks:
         if name not in done:
             section = Section(name)
@@ -71,5 +71,5 @@ def in_time(checks: Mapping[str, Check], patience: float) -> list[Finding]:
                 "see whether a file system or a program it needs hangs",
             )
             done[name] = section.found
-        found += done[name]
-    return found
+        findings += done[name]
+    return findings

@@ -23,15 +23,15 @@ def names(raw: bytes) -> list[str] | None:
     """The ids in a model list: OpenAI's and Anthropic's, Codex's, or a bare list; None when it is
     none, or only the first page of one."""
     try:
-        told = msgspec.json.decode(raw)
+        data = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    rows: Any = told
-    if isinstance(told, dict):
-        if told.get("has_more"):
+    rows: Any = data
+    if isinstance(data, dict):
+        if data.get("has_more"):
             return None
-        rows = told.get("data", told.get("models"))
-        if rows is None and told.get("object") == "list":
+        rows = data.get("data", data.get("models"))
+        if rows is None and data.get("object") == "list":
             rows = []
     if not isinstance(rows, list):
         return None
@@ -42,8 +42,8 @@ def names(raw: bytes) -> list[str] | None:
 def _id(row: Any) -> str:
     if isinstance(row, str):
         return row
-    found = (row.get(name) for name in ("id", "slug", "name")) if isinstance(row, dict) else ()
-    return next((value for value in found if isinstance(value, str) and value), "")
+    values = (row.get(name) for name in ("id", "slug", "name")) if isinstance(row, dict) else ()
+    return next((value for value in values if isinstance(value, str) and value), "")
 
 
 def missing(model: str, ids: Sequence[str]) -> str | None:
@@ -72,25 +72,25 @@ def _nearest(model: str, ids: list[str]) -> str:
         tails.setdefault(id.lower().rpartition("/")[2], id)
     name = model.lower()
     tail = name.rpartition("/")[2]
-    if found := low.get(name) or tails.get(tail):
-        return found
-    for known, wanted in ((low, name), (tails, tail)):
-        if close := difflib.get_close_matches(wanted, known, 1, 0.6):
+    if same := low.get(name) or tails.get(tail):
+        return same
+    for known, sought in ((low, name), (tails, tail)):
+        if close := difflib.get_close_matches(sought, known, 1, 0.6):
             return known[close[0]]
     return next((id for id in ids if tail in id.lower()), "")
 
 
 def named(policy: Policy) -> dict[str, dict[str, str]]:
     """Per provider, the models that the policy names there, each with the first place of it."""
-    found: dict[str, dict[str, str]] = {}
+    models: dict[str, dict[str, str]] = {}
     for name, model in policy.models.items():
         place = f"models.{name}"
-        found.setdefault(model.provider, {}).setdefault(model.model or name, place)
+        models.setdefault(model.provider, {}).setdefault(model.model or name, place)
     for place, name in _references(policy):
         head, colon, rest = name.partition(":")
         if colon and rest and name not in policy.models and head in policy.providers:
-            found.setdefault(head, {}).setdefault(rest, place)
-    return found
+            models.setdefault(head, {}).setdefault(rest, place)
+    return models
 
 
 def _references(policy: Policy) -> Iterator[tuple[str, str]]:

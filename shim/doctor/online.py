@@ -86,8 +86,8 @@ def _one(section: Section, reached: Reached, *, mine: bool) -> None:
     elif reached.status >= 500:
         tell(f"{name} is not well: status {reached.status}", "wait, or use another")
     elif reached.status:
-        said = "" if reached.status == 200 else f", without a model list ({reached.status})"
-        section.ok(f"{name} answers{said}")
+        more = "" if reached.status == 200 else f", without a model list ({reached.status})"
+        section.ok(f"{name} answers{more}")
     else:
         tell(
             f"{name} cannot be reached: {reached.why}",
@@ -95,9 +95,9 @@ def _one(section: Section, reached: Reached, *, mine: bool) -> None:
         )
 
 
-def _models(section: Section, reached: Reached, wanted: Mapping[str, str]) -> None:
+def _models(section: Section, reached: Reached, models: Mapping[str, str]) -> None:
     """Which models of the policy the provider does not list."""
-    for model, place in wanted.items() if reached.models is not None else ():
+    for model, place in models.items() if reached.models is not None else ():
         end = missing(model, reached.models or ())
         if end is not None:
             section.warn(
@@ -111,7 +111,7 @@ async def reach(
 ) -> list[Reached]:
     """Ask every provider whose key is set; ``done`` gets how many of how many are asked."""
     waits = lacking(policy, env)
-    wanted = {n: p for n, p in policy.providers.items() if n not in waits}
+    candidates = {n: p for n, p in policy.providers.items() if n not in waits}
     places = asyncio.Semaphore(_AT_ONCE)
     finished = 0
 
@@ -119,18 +119,18 @@ async def reach(
         nonlocal finished
         async with places:
             try:
-                found = await _ask(name, provider, env)
+                reached = await _ask(name, provider, env)
             except MissingVariable as e:
-                found = Reached(name, "", why=f"the variable {e.name} is not set", broken=True)
+                reached = Reached(name, "", why=f"the variable {e.name} is not set", broken=True)
             except (LoginError, ValueError) as e:
-                found = Reached(name, "", why=str(e), broken=True)
+                reached = Reached(name, "", why=str(e), broken=True)
             except Exception as e:
-                found = Reached(name, "", why=f"{type(e).__name__}: {e}", broken=True)
+                reached = Reached(name, "", why=f"{type(e).__name__}: {e}", broken=True)
         finished += 1
-        done(finished, len(wanted))
-        return found
+        done(finished, len(candidates))
+        return reached
 
-    return list(await asyncio.gather(*(one(n, p) for n, p in wanted.items())))
+    return list(await asyncio.gather(*(one(n, p) for n, p in candidates.items())))
 
 
 async def _ask(name: str, provider: Provider, env: Mapping[str, str]) -> Reached:
@@ -145,7 +145,7 @@ async def _ask(name: str, provider: Provider, env: Mapping[str, str]) -> Reached
         # Its list comes in pages of twenty.
         url += f"{'&' if '?' in url else '?'}limit=1000"
     trust = not is_loopback(urlsplit(url).hostname or "")
-    found = Reached(name, shown(url))
+    reached = Reached(name, shown(url))
     try:
         async with (
             asyncio.timeout(PATIENCE),
@@ -153,15 +153,15 @@ async def _ask(name: str, provider: Provider, env: Mapping[str, str]) -> Reached
         ):
             status, _, raw = await _get(client, "GET", url, own)
             models = names(raw) if status == 200 else None
-            found = msgspec.structs.replace(found, status=status, models=models)
+            reached = msgspec.structs.replace(reached, status=status, models=models)
             if not uses_login(provider) and status < 500 and status not in _REFUSED:
                 failure = await _post(client, name, provider, own, env)
                 if failure:
                     # An upstream may repeat the keys it got.
-                    said = clean(failure.message)
-                    failure = msgspec.structs.replace(failure, message=said)
-                found = msgspec.structs.replace(found, failure=failure)
-        return found
+                    message = clean(failure.message)
+                    failure = msgspec.structs.replace(failure, message=message)
+                reached = msgspec.structs.replace(reached, failure=failure)
+        return reached
     except TimeoutError:
         why = f"no answer within {PATIENCE:g} s"
     except UnicodeError:
@@ -171,7 +171,7 @@ async def _ask(name: str, provider: Provider, env: Mapping[str, str]) -> Reached
     if way := way_out(urlsplit(url).scheme, urlsplit(url).hostname or ""):
         why = f"{why}, by way of the proxy {way.host}:{way.port}"
     # The list has come; an empty turn may be of no interest to anybody.
-    return found if found.status else msgspec.structs.replace(found, why=why)
+    return reached if reached.status else msgspec.structs.replace(reached, why=why)
 
 
 def _why(e: BaseException) -> str:

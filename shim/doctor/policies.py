@@ -42,15 +42,15 @@ def policies(report: Report, path: Path, env: Mapping[str, str], used: str = "")
 
 def lacking(policy: Policy, env: Mapping[str, str]) -> dict[str, list[str]]:
     """What each provider lacks to be asked: variables, or the login."""
-    found: dict[str, list[str]] = {}
+    lacks: dict[str, list[str]] = {}
     for name, provider in policy.providers.items():
         texts = [text for _, text in expanded(name, provider)]
         names = [variable for text in texts for variable in VARIABLE.findall(text)]
         if absent := [variable for variable in dict.fromkeys(names) if not env.get(variable)]:
-            found[name] = absent
+            lacks[name] = absent
         elif uses_login(provider) and login(env) is None:
-            found[name] = [LOGIN]
-    return found
+            lacks[name] = [LOGIN]
+    return lacks
 
 
 def provider_of(policy: Policy, model: str | None) -> str:
@@ -67,14 +67,14 @@ def _unset(section: Section, policy: Policy, env: Mapping[str, str], used: str) 
             continue
         absent = waits.pop(name)
         if absent == [LOGIN]:
-            said, step = "nobody is logged in with ChatGPT here", "`codex login`"
+            why, step = "nobody is logged in with ChatGPT here", "`codex login`"
         else:
-            said = f"{' and '.join(absent)} is not set in this shell"
+            why = f"{' and '.join(absent)} is not set in this shell"
             step = f"export {' and '.join(absent)} where the chain runs"
-        section.warn(f"{whose} provider {name} counts as down: {said}", step)
+        section.warn(f"{whose} provider {name} counts as down: {why}", step)
     if waits:
-        told = ", ".join(f"{name} ({' '.join(names)})" for name, names in waits.items())
-        section.ok(f"providers that wait for a key: {told}")
+        waiting = ", ".join(f"{name} ({' '.join(names)})" for name, names in waits.items())
+        section.ok(f"providers that wait for a key: {waiting}")
     for number, rule in enumerate(policy.redact):
         names = " and ".join(n for n in VARIABLE.findall(rule.value or "") if not env.get(n))
         if names:

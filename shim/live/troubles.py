@@ -25,22 +25,22 @@ def troubles(page: Mapping[str, Any]) -> list[Trouble]:
     """What ``page`` tells, the gravest first; it may be another version's."""
     policy, recording = _table(page, "policy"), _table(page, "recording")
     file = short(policy.get("file") or "the policy")
-    found = []
+    rows = []
     if error := policy.get("error"):
         what = f"keeps an older policy: {short(error, _LONGEST)}"
         step = f"correct {file}; it counts from the next request on"
-        found.append(Trouble(what, step))
+        rows.append(Trouble(what, step))
     if error := recording.get("error"):
         what = f"does not record: {short(error, _LONGEST)}"
-        found.append(Trouble(what, "`interpose doctor` looks at the folder and the room left"))
+        rows.append(Trouble(what, "`interpose doctor` looks at the folder and the room left"))
     if policy.get("file") and policy.get("models") == [] and not policy.get("default"):
         what = "knows no model by name: its policy lists none and has no default"
-        found.append(Trouble(what, f"name one under models and default of {file}"))
+        rows.append(Trouble(what, f"name one under models and default of {file}"))
     for name, why in list(_table(page, "providers").items())[:_MOST]:
         what = f"finds the provider {short(name)} not well: {short(why, _LONGEST)}"
         step = "wait, or see whether it can be reached: `interpose doctor --online`"
-        found.append(Trouble(what, step))
-    return found
+        rows.append(Trouble(what, step))
+    return rows
 
 
 def _table(page: Mapping[str, Any], name: str) -> Mapping[str, Any]:

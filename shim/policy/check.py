@@ -68,8 +68,8 @@ def _providers(policy: Policy, tell: Tell) -> None:
         except ValueError:
             usable = False
         if not usable:
-            found = meant(provider.base_url)
-            hint = f"; for the value of {found[1]} write ${{{found[1]}}}" if found else ""
+            variable = meant(provider.base_url)
+            hint = f"; for the value of {variable[1]} write ${{{variable[1]}}}" if variable else ""
             tell((*at, "base_url"), f"must be an http:// or https:// address{hint}")
         if url.username or url.password:
             tell((*at, "base_url"), "must not hold a password; use key or headers")

@@ -47,15 +47,15 @@ def explain(text: str, error: yaml.YAMLError) -> tuple[int, int, str]:
     """(line, column, sentence): where ``text`` stops to be YAML, both from 1, and why, with that
     line up to its first value, since a value may be a key."""
     marks = [getattr(error, name, None) for name in ("problem_mark", "context_mark")]
-    found = next((mark for mark in marks if mark), None)
+    stop = next(filter(None, marks), None)
     problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-    if found is None:
+    if stop is None:
         return 1, 1, problem
     rows = _ENDS.split(text)
-    at, begun = (_Place(rows, m.line, m.column) for m in (found, marks[1] or found))
+    at, begun = (_Place(rows, m.line, m.column) for m in (stop, marks[1] or stop))
     for pattern, check in _CHECKS:
-        if re.search(pattern, problem) and (told := check(at, begun)):
-            return _with_line(*told)
+        if re.search(pattern, problem) and (answer := check(at, begun)):
+            return _with_line(*answer)
     return _with_line(at, problem)
 
 

@@ -77,10 +77,10 @@ def _walk(value: Any, kind: inspect.Type, where: Where, tell: Tell) -> None:
 
 
 def _choice(value: Any, names: list[str], where: Where, tell: Tell) -> None:
-    said = f"{value!r}" if isinstance(value, str) else kind_of(value)
+    given = f"{value!r}" if isinstance(value, str) else kind_of(value)
     close = nearest(value, names) if isinstance(value, str) else ""
     hint = close if "mean" in close else ""
-    tell(where, f"must be one of {', '.join(names)}, is {said}{hint}")
+    tell(where, f"must be one of {', '.join(names)}, is {given}{hint}")
 
 
 def _plain(value: Any, kind: inspect.Type, where: Where, tell: Tell) -> None:
@@ -89,9 +89,9 @@ def _plain(value: Any, kind: inspect.Type, where: Where, tell: Tell) -> None:
     if not fits:
         hint = "; put it in quotes" if wanted == "text" and isinstance(value, int | float) else ""
         # What YAML makes of {env:NAME}.
-        found = meant(f"{{{next(iter(value))}}}") if isinstance(value, dict) and value else None
-        if wanted == "text" and found:
-            hint = f"; for the value of {found[1]} write ${{{found[1]}}}"
+        variable = meant(f"{{{next(iter(value))}}}") if isinstance(value, dict) and value else None
+        if wanted == "text" and variable:
+            hint = f"; for the value of {variable[1]} write ${{{variable[1]}}}"
         tell(where, f"must be {wanted}, is {kind_of(value)}{hint}")
         return
     if isinstance(value, float) and not math.isfinite(value):

@@ -19,9 +19,9 @@ def meant(text: str) -> tuple[str, str] | None:
     None where nothing is. A word of an address ends at a slash or a port."""
     words = [text.strip(), *re.split(r"\s+|:?/+|:\d+(?=/|$)", text)]
     for word in words:
-        found = _MEANT.fullmatch(word)
-        if found and not VARIABLE.fullmatch(word):
-            name = next(filter(None, found.groups()))
+        match = _MEANT.fullmatch(word)
+        if match and not VARIABLE.fullmatch(word):
+            name = next(filter(None, match.groups()))
             # What stands behind the name may be a key.
             return f"${{{name}…}}" if word.startswith("${") else word, name
     return None

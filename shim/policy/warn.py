@@ -83,15 +83,15 @@ def _addresses(name: str, provider: Provider) -> Iterator[Told]:
     if ending := extra(bare.partition("://")[2] or bare):
         path = PATHS[provider.protocol]
         adds = "which the chain adds itself" if ending == path else f"and the chain adds {path}"
-        said = f"ends in {ending}, {adds}; leave {ending} out"
-        yield ("providers", name, "base_url"), said
+        sentence = f"ends in {ending}, {adds}; leave {ending} out"
+        yield ("providers", name, "base_url"), sentence
 
 
 def _literal(name: str, provider: Provider) -> Iterator[Told]:
     """Where a variable is meant and its name itself would be sent."""
     for where, text in expanded(name, provider):
-        if found := meant(text):
-            word, variable = found
+        if literal := meant(text):
+            word, variable = literal
             yield where, f"{word} is sent as it stands; write ${{{variable}}} for its value"
 
 

@@ -54,10 +54,10 @@ def endpoint(
     whose: Literal["policy", "client", ""] = "policy",
 ) -> Endpoint:
     """The Endpoint of the request that went to ``url``; ``base_url`` as the policy has it."""
-    told = shown(url, base_url)
-    base = told.partition("://")[2].partition("/")[2].rstrip("/")
+    readable = shown(url, base_url)
+    base = readable.partition("://")[2].partition("/")[2].rstrip("/")
     base = f"/{base}".removesuffix(PATHS[protocol]).rstrip("/")
-    return Endpoint(told, protocol, base, model, whose)
+    return Endpoint(readable, protocol, base, model, whose)
 
 
 def shown(url: str, base_url: str = "") -> str:

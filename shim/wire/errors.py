@@ -98,10 +98,10 @@ def _nowhere(
     words = _QUERY.sub("", _readable(message)[:_LONGEST_ASIDE])
     words = words.removeprefix(f"{status} ").strip()
     gave = f"gave {status}" if status in address.NOWHERE else f"gave {status}, but no model answer"
-    said = f"{upstream}: POST {endpoint.url} {gave} ({words or 'no message'})"
+    sentence = f"{upstream}: POST {endpoint.url} {gave} ({words or 'no message'})"
     if advice := address.advice(endpoint):
-        said += f"; {advice}"
-    return Failure(said, status, code, kind, address=True)
+        sentence += f"; {advice}"
+    return Failure(sentence, status, code, kind, address=True)
 
 
 def _redirects(target: str, endpoint: Endpoint | None) -> str:

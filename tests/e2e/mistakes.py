@@ -195,7 +195,7 @@ def _cell(text: str) -> str:
     return f"“{text}”" if text else ""
 
 
-def with_table(page: str, made: str) -> str:
+def with_table(page: str, rows: str) -> str:
     """``page`` with ``made`` in the place of its table."""
     before, _, rest = page.partition(BEGIN)
-    return before + made + rest.partition(END)[2]
+    return before + rows + rest.partition(END)[2]

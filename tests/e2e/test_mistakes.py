@@ -82,18 +82,18 @@ def checked(text: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
     file = folder / "policy.yaml"
     file.write_text(text)
     code = main(["policy", "check", str(file)])
-    said = capsys.readouterr().out.replace(f"{file}", "policy.yaml")
-    lines = [line for line in said.splitlines() if not line.startswith("policy.yaml: good")]
+    text = capsys.readouterr().out.replace(f"{file}", "policy.yaml")
+    lines = [line for line in text.splitlines() if not line.startswith("policy.yaml: good")]
     assert code == any(": error: " in line for line in lines)
     return " ".join(lines)
 
 
-def asked(text: str) -> str:
+def doctor_says(text: str) -> str:
     policy = examine(text, "policy.yaml", environ=ENV).policy
     assert policy
     reached = asyncio.run(online.reach(policy, ENV, lambda n, of: None))
-    found = online.providers(reached, policy)
-    return " ".join(f.text for f in found if f.level != "ok")
+    findings = online.providers(reached, policy)
+    return " ".join(f.text for f in findings if f.level != "ok")
 
 
 def row_of(mistake: Mistake, lab: Lab, folder: Path, capsys: pytest.CaptureFixture[str]) -> Row:
@@ -103,14 +103,14 @@ def row_of(mistake: Mistake, lab: Lab, folder: Path, capsys: pytest.CaptureFixtu
     assert mistake.check in check and bool(mistake.check) == bool(check), (mistake.name, check)
     doctor = turn = None
     if mistake.doctor is not None:
-        doctor = lab.there(asked(text))
+        doctor = lab.there(doctor_says(text))
         assert mistake.doctor in doctor, (mistake.name, doctor)
     if mistake.turn is not None:
         turn = lab.there(in_turn(lab, mistake.name))
-        wanted = mistake.turn.replace("SERVER", "http://127.0.0.1:8000")
-        assert wanted in turn, (mistake.name, turn)
-    for said in (check, doctor or "", turn or ""):
-        assert "Traceback" not in said and not any(key in said for key in ENV.values())
+        words = mistake.turn.replace("SERVER", "http://127.0.0.1:8000")
+        assert words in turn, (mistake.name, turn)
+    for text in (check, doctor or "", turn or ""):
+        assert "Traceback" not in text and not any(key in text for key in ENV.values())
     before = [("policy check", check), ("doctor --online", doctor or "")]
     return Row(mistake.title, before, turn)
 
@@ -119,10 +119,10 @@ def taken(lab: Lab, place: Place) -> Row:
     port = lab.chain.port
     done = place.run("serve", "--port", str(port), "--no-record")
     assert done.returncode == 1
-    said = done.stderr.strip().removeprefix("interpose: ")
-    said = said.replace(f"{port + 1}", "8081").replace(f"{port}", "8080")
-    assert "is taken by a chain of Interpose" in said and "--port 8081" in said
-    return Row("a port that is taken", [("serve", said)])
+    text = done.stderr.strip().removeprefix("interpose: ")
+    text = text.replace(f"{port + 1}", "8081").replace(f"{port}", "8080")
+    assert "is taken by a chain of Interpose" in text and "--port 8081" in text
+    return Row("a port that is taken", [("serve", text)])
 
 
 def test_the_page_shows_what_each_mistake_comes_to(
@@ -136,11 +136,11 @@ def test_the_page_shows_what_each_mistake_comes_to(
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("ACME_KEY_NOT_SET", raising=False)
     rows = [row_of(mistake, lab, tmp_path, capsys) for mistake in MISTAKES]
-    made = table([*rows, taken(lab, place)])
+    rows_of_page = table([*rows, taken(lab, place)])
     if os.environ.get("INTERPOSE_WRITE_DOCS"):
-        PAGE.write_text(with_table(PAGE.read_text("utf-8"), made), "utf-8")
+        PAGE.write_text(with_table(PAGE.read_text("utf-8"), rows_of_page), "utf-8")
     page = PAGE.read_text("utf-8")
-    assert page == with_table(page, made)
+    assert page == with_table(page, rows_of_page)
 
 
 def test_the_doctor_on_an_empty_home(place: Place) -> None:
@@ -150,14 +150,14 @@ def test_the_doctor_on_an_empty_home(place: Place) -> None:
     for env in ({}, keys):
         place.env.update(env)
         plain = place.run("doctor", "--online")
-        told = json.loads(place.run("doctor", "--online", "--json").stdout)
+        page = json.loads(place.run("doctor", "--online", "--json").stdout)
         assert plain.stderr == "" and "Traceback" not in plain.stdout
-        sections = {finding["section"] for finding in told["findings"]}
+        sections = {finding["section"] for finding in page["findings"]}
         assert {"Python", "Codex", "Config", "Daemon", "Login", "Policy", "Providers"} <= sections
-        found = [f["text"] for f in told["findings"] if f["section"] == "Providers"]
-        assert all("cannot be reached" in text for text in found if "127.0.0.1" not in text)
-        assert len([t for t in found if t.startswith(("openrouter", "groq"))]) == len(env)
-        policy = " ".join(f["text"] for f in told["findings"] if f["section"] == "Policy")
+        findings = [f["text"] for f in page["findings"] if f["section"] == "Providers"]
+        assert all("cannot be reached" in text for text in findings if "127.0.0.1" not in text)
+        assert len([t for t in findings if t.startswith(("openrouter", "groq"))]) == len(env)
+        policy = " ".join(f["text"] for f in page["findings"] if f["section"] == "Policy")
         assert "chatgpt (a ChatGPT login)" in policy
         assert KEY not in plain.stdout
 
@@ -181,9 +181,9 @@ def test_status_says_why_it_is_degraded(daily: Daily) -> None:
     assert f"correct {policy}; it counts from the next request on" in lines[0]
     assert "it finds the provider up not well: 1 failed: up: nothing listens" in lines[1]
     assert "interpose doctor --online" in lines[1]
-    told = json.loads(daily.run("status", "--json").stdout)["daemon"]
-    assert told["answers"] == "degraded"
-    assert [f"problem {problem}" for problem in told["problems"]] == lines
+    page = json.loads(daily.run("status", "--json").stdout)["daemon"]
+    assert page["answers"] == "degraded"
+    assert [f"problem {problem}" for problem in page["problems"]] == lines
     daily.policy("providers: {}\n")
     done = daily.run("status")
     assert done.returncode == 0 and "it knows no model by name" in done.stdout

@@ -186,9 +186,9 @@ def test_every_client_is_told_of_every_upstream(client: str, upstream: Any, stre
     route = Route("up", upstream, "m", "m", "a test", "https://up.example")
     url = f"https://up.example{PATHS[upstream]}?key=abc"
     for codex in {False, client == "responses"}:
-        made = Translation(turn, route, codex=codex)
-        made.request()
-        answer = made.answer(made.translator(), 404, {}, b'{"detail":"Not Found"}', url)
+        translation = Translation(turn, route, codex=codex)
+        translation.request()
+        answer = translation.answer(translation.translator(), 404, {}, b'{"detail":"Not Found"}', url)
         assert answer and answer.body and answer.failure and answer.failure.address
         text = answer.body.decode()
         named = f"up: POST https://up.example{PATHS[upstream]} gave 404 (Not Found); does base_url"
@@ -198,11 +198,11 @@ def test_every_client_is_told_of_every_upstream(client: str, upstream: Any, stre
             assert '"code":"invalid_prompt"' in text
             continue
         assert answer.status == 404
-        told = json.loads(text)["error"]
-        assert told["message"].startswith(named) and told["type"] == "not_found_error"
+        sent = json.loads(text)["error"]
+        assert sent["message"].startswith(named) and sent["type"] == "not_found_error"
         # A model that is not there stays the provider's own business.
         body = b'{"error":{"message":"The model `m` does not exist","code":"model_not_found"}}'
-        other = made.answer(made.translator(), 404, {}, body, url)
+        other = translation.answer(translation.translator(), 404, {}, body, url)
         assert other and other.failure and not other.failure.address
         assert (other.body is None) == (client == upstream)
 
@@ -217,9 +217,9 @@ def test_every_client_is_told_of_every_upstream(client: str, upstream: Any, stre
 )  # fmt: skip
 def test_advice_is_given_where_the_address_is_somebodys(route: Route, end: str) -> None:
     turn = codec("responses").read_request(turn_of("responses", stream=True))
-    made = Translation(turn, route, codex=True)
+    translation = Translation(turn, route, codex=True)
     url = f"https://up.example{PATHS[route.protocol]}"
-    answer = made.answer(made.translator(), 404, {}, b'{"detail":"Not Found"}', url)
+    answer = translation.answer(translation.translator(), 404, {}, b'{"detail":"Not Found"}', url)
     assert answer and answer.failure
     assert end in answer.failure.message
     assert ("need /v1" in answer.failure.message) == (route.provider == "reverse")

@@ -63,19 +63,19 @@ def doctor(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict[str, An
     words = ("--online", "--port", "9", *words)
     code = main(["doctor", "--json", *words])
     out, err = capsys.readouterr()
-    told = json.loads(out)
-    assert code == (1 if told["failed"] else 0) and err == ""
+    page = json.loads(out)
+    assert code == (1 if page["failed"] else 0) and err == ""
     assert main(["doctor", *words]) == code
     plain, err = capsys.readouterr()
     assert err == "" and "Traceback" not in plain and SECRET not in plain + out
-    found: list[dict[str, Any]] = told["findings"]
-    assert all(finding["section"] in plain for finding in found)
-    assert set(ALWAYS) <= {finding["section"] for finding in found}
-    return found
+    findings: list[dict[str, Any]] = page["findings"]
+    assert all(finding["section"] in plain for finding in findings)
+    assert set(ALWAYS) <= {finding["section"] for finding in findings}
+    return findings
 
 
-def failed(found: list[dict[str, Any]]) -> dict[str, str]:
-    return {f["section"]: f["text"] for f in found if f["level"] == "fail"}
+def failed(findings: list[dict[str, Any]]) -> dict[str, str]:
+    return {f["section"]: f["text"] for f in findings if f["level"] == "fail"}
 
 
 @pytest.mark.parametrize(("section", "module", "name"), CHECKS, ids=[c[0] for c in CHECKS])
@@ -90,10 +90,10 @@ def test_a_check_that_raises_is_a_failed_line(
         raise RuntimeError("boom")
 
     monkeypatch.setattr(module, name, broken)
-    told = failed(doctor(capsys))
-    assert told.pop(section) == "could not be looked at: RuntimeError: boom"
+    failures = failed(doctor(capsys))
+    assert failures.pop(section) == "could not be looked at: RuntimeError: boom"
     # Whether there is a catalog is told by the config.
-    assert set(told) <= {"Catalog"}
+    assert set(failures) <= {"Catalog"}
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def alive(home: Path) -> Iterator[Callable[[dict[str, str]], None]]:
 
 
 @pytest.mark.parametrize(
-    ("env", "section", "said"),
+    ("env", "section", "words"),
     [
         ({"INTERPOSE_HOME": LONG}, "Daemon", f"could not be looked at: {LONG}"),
         ({"CODEX_HOME": LONG}, "Config", "cannot be read: File name too long"),
@@ -126,14 +126,14 @@ def alive(home: Path) -> Iterator[Callable[[dict[str, str]], None]]:
     ],
 )
 def test_an_odd_environment_costs_its_own_section(
-    env: dict[str, str], section: str, said: str, home: Path,
+    env: dict[str, str], section: str, words: str, home: Path,
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     for name, value in env.items():
         monkeypatch.setenv(name, value)
-    told = failed(doctor(capsys))
-    assert said in told.get(section, "")
-    assert bool(told) == bool(section)
+    failures = failed(doctor(capsys))
+    assert words in failures.get(section, "")
+    assert bool(failures) == bool(section)
 
 
 def test_no_home_at_all(
@@ -145,9 +145,9 @@ def test_no_home_at_all(
         raise RuntimeError("no home")
 
     monkeypatch.setattr(Path, "home", nowhere)
-    told = failed(doctor(capsys))
-    assert set(told) == {"Config", "Daemon", "Login"}
-    assert all("HOME is not set" in text for text in told.values())
+    failures = failed(doctor(capsys))
+    assert set(failures) == {"Config", "Daemon", "Login"}
+    assert all("HOME is not set" in text for text in failures.values())
 
 
 def _folder(path: Path) -> None:
@@ -163,7 +163,7 @@ def _text(text: bytes) -> Callable[[Path], None]:
 
 
 @pytest.mark.parametrize(
-    ("file", "make", "section", "said"),
+    ("file", "make", "section", "words"),
     [
         ("auth.json", _folder, "Login", "is no plain file"),
         ("auth.json", _text(b"\xff\xfe{"), "Login", "not JSON that can be read"),
@@ -176,12 +176,12 @@ def _text(text: bytes) -> Callable[[Path], None]:
     ],
 )
 def test_a_broken_file_of_codex(
-    file: str, make: Callable[[Path], None], section: str, said: str, home: Path,
+    file: str, make: Callable[[Path], None], section: str, words: str, home: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     make(home / ".codex" / file)
-    told = failed(doctor(capsys))
-    assert said in told.get(section, "") and bool(told) == bool(section)
+    failures = failed(doctor(capsys))
+    assert words in failures.get(section, "") and bool(failures) == bool(section)
 
 
 @pytest.mark.parametrize(
@@ -198,8 +198,8 @@ def test_a_daemon_that_left_nonsense(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     alive(files)
-    told = failed(doctor(capsys))
-    assert (section in told) == bool(section)
+    failures = failed(doctor(capsys))
+    assert (section in failures) == bool(section)
 
 
 def test_keys_that_cannot_be_read_are_told_of(
@@ -211,7 +211,7 @@ def test_keys_that_cannot_be_read_are_told_of(
 
 
 @pytest.mark.parametrize(
-    ("provider", "said"),
+    ("provider", "words"),
     [
         ('{ base_url: "${BASE}" }', "could not be asked: Port out of range 0-65535"),
         ('{ base_url: "http://127.0.0.1:9/v1", key: "${LINES}" }', "cannot be reached"),
@@ -222,7 +222,7 @@ def test_keys_that_cannot_be_read_are_told_of(
     ],
 )  # fmt: skip
 def test_a_provider_that_cannot_be_asked(
-    provider: str, said: str, home: Path, capsys: pytest.CaptureFixture[str],
+    provider: str, words: str, home: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setenv("BASE", "http://h:99999/v1")
@@ -231,8 +231,8 @@ def test_a_provider_that_cannot_be_asked(
     _text(b'{"tokens": {"access_token": "abc"}}')(home / ".codex" / "auth.json")
     policy = home / "p.yaml"
     policy.write_text(f"providers: {{ up: {provider} }}\nmodels: {{ m: {{ provider: up }} }}\ndefault: m\n")
-    found = doctor(capsys, "--policy", str(policy))
-    assert said in failed(found)["Providers"]
+    findings = doctor(capsys, "--policy", str(policy))
+    assert words in failed(findings)["Providers"]
 
 
 def test_one_that_raises_in_asking_leaves_the_others(
@@ -246,8 +246,8 @@ def test_one_that_raises_in_asking_leaves_the_others(
         raise KeyError("boom")
 
     monkeypatch.setattr(online, "_ask", ask)
-    found = online.providers(asyncio.run(online.reach(policy, {}, lambda n, of: None)), policy)
-    assert [f.text for f in found] == [
+    findings = online.providers(asyncio.run(online.reach(policy, {}, lambda n, of: None)), policy)
+    assert [f.text for f in findings] == [
         "a could not be asked: the variable A_KEY is not set",
         "b could not be asked: KeyError: 'boom'",
     ]
@@ -256,8 +256,8 @@ def test_one_that_raises_in_asking_leaves_the_others(
 def test_a_policy_with_mistakes_or_agents(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     policy = home / "p.yaml"
     policy.write_text("models: 5\n")
-    found = doctor(capsys, "--policy", str(policy))
-    assert [f["text"] for f in found if f["section"] == "Providers"] == [
+    findings = doctor(capsys, "--policy", str(policy))
+    assert [f["text"] for f in findings if f["section"] == "Providers"] == [
         "none was asked: the policy cannot be used"
     ]
     policy.write_text("agents: { mine: { use: codex } }\nmodels: { m: { provider: mine } }\ndefault: mine\n")
@@ -270,8 +270,8 @@ def test_a_model_in_use_whose_provider_waits_for_a_key(
     """The default is well, but Codex asks for another."""
     Files().folder.mkdir(parents=True)
     Files().switched.write_text('{"model": "kimi-k2", "at": 1}')
-    found = [f["text"] for f in doctor(capsys) if f["section"] == "Policy" and f["level"] == "warn"]
-    assert found == [
+    findings = [f["text"] for f in doctor(capsys) if f["section"] == "Policy" and f["level"] == "warn"]
+    assert findings == [
         "the model kimi-k2's provider openrouter counts as down: "
         "OPENROUTER_API_KEY is not set in this shell"
     ]
@@ -283,6 +283,6 @@ def test_the_guard_says_what_to_do() -> None:
         (MissingVariable("A"), "the variable A is not set", "export A"),
         (KeyError("x"), "KeyError: 'x'", "report it"),
     ]
-    for error, said, fix in cases:
+    for error, words, fix in cases:
         (finding,) = guard.unseen("Codex", error)
-        assert finding.level == "fail" and said in finding.text and fix in finding.fix
+        assert finding.level == "fail" and words in finding.text and fix in finding.fix

@@ -37,7 +37,7 @@ def test_what_is_no_list_is_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "ids", "said"),
+    ("model", "ids", "end"),
     [
         ("a", ["a"], None),
         ("llama3.2", ["llama3.2:latest"], None),
@@ -54,8 +54,8 @@ def test_what_is_no_list_is_none() -> None:
         ("zzz", [], "; its list is empty"),
     ],
 )
-def test_what_is_missing_and_what_is_near(model: str, ids: list[str], said: str | None) -> None:
-    assert missing(model, ids) == said
+def test_what_is_missing_and_what_is_near(model: str, ids: list[str], end: str | None) -> None:
+    assert missing(model, ids) == end
 
 
 def test_the_models_that_a_policy_names_at_each_provider() -> None:

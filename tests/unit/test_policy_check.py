@@ -170,7 +170,7 @@ def test_an_unset_variable_is_named_with_its_provider_and_place() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "wanted"),
+    ("field", "words"),
     [
         ("base_url: http://x/v1/chat/completions", "ends in /chat/completions, which the chain adds itself"),
         ("base_url: http://x/v1/Responses/", "ends in /responses, and the chain adds /chat/completions"),
@@ -193,14 +193,14 @@ def test_an_unset_variable_is_named_with_its_provider_and_place() -> None:
         ("query: {api-version: $VERSION}", "query.api-version: $VERSION is sent as it stands"),
     ],
 )  # fmt: skip
-def test_what_is_sent_as_nobody_means_is_warned_of(field: str, wanted: str) -> None:
+def test_what_is_sent_as_nobody_means_is_warned_of(field: str, words: str) -> None:
     address = "" if field.startswith("base_url") else "base_url: http://x/v1\n    "
     text = f"providers:\n  up:\n    {address}{field}\n"
     report = examine(text, "p", environ={"HOST": "h"})
     assert not report.problems
     (warning,) = report.warnings
     assert (warning.line, warning.column > 4) == (4 if address else 3, True)
-    assert wanted in str(warning) and "S3CRET" not in str(warning)
+    assert words in str(warning) and "S3CRET" not in str(warning)
 
 
 @pytest.mark.parametrize(
@@ -225,17 +225,17 @@ def test_what_is_sent_as_it_is_meant_is_not(field: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "wanted"),
+    ("field", "words"),
     [
         ("base_url: $HOST/v1", "must be an http:// or https:// address; for the value of HOST write ${HOST}"),
         ("key: {env:API_KEY}", "must be text, is a mapping; for the value of API_KEY write ${API_KEY}"),
         ("protocol: openai", "must be one of chat, messages, responses, is 'openai'"),
     ],
 )  # fmt: skip
-def test_an_error_says_what_to_write(field: str, wanted: str) -> None:
+def test_an_error_says_what_to_write(field: str, words: str) -> None:
     address = "" if field.startswith("base_url") else "base_url: http://x/v1\n    "
     (problem,) = examine(f"providers:\n  up:\n    {address}{field}\n", "p").problems
-    assert problem.message == wanted
+    assert problem.message == words
 
 
 def test_a_rules_file_is_read_from_the_policys_folder(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ if hasattr(yaml, "CSafeLoader"):
 
 @pytest.mark.parametrize("loader", LOADERS)
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "words"),
     [
         ("providers:\n\ta:\n", "2:1: not valid YAML: a tab (→) where YAML takes spaces only: `→a:`"),
         (TOP + "    base_url: http://x\n\tkey: abc\n", "4:1: not valid YAML: a tab (→) where YAML takes spaces only: `→key: …`"),
@@ -47,13 +47,13 @@ if hasattr(yaml, "CSafeLoader"):
     ],
 )  # fmt: skip
 def test_what_is_no_yaml_is_explained(
-    text: str, wanted: str, loader: type[Any], monkeypatch: pytest.MonkeyPatch
+    text: str, words: str, loader: type[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(read, "_Loader", loader)
     report = examine(text, "p")
     assert len(report.problems) == 1
-    said = str(report.problems[0])
-    assert said.startswith("p:") and wanted in said.removeprefix("p:") and "\n" not in said
+    sentence = str(report.problems[0])
+    assert sentence.startswith("p:") and words in sentence.removeprefix("p:") and "\n" not in sentence
 
 
 @pytest.mark.parametrize(
