@@ -118,13 +118,17 @@ def advice(endpoint: Endpoint) -> str:
     if "/deployments/" in base:
         return f"is the deployment that {where} names there?"
     tips = []
+    versioned = _VERSION.search(base)
     if not base:
         tips.append(f"does {where} need /v1?")
-    elif not _VERSION.search(base):
+    elif not versioned and not policy:
+        # A host that the client knows better than we do.
+        return ""
+    elif not versioned:
         tips.append(f"{where} ends in /{base.rpartition('/')[2]}, and most end in /v1.")
     if protocol != "chat":
         option = f"protocol: {protocol}" if policy else f"--set upstream={protocol}"
-        at = f"{base if _VERSION.search(base) else ''}{PATHS[protocol]}"
+        at = f"{base if versioned else ''}{PATHS[protocol]}"
         tips.append(f"{option} asks {at}; does this server speak chat?")
     return " ".join(tips) or f"is {where} right, and does this server speak {protocol}?"
 

@@ -98,6 +98,7 @@ def test_a_short_name_of_a_model_is_no_word_of_the_sentence() -> None:
         ("http://h/messages", "messages", {}, "need /v1? protocol: messages asks /messages; does this server speak chat?"),
         ("http://h/v1/responses", "responses", {"whose": "client"}, "; --set upstream=responses asks /v1/responses; does this server speak chat?"),
         ("http://h/chat/completions", "chat", {"whose": "client"}, "; does the client's base URL need /v1?"),
+        ("http://h/backend-api/codex/responses", "responses", {"whose": "client"}, " gave 404 (Not Found)"),
         ("http://h/api/paas/v4/chat/completions", "chat", {}, "; is base_url right, and does this server speak chat?"),
         ("http://h/openai/deployments/d/chat/completions", "chat", {}, "; is the deployment that base_url names there?"),
         ("http://h/v1/chat/completions", "chat", {"whose": ""}, " gave 404 (Not Found)"),
