@@ -143,6 +143,7 @@ class Translate:
             response.status_code,
             plain(response.headers),
             response.get_content(strict=False) or b"",
+            exchange.upstream_request.url if exchange.upstream_request else "",
         )
         self._repaired(exchange)
         if answer is None:

@@ -110,7 +110,12 @@ def _command(name: str, words: list[str]) -> int:
     if getattr(module, "PASSES_ON", False) and "--" in words:
         at = words.index("--")
         words, rest = words[:at], words[at + 1 :]
-    args = parser.parse_args(words)
+    args, strange = parser.parse_known_args(words)
+    if strange:
+        line = " ".join(strange)
+        passes = getattr(module, "PASSES_ON", False)
+        hint = f"; put -- before what is passed on: interpose {name} -- {line}" if passes else ""
+        parser.error(f"unrecognized arguments: {line}{hint}")
     args.rest = rest
     for ending in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
         if hasattr(signal, ending):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import socket
@@ -12,6 +13,8 @@ import sys
 from ..codex.catalog import UNNAMED
 from ..codex.home import paste_lines
 from ..codex.login import offered
+from ..doctor import network
+from ..doctor.sockets import health
 from . import UserError
 from .chain import add_chain_arguments, environment, options
 
@@ -55,4 +58,11 @@ def _must_be_free(port: int) -> None:
         except OverflowError:
             raise UserError(f"--port must be between 0 and 65535, is {port}") from None
         except OSError as e:
-            raise UserError(f"port {port} of 127.0.0.1 cannot be used: {e.strerror}") from None
+            sentence = f"port {port} of 127.0.0.1 cannot be used: {e.strerror}"
+            if e.errno == errno.EADDRINUSE:
+                ours = network.page(health(port).raw) is not None
+                sentence = (
+                    f"port {port} of 127.0.0.1 is taken by "
+                    f"{'a chain of Interpose' if ours else 'another program'}; end that"
+                )
+            raise UserError(f"{sentence}, or take another: --port {port % 65535 + 1}") from None

@@ -22,11 +22,12 @@ def run(args: argparse.Namespace) -> int:
     files = Files()
     now = files.status()
     file = config_file()
-    raw = edit.read(file) or b""
+    raw, model, problem = b"", None, None
     try:
-        model, problem = current_model(raw, str(file)), None
+        raw = edit.read(file) or b""
+        model = current_model(raw, str(file))
     except ConfigError as e:
-        model, problem = None, str(e)
+        problem = str(e)
     on = enabled(raw)
     if args.json:
         codex = {"config": str(file), "enabled": on, "model": model, "error": problem}
@@ -35,8 +36,12 @@ def run(args: argparse.Namespace) -> int:
     if now.answers:
         print(f"daemon  process {now.pid} on 127.0.0.1:{now.port}, {now.answers}")
         print(f"policy  {now.policy}")
+        for problem in now.problems:
+            print(f"problem {problem}")
     elif now.running:
-        print(f"daemon  process {now.pid} does not answer on 127.0.0.1:{now.port}; see {now.log}")
+        where = f"127.0.0.1:{now.port}"
+        print(f"daemon  process {now.pid} does not answer on {where}; `interpose restart`,")
+        print(f"        and why it does not is told in {now.log}")
     else:
         print("daemon  does not run")
     if problem:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..codex.where import state_folder
+from ..live.troubles import troubles
 from ..lock import Lock
 from ..system import replace
 
@@ -46,7 +47,8 @@ class Settings:
 
 @dataclass(frozen=True)
 class Status:
-    """What is known of the daemon now. ``answers`` is what its `/health` says: ok, degraded."""
+    """What is known of the daemon now. ``answers`` is what its `/health` says: ok, degraded, and
+    ``problems`` are the reasons and other troubles, each with the next step."""
 
     running: bool
     pid: int | None
@@ -54,6 +56,7 @@ class Status:
     policy: str | None
     answers: str | None
     log: str
+    problems: tuple[str, ...] = ()
 
 
 class Files:
@@ -121,13 +124,15 @@ class Files:
         who = self.who()
         settings = self.settings()
         port = int(who.get("port") or (settings.port if settings else PORT))
+        says = page(port) if who else None
         return Status(
             running=bool(who),
             pid=who.get("pid"),
             port=port,
             policy=who.get("policy") or (settings.policy if settings else None),
-            answers=health(port) if who else None,
+            answers=str(says["status"]) if says else None,
             log=str(self.log),
+            problems=tuple(f"it {t.what}; {t.step}" for t in troubles(says or {})),
         )
 
     def remove(self) -> None:
@@ -154,6 +159,12 @@ class Files:
 
 def health(port: int, patience: float = 5.0) -> str | None:
     """The status that a chain on that loopback port tells; None when none answers."""
+    says = page(port, patience)
+    return str(says["status"]) if says else None
+
+
+def page(port: int, patience: float = 5.0) -> dict[str, Any] | None:
+    """What a chain on that loopback port tells of itself; None when none answers."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=patience) as connection:
             connection.settimeout(patience)
@@ -161,9 +172,9 @@ def health(port: int, patience: float = 5.0) -> str | None:
             answer = b""
             while piece := connection.recv(65536):
                 answer += piece
-        said = json.loads(answer.partition(b"\r\n\r\n")[2])
-        return str(said["status"])
-    except (OSError, ValueError, KeyError, TypeError):
+        says = json.loads(answer.partition(b"\r\n\r\n")[2])
+        return says if isinstance(says, dict) and "status" in says else None
+    except (OSError, ValueError, OverflowError, RecursionError):
         return None
 
 
