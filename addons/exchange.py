@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -33,6 +34,9 @@ from shim.state.store import Memory, Store
 from shim.turn import Failure, Turn, Usage
 from shim.wire.protocols import COUNT, codec, protocol_of, split_path
 from shim.wire.translate import Translation, Translator, error_answer
+
+if TYPE_CHECKING:
+    from shim.daemon.files import Files
 
 logger = logging.getLogger(__name__)
 
@@ -239,3 +243,13 @@ class Chain:
     def default(self, policy: Policy) -> str | None:
         """The model for names the policy does not know; None when only the policy may say."""
         return self.switch.default(policy) or self.default_model
+
+    def daemon(self) -> Files | None:
+        """The daemon's files, if this process is the daemon; None for any other chain."""
+        path = self.switch.path
+        if path is None:
+            return None
+        from shim.daemon.files import Files
+
+        files = Files(path.parent)
+        return files if files.who().get("pid") == os.getpid() else None

@@ -251,6 +251,8 @@ class Router:
                 f"{route.provider}: its key or address needs the variable {e.name}, "
                 "which is not set where the chain runs"
             )
+            if self._chain.daemon():
+                said += "; export it and run `interpose restart`"
             return Failure(said, 401, "missing_key", "authentication_error")
         except LoginError as e:
             said = f"{route.provider}: {e}"

@@ -85,7 +85,8 @@ class Options:
             settings["policy"] = str(self.policy)
         if self.upstream:
             settings["upstream"] = self.upstream
-        if self.model:
+        # Without a policy names pass as they are: the client asks for it itself.
+        if self.model and self.policy:
             settings["default_model"] = self.model
         for name, value in settings.items():
             words += ["--set", f"{name}={value}"]

@@ -9,12 +9,29 @@ from urllib.parse import urlsplit
 
 from .read import Where
 from .rules import CatchRule
-from .schema import Policy
+from .schema import Policy, Provider
 
 #: A field's place, and a sentence about it.
 Told = tuple[Where, str]
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _EDITS = ("inject", "replace", "drop", "strip", "cap")
+
+
+def variables(provider: Provider) -> list[str]:
+    """The environment variables that a provider's address, key, headers and query are read from."""
+    texts = [provider.base_url, provider.key]
+    texts += [*provider.headers.values(), *provider.query.values()]
+    return sorted({name for text in texts for name in VARIABLE.findall(text)})
+
+
+def lacking(policy: Policy, environ: Mapping[str, str] | None = None) -> dict[str, list[str]]:
+    """The variables that are not set, by provider; providers that have all are left out."""
+    env = os.environ if environ is None else environ
+    found = {
+        name: [variable for variable in variables(provider) if not env.get(variable)]
+        for name, provider in policy.providers.items()
+    }
+    return {name: missing for name, missing in found.items() if missing}
 
 
 def unset(policy: Policy, environ: Mapping[str, str] | None = None) -> Iterator[Told]:
