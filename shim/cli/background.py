@@ -128,19 +128,27 @@ def ready(
     files = Files()
     wanted, choice = chosen(current_settings(files), files)
     policy = load_policy(Path(wanted.policy))
-    asks = setting(wanted, model, file).model
-    if not (model or demo) and _only_default(asks, wanted.policy, files):
+    if not demo:
+        for_codex(wanted, model, file)
+    setting(wanted, model, file)
+    settings = running_settings(files, wanted)
+    made = setting(settings, model, file)
+    said = choice and not model and choice.model == made.model
+    notes = [line(choice, policy, another)] if choice and said else []
+    return settings, made, [*notes, *lacks(made.model, policy, files)]
+
+
+def for_codex(settings: Settings, model: str | None, file: Path) -> Setting:
+    """What `enable` writes into the user's own config; UserError as of `ready`."""
+    made, policy = setting(settings, model, file), load_policy(Path(settings.policy))
+    if not model and _only_default(made.model, settings.policy, Files()):
         first = next((v for p in policy.providers.values() for v in variables(p)), "its key")
         raise UserError(
             "no provider's key is set, and no Ollama or LM Studio answers, so every plain `codex`"
             f" would get the offline demo, a script; set a key, such as {first}, and enable again,"
             " or choose: --model NAME (list: interpose model list; --model demo for the demo)"
         )
-    settings = running_settings(files, wanted)
-    made = setting(settings, model, file)
-    said = choice and not model and choice.model == made.model
-    notes = [line(choice, policy, another)] if choice and said else []
-    return settings, made, [*notes, *lacks(made.model, policy, files)]
+    return made
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The first session on a new machine: a set key chooses the model, and what is printed works.
 
-The provider is the shipped policy's own, at its own address: by HTTPS_PROXY a stand-in answers for it.
+The provider is the shipped policy's own, at its own address: HTTPS_PROXY leads to a stand-in.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def test_enable_sends_plain_codex_to_the_provider(once: Daily, provider: Upstrea
     os.kill(once.daemon, signal.SIGKILL)
     assert_answered(once.ask(), SAID)
     # A name that nobody knows leads to the model that was chosen, not to the demo.
-    assert_answered(once.ask("-m", "gpt-5.9-codex"), SAID)
+    assert SAID in once.ask("-m", "gpt-5.9-codex").stdout
     assert_asked(provider)
     assert "key " not in once.run("status").stdout
     done = once.run("disable")
