@@ -22,7 +22,7 @@ from ..route.choose import to
 from ..route.initial import Choice, initial
 from . import UserError
 from .chain import DEFAULT_POLICY, NOWHERE, Options, add_record_arguments
-from .choice import DAILY, cannot, is_shipped, known, line
+from .choice import DAILY, cannot, known, leaves_open, line
 
 
 def add_daemon_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,7 +79,9 @@ def chosen(settings: Settings, files: Files) -> tuple[Settings, Choice | None]:
     that starts without the key is still the one that was enabled.
     """
     policy = load_policy(Path(settings.policy))
-    if not is_shipped(settings.policy) or switched_to(files, policy):
+    if not leaves_open(settings.policy, policy):
+        return replace(settings, model=""), None
+    if switched_to(files, policy):
         return settings, None
     route = to(policy, settings.model, "", "", "responses") if settings.model else None
     if route:
@@ -90,11 +92,9 @@ def chosen(settings: Settings, files: Files) -> tuple[Settings, Choice | None]:
 
 def words(settings: Settings) -> list[str]:
     """The command line of its mitmdump."""
-    path = Path(settings.policy)
-    # One that a newer policy has no more would keep it from starting.
-    stays = settings.model and may_ask(settings.model, load_policy(path))
-    model = settings.model if stays else None
-    return Options(path, NOWHERE, None, model, settings.record_dir).arguments(settings.port)
+    policy, model = Path(settings.policy), settings.model or None
+    chain = Options(policy, NOWHERE, None, model, settings.record_dir, chosen=True)
+    return chain.arguments(settings.port)
 
 
 def running_settings(files: Files, wanted: Settings | None = None) -> Settings:
@@ -128,9 +128,7 @@ def ready(
     files = Files()
     wanted, choice = chosen(current_settings(files), files)
     policy = load_policy(Path(wanted.policy))
-    if not demo:
-        for_codex(wanted, model, file)
-    setting(wanted, model, file)
+    (setting if demo else for_codex)(wanted, model, file)
     settings = running_settings(files, wanted)
     made = setting(settings, model, file)
     said = choice and not model and choice.model == made.model
@@ -168,11 +166,12 @@ def enable(model: str | None, keep: bool = True) -> Enabled:
 
     ``keep`` what the model's provider needs of our environment, for a daemon that starts without.
     """
-    settings, made, notes = ready(model, config_file(), another=DAILY, demo=False)
-    if keep and (names := _keep_key(made.model, settings)):
+    settings, _, notes = ready(model, config_file(), another=DAILY, demo=False)
+    file, name, changed = write_block(settings, model)
+    if keep and (names := _keep_key(name, settings)):
         where = Files().environment
         notes.append(f"Kept for a daemon that starts without it: {' and '.join(names)}, in {where}")
-    return Enabled(settings, *write_block(settings, model), notes)
+    return Enabled(settings, file, name, changed, notes)
 
 
 def lacks(model: str, policy: Policy, files: Files) -> list[str]:
@@ -235,6 +234,5 @@ def _keep_key(model: str, settings: Settings) -> list[str]:
 def _only_default(model: str, policy_file: str, files: Files) -> bool:
     """Whether ``model`` is there for want of another: nobody has chosen it."""
     policy = load_policy(Path(policy_file))
-    return (
-        model == policy.default and is_shipped(policy_file) and switched_to(files, policy) != model
-    )
+    usual = model == policy.default and leaves_open(policy_file, policy)
+    return usual and switched_to(files, policy) != model

@@ -55,7 +55,8 @@ class Options:
     """What the user said about the chain. An empty ``record_dir`` means no recording.
 
     mitmproxy takes no path in ``reverse``; the client's own path is kept instead, so ``prefix`` is
-    what the client's base URL ends in. ``intercept``: there is a forward proxy, too.
+    what the client's base URL ends in. ``intercept``: there is a forward proxy, too. ``chosen``:
+    nobody has named the model, so it answers only as long as the policy's default is the demo.
     """
 
     policy: Path | None
@@ -65,6 +66,7 @@ class Options:
     record_dir: str
     prefix: str = "/v1"
     intercept: bool = False
+    chosen: bool = False
 
     def base_url(self, port: int) -> str:
         """What a client of the chain on that port takes as its base URL."""
@@ -87,7 +89,7 @@ class Options:
             settings["upstream"] = self.upstream
         # Without a policy names pass as they are: the client asks for it itself.
         if self.model and self.policy:
-            settings["default_model"] = self.model
+            settings["initial_model" if self.chosen else "default_model"] = self.model
         for name, value in settings.items():
             words += ["--set", f"{name}={value}"]
         return words

@@ -14,7 +14,7 @@ from ..codex.catalog import models_of
 from ..daemon.use import may_ask
 from ..policy.schema import Policy
 from ..policy.warn import lacking, variables
-from ..route.initial import Choice, initial, lacks
+from ..route.initial import Choice, initial, instead_of_demo, lacks
 from . import UserError
 from .chain import DEFAULT_POLICY, Options
 
@@ -38,6 +38,11 @@ def is_shipped(file: Path | str | None) -> bool:
         return False
 
 
+def leaves_open(file: Path | str | None, policy: Policy) -> bool:
+    """Whether nobody has chosen a model by the policy: it is ours, and has the demo for default."""
+    return is_shipped(file) and instead_of_demo(policy, policy.default) is not None
+
+
 def for_chain(opts: Options, policy: Policy) -> tuple[Options, str]:
     """The options with the model that is chosen for the user, and a line that says which and why;
     an empty one where the user, or the user's policy, has chosen. UserError for an unknown name."""
@@ -45,11 +50,12 @@ def for_chain(opts: Options, policy: Policy) -> tuple[Options, str]:
         if not policy.empty:
             known(opts.model, policy)
         return opts, cannot(policy, opts.model, lacking(policy))
-    if opts.intercept or not is_shipped(opts.policy):
+    if opts.intercept or not leaves_open(opts.policy, policy):
         return opts, ""
     choice = initial(policy, os.environ)
-    model = None if choice.demo else choice.model
-    return replace(opts, model=model), line(choice, policy, ONCE)
+    if not choice.demo:
+        opts = replace(opts, model=choice.model, chosen=True)
+    return opts, line(choice, policy, ONCE)
 
 
 def line(choice: Choice, policy: Policy, another: str) -> str:

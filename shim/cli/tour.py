@@ -20,12 +20,13 @@ from ..codex.find import codex
 from ..codex.home import write_home
 from ..engines.bugs import BUGS, Bug, NoRepository, make_repo
 from ..policy.load import load_policy
+from ..policy.schema import Policy
 from ..record.folder import default_folder
 from ..route.initial import Choice
 from ..system import shell
 from . import UserError
 from .chain import DEFAULT_POLICY, MAIN, NOWHERE, Chain, Options
-from .choice import DEMO, is_shipped
+from .choice import DEMO, leaves_open
 from .run import client_environment, temporary_home
 from .tour_view import View, closing_table
 from .upstream import choose
@@ -78,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
             code = watch([*command, bug.prompt], env, view, args.timeout)
             health = chain.health("?exchanges=1")
         fixed = _verdict(console, view, code, bug, repo, health)
-    _go_on(console, health.get("flow_file"), _more(policy_file, choice))
+    _go_on(console, health.get("flow_file"), _more(policy_file, policy, choice))
     return 0 if fixed else 1
 
 
@@ -147,9 +148,9 @@ def _go_on(console: Console, flow_file: str | None, more: str) -> None:
         console.print(f"  {escape(line)}   [dim]# {what}[/]", soft_wrap=True)
 
 
-def _more(policy_file: Path, choice: Choice) -> str:
+def _more(policy_file: Path, policy: Policy, choice: Choice) -> str:
     """What `interpose run` must be told to take this policy and this model."""
-    named = not is_shipped(policy_file)
+    named = not leaves_open(policy_file, policy)
     words = ["--policy", str(policy_file)] if named else []
     if named or choice.why.startswith("UPSTREAM="):
         words += ["--model", choice.model]

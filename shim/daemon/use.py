@@ -18,6 +18,7 @@ from ..codex.where import config_file, own_command
 from ..policy.schema import Policy
 from ..route import switch
 from ..route.decide import is_known
+from ..route.initial import instead_of_demo
 from ..route.switch import Switched
 from .files import Files
 
@@ -74,9 +75,9 @@ def switched_to(files: Files, policy: Policy) -> str | None:
 
 
 def default_model(policy: Policy, chosen: str = "") -> str:
-    """The one that answers for unknown names where nothing was switched: ``chosen`` as the daemon
-    was started, where the policy still knows it, else the policy's."""
-    return chosen if chosen and may_ask(chosen, policy) else first_model(policy)
+    """The one that answers for unknown names where nothing was switched: ``chosen`` for the user
+    as the daemon was started, where the policy has the demo only, else the policy's."""
+    return instead_of_demo(policy, chosen) or first_model(policy)
 
 
 def first_model(policy: Policy) -> str:

@@ -14,6 +14,7 @@ from ..codex.login import login, uses_login
 from ..policy.schema import BUILT_IN, Policy, Provider
 from ..policy.warn import variables
 from .choose import to
+from .decide import is_known
 
 #: Seconds a local model server has to answer; longer would hold up everybody who has none.
 LOCAL_TIMEOUT = 0.3
@@ -49,6 +50,12 @@ def initial(policy: Policy, environ: Mapping[str, str]) -> Choice:
         if found:
             return Choice(f"{name}:{usable(found)}", name, f"{LOCAL[name]} answers on loopback")
     return Choice(DEMO, DEMO, "no provider's key is set, and no Ollama or LM Studio answers")
+
+
+def instead_of_demo(policy: Policy, model: str | None) -> str | None:
+    """``model``, where the policy knows it and its own default is the demo; else None."""
+    usual = policy.models.get(policy.default or "")
+    return model if model and usual and usual.provider == DEMO and is_known(policy, model) else None
 
 
 def lacks(policy: Policy, model: str, missing: Mapping[str, list[str]]) -> list[str]:

@@ -15,7 +15,7 @@ import pytest
 from shim.cli import UserError, background
 from shim.cli.background import chosen
 from shim.cli.chain import DEFAULT_POLICY, NOWHERE, Options
-from shim.cli.choice import DAILY, HELP, for_chain, is_shipped, line
+from shim.cli.choice import DAILY, HELP, for_chain, is_shipped, leaves_open, line
 from shim.cli.upstream import choose
 from shim.daemon.files import Files, Settings
 from shim.daemon.use import usual_model
@@ -23,7 +23,7 @@ from shim.policy.load import load_policy, parse_policy
 from shim.policy.schema import Policy, Provider
 from shim.policy.warn import lacking, variables
 from shim.route import initial, switch
-from shim.route.initial import lacks, local_models
+from shim.route.initial import instead_of_demo, lacks, local_models
 from shim.route.switch import Switched
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -178,7 +178,7 @@ def test_a_set_key_chooses_and_says_so(bare: None, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("GROQ_API_KEY", "k")
     monkeypatch.setenv("DEEPSEEK_API_KEY", "k")
     found, note = for_chain(options(), SHIPPED)
-    assert "default_model=deepseek-chat" in found.arguments(1)
+    assert "initial_model=deepseek-chat" in found.arguments(1)
     assert note == (
         "Model: deepseek's deepseek-chat, since DEEPSEEK_API_KEY is set;"
         " another: --model NAME, list: interpose model list"
@@ -215,6 +215,17 @@ def test_who_has_chosen_is_not_asked_again(
     assert is_shipped(copy) and not is_shipped(mine) and not is_shipped(tmp_path / "none.yaml")
 
 
+def test_it_stands_above_the_demo_only() -> None:
+    own = parse_policy("models: {a: {provider: demo}, b: {provider: reverse}}\ndefault: a")
+    assert instead_of_demo(own, "b") == "b" and instead_of_demo(own, "reverse:c") == "reverse:c"
+    assert instead_of_demo(own, None) is instead_of_demo(own, "gone") is None
+    other = parse_policy("models: {a: {provider: demo}, b: {provider: reverse}}\ndefault: b")
+    assert instead_of_demo(other, "a") is instead_of_demo(Policy(), "a") is None
+    # The shipped one, edited: its default is a choice then.
+    edited = parse_policy(DEFAULT_POLICY.read_text().replace("default: demo", "default: llama"))
+    assert not leaves_open(DEFAULT_POLICY, edited) and leaves_open(DEFAULT_POLICY, SHIPPED)
+
+
 def test_what_a_model_lacks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("CODEX_HOME", "OPENAI_CODEX_PATH", "USERPROFILE"):
         monkeypatch.delenv(name, raising=False)
@@ -236,7 +247,7 @@ def test_the_daemons_model_is_chosen_once(bare: None, monkeypatch: pytest.Monkey
     files.environment.write_text("MISTRAL_API_KEY=k\n")
     settings, choice = chosen(usual, files)
     assert settings.model == "devstral" and choice and choice.why == "MISTRAL_API_KEY is set"
-    assert "default_model=devstral" in background.words(settings)
+    assert "initial_model=devstral" in background.words(settings)
     assert usual_model(files, SHIPPED, settings.model) == "devstral"
     # Another key later, or none, changes nothing.
     monkeypatch.setenv("OPENROUTER_API_KEY", "k")
@@ -247,7 +258,7 @@ def test_the_daemons_model_is_chosen_once(bare: None, monkeypatch: pytest.Monkey
     assert said.startswith("Model: mistral's devstral, since it was chosen before; another: inter")
     # One that the policy has no more is chosen anew.
     gone = Settings(str(DEFAULT_POLICY), model="gone")
-    assert "default_model" not in str(background.words(gone))
+    assert usual_model(files, SHIPPED, "gone") == "demo"
     assert chosen(gone, files)[0].model == "kimi-k2"
     # A switch stands above it, the demo's too.
     switch.write(files.switched, Switched("demo", 1.0))
