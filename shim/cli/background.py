@@ -22,7 +22,7 @@ from ..route.choose import to
 from ..route.initial import Choice, initial
 from . import UserError
 from .chain import DEFAULT_POLICY, NOWHERE, Options, add_record_arguments
-from .choice import DAILY, cannot, known, leaves_open, line
+from .choice import DAILY, cannot, first_key, known, leaves_open, line
 
 
 def add_daemon_arguments(parser: argparse.ArgumentParser) -> None:
@@ -138,9 +138,9 @@ def ready(
 
 def for_codex(settings: Settings, model: str | None, file: Path) -> Setting:
     """What `enable` writes into the user's own config; UserError as of `ready`."""
-    made, policy = setting(settings, model, file), load_policy(Path(settings.policy))
+    made = setting(settings, model, file)
     if not model and _only_default(made.model, settings.policy, Files()):
-        first = next((v for p in policy.providers.values() for v in variables(p)), "its key")
+        first = first_key(load_policy(Path(settings.policy)))
         raise UserError(
             "no provider's key is set, and no Ollama or LM Studio answers, so every plain `codex`"
             f" would get the offline demo, a script; set a key, such as {first}, and enable again,"

@@ -62,13 +62,19 @@ def line(choice: Choice, policy: Policy, another: str) -> str:
     """What is said of a choice that nobody but Interpose has made; ``another``: how to undo it."""
     how = f"{another}, list: interpose model list"
     if choice.demo:
-        named = next((v for p in policy.providers.values() for v in variables(p)), "its key")
+        anew = " and run `interpose restart`" if another == DAILY else ""
         return (
             f"Model: the offline demo, a script and no language model, since {choice.why};"
-            f" set a key, such as {named}, or choose: {how}"
+            f" set a key, such as {first_key(policy)},{anew} or choose: {how}"
         )
     name = choice.model.removeprefix(f"{choice.provider}:")
     return f"Model: {choice.provider}'s {name}, since {choice.why}; another: {how}"
+
+
+def first_key(policy: Policy) -> str:
+    """A variable that would choose a model."""
+    named = (v for provider in policy.providers.values() for v in variables(provider))
+    return next(named, "that of a provider")
 
 
 def cannot(
