@@ -131,9 +131,15 @@ def ready(
     (setting if demo else for_codex)(wanted, model, file)
     settings = running_settings(files, wanted)
     made = setting(settings, model, file)
-    said = choice and not model and choice.model == made.model
-    notes = [line(choice, policy, another)] if choice and said else []
-    return settings, made, [*notes, *lacks(made.model, policy, files)]
+    return settings, made, notes(None if model else choice, made.model, policy, another)
+
+
+def notes(choice: Choice | None, model: str, policy: Policy, another: str) -> list[str]:
+    """What there is to say of the model that Codex asks the daemon for: which ``choice`` it comes
+    from, if from one, and what it lacks."""
+    chose = choice and choice.model == model
+    said = [line(choice, policy, another)] if choice and chose else []
+    return [*said, *lacks(model, policy, Files())]
 
 
 def for_codex(settings: Settings, model: str | None, file: Path) -> Setting:
@@ -166,12 +172,12 @@ def enable(model: str | None, keep: bool = True) -> Enabled:
 
     ``keep`` what the model's provider needs of our environment, for a daemon that starts without.
     """
-    settings, _, notes = ready(model, config_file(), another=DAILY, demo=False)
+    settings, _, told = ready(model, config_file(), another=DAILY, demo=False)
     file, name, changed = write_block(settings, model)
     if keep and (names := _keep_key(name, settings)):
         where = Files().environment
-        notes.append(f"Kept for a daemon that starts without it: {' and '.join(names)}, in {where}")
-    return Enabled(settings, file, name, changed, notes)
+        told.append(f"Kept for a daemon that starts without it: {' and '.join(names)}, in {where}")
+    return Enabled(settings, file, name, changed, told)
 
 
 def lacks(model: str, policy: Policy, files: Files) -> list[str]:

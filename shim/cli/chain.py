@@ -6,6 +6,7 @@ import argparse
 import http.client
 import json
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -149,6 +150,15 @@ def options(args: argparse.Namespace) -> Options:
         record_dir="" if args.no_record else str(Path(args.record or default_folder()).absolute()),
         prefix=url.path.rstrip("/") or "/v1",
     )
+
+
+def client_key(policy: Policy) -> str:
+    """What a client of a chain that has our environment sends as its key, quoted for a shell."""
+    if os.environ.get("INTERPOSE_CLIENT_KEYS"):
+        return "'<one of INTERPOSE_CLIENT_KEYS>'"
+    if file := os.environ.get("INTERPOSE_CLIENT_KEYS_FILE"):
+        return shlex.quote(f"<one of the keys in {file}>")
+    return "'<the key of the target>'" if policy.empty else "any"
 
 
 def environment() -> dict[str, str]:

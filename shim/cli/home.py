@@ -11,9 +11,9 @@ from ..codex.where import own_command, state_folder
 from ..daemon.files import Files
 from ..daemon.use import usual_model
 from ..policy.load import load_policy
-from .background import chosen, current_settings, lacks, setting
-from .chain import NOWHERE, Options
-from .choice import DEMO, ONCE, for_chain, line
+from .background import chosen, current_settings, notes, setting
+from .chain import NOWHERE, Options, client_key
+from .choice import DEMO, ONCE, for_chain
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,9 +40,7 @@ def run(args: argparse.Namespace) -> int:
         policy = load_policy(settings.policy)
         made = setting(settings, args.model, folder / CONFIG)
         home = keep_home(folder, made)
-        said = choice and not args.model and choice.model == made.model
-        notes = [line(choice, policy, ONCE)] if choice and said else []
-        notes += lacks(made.model, policy, files)
+        told = notes(None if args.model else choice, made.model, policy, ONCE)
         head = f"# Made: {home}. Codex starts the daemon from there by itself:"
         exports = f"CODEX_HOME={shlex.quote(str(home))}"
     else:
@@ -53,15 +51,15 @@ def run(args: argparse.Namespace) -> int:
         if mine and not asked:
             asked = usual_model(files, policy, settings.model)
         opts, note = for_chain(Options(file, NOWHERE, None, asked, ""), policy)
-        notes = [note] if note else []
+        told = [note] if note else []
         home = write_home(folder, opts.base_url(args.port), policy, opts.model)
         runs = "interpose start" if mine else f"interpose serve --port {args.port}"
         head = f"# Written: {home}. With the chain running ({runs}):"
-        # The daemon wants its key, which that command prints; others take any word.
-        key = f'"$({shlex.join([*own_command(), "ensure"])})"' if mine else "any"
+        # The daemon wants its key, which that command prints.
+        key = f'"$({shlex.join([*own_command(), "ensure"])})"' if mine else client_key(policy)
         exports = f"CODEX_HOME={shlex.quote(str(home))} INTERPOSE_KEY={key}"
     print(head)
-    for note in notes:
+    for note in told:
         print(f"# {note}")
     print(f"\nexport {exports}\ncodex")
     return 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import errno
 import os
-import shlex
 import signal
 import socket
 import subprocess
@@ -15,10 +14,9 @@ from ..codex.catalog import UNNAMED
 from ..codex.home import paste_lines
 from ..codex.login import offered
 from ..daemon.files import Files
-from ..policy.schema import Policy
 from ..system import listener
 from . import UserError
-from .chain import add_chain_arguments, environment, options
+from .chain import add_chain_arguments, client_key, environment, options
 from .choice import DEMO, for_chain
 
 PASSES_ON = True
@@ -44,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     print("# For ~/.codex/config.toml, or `interpose home` for a home of its own:\n")
     print(paste_lines(opts.base_url(args.port), model, not policy.empty))
     print("# In the shell that runs codex:\n")
-    print(f"export INTERPOSE_KEY={_key(policy)}\n", flush=True)
+    print(f"export INTERPOSE_KEY={client_key(policy)}\n", flush=True)
     boot = f'import importlib; importlib.import_module("mitmproxy.tools.main").{tool}()'
     # Unbuffered, so that a log file or a pipe shows each line when it happens.
     words = [sys.executable, "-u", "-c", boot, *opts.arguments(args.port), *args.rest]
@@ -53,15 +51,6 @@ def run(args: argparse.Namespace) -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         return subprocess.call(words, env=environment())
     os.execve(sys.executable, words, environment())
-
-
-def _key(policy: Policy) -> str:
-    """What a client sends as its key."""
-    if os.environ.get("INTERPOSE_CLIENT_KEYS"):
-        return "'<one of INTERPOSE_CLIENT_KEYS>'"
-    if file := os.environ.get("INTERPOSE_CLIENT_KEYS_FILE"):
-        return shlex.quote(f"<one of the keys in {file}>")
-    return "'<the key of the target>'" if policy.empty else "any"
 
 
 def _must_be_free(port: int) -> None:

@@ -18,8 +18,9 @@ from rich.console import Console
 
 from shim import cli
 from shim.cli import COMMANDS, main
-from shim.cli.chain import DEFAULT_POLICY, Options, add_chain_arguments, options
+from shim.cli.chain import DEFAULT_POLICY, Options, add_chain_arguments, client_key, options
 from shim.cli.tour_view import View, closing_table
+from shim.policy.schema import Policy
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -164,6 +165,18 @@ def test_the_command_line_of_the_chain() -> None:
     named = chosen("--reverse", "http://up.example", "--model", "any")
     assert "default_model" not in str(named.arguments(1)) and named.model == "any"
     assert "default_model=demo" in chosen("--model", "demo").arguments(1)
+
+
+def test_the_key_that_a_client_is_told_to_send(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("INTERPOSE_CLIENT_KEYS", "INTERPOSE_CLIENT_KEYS_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    assert client_key(chosen().load()) == "any"
+    assert client_key(Policy()) == "'<the key of the target>'"
+    # A key of the chain's own is named, never printed.
+    monkeypatch.setenv("INTERPOSE_CLIENT_KEYS_FILE", "/run/my keys")
+    assert client_key(Policy()) == "'<one of the keys in /run/my keys>'"
+    monkeypatch.setenv("INTERPOSE_CLIENT_KEYS", "one two")
+    assert client_key(chosen().load()) == "'<one of INTERPOSE_CLIENT_KEYS>'"
 
 
 # What `make run` prints.
