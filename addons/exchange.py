@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -27,12 +28,16 @@ from shim.record.redact import redactor
 from shim.route.choose import Route
 from shim.route.failures import Failures
 from shim.route.health import Breakers
+from shim.route.initial import instead_of_demo
 from shim.route.limits import Verdict
 from shim.route.switch import Switch
 from shim.state.store import Memory, Store
 from shim.turn import Failure, Turn, Usage
 from shim.wire.protocols import COUNT, codec, protocol_of, split_path
 from shim.wire.translate import Translation, Translator, error_answer
+
+if TYPE_CHECKING:
+    from shim.daemon.files import Files
 
 logger = logging.getLogger(__name__)
 
@@ -218,6 +223,8 @@ class Chain:
         self.failures = Failures()
         self.breakers = Breakers()
         self.default_model: str | None = None
+        #: The model that was chosen for a user who has chosen none; it stands above the demo only.
+        self.initial_model: str | None = None
         #: The model that was switched to; it stands above `default_model` and the policy's default.
         self.switch = Switch()
         self.rows: list[dict[str, object]] = []
@@ -238,4 +245,15 @@ class Chain:
 
     def default(self, policy: Policy) -> str | None:
         """The model for names the policy does not know; None when only the policy may say."""
-        return self.switch.default(policy) or self.default_model
+        named = self.switch.default(policy) or self.default_model
+        return named or instead_of_demo(policy, self.initial_model)
+
+    def daemon(self) -> Files | None:
+        """The daemon's files, if this process is the daemon; None for any other chain."""
+        path = self.switch.path
+        if path is None:
+            return None
+        from shim.daemon.files import Files
+
+        files = Files(path.parent)
+        return files if files.who().get("pid") == os.getpid() else None

@@ -163,11 +163,9 @@ class Gate:
         elif page in _PICKER and not (_is_local(flow) and _names_loopback(request)):
             refuse(flow, 403, f"{page} is served to browsers on this machine only, at 127.0.0.1")
         elif not (proxied or _is_open(flow, page) or self._take_key(flow, keep=socket)):
-            refuse(
-                flow,
-                401,
-                "this chain needs one of its client keys, as a bearer token or in x-api-key",
-            )
+            said = "this chain needs one of its client keys, as a bearer token or in x-api-key"
+            printed = "; `interpose ensure` prints it" if self._chain.daemon() else ""
+            refuse(flow, 401, said + printed)
         elif upgrades(request) and not socket:
             refuse(flow, 426, "WebSocket is not served here; use POST")
         elif request.method not in methods:

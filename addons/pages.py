@@ -14,7 +14,7 @@ from shim.codex import catalog
 from shim.live import dashboard
 from shim.live.sums import about, said, session_name, short
 from shim.policy.schema import Model, Policy
-from shim.policy.warn import unset
+from shim.policy.warn import lacking, unset
 from shim.record.redact import redactor
 
 #: Turns under way that a page names; their number is told in full.
@@ -78,6 +78,7 @@ class Pages:
                 "file": str(chain.policies.path) if chain.policies.path else None,
                 "error": chain.policies.error,
                 "warnings": [said for _, said in unset(policy)],
+                "unset": lacking(policy),
                 "models": sorted(catalog.models_of(policy)),
                 "default": chain.default(policy) or policy.default,
             },
@@ -109,11 +110,14 @@ class Pages:
             if codex:
                 refuse(flow, 404, "no policy, so no model list; models pass by their own names")
             return
+        # A model that was chosen or switched to may stand in no list.
+        chosen = self._chain.default(policy)
         if codex:
-            found = catalog.catalog(policy)
+            found = catalog.catalog(policy, [chosen] if chosen else [])
             _json(flow, found, {"etag": catalog.etag(found)})
         else:
-            _json(flow, _openai_list(policy, await self._chain.engines.offers()))
+            offers = await self._chain.engines.offers()
+            _json(flow, _openai_list(policy, offers, chosen))
 
 
 def _is_watched(flow: http.HTTPFlow) -> bool:
@@ -136,9 +140,12 @@ def _under_way(id: str, exchange: Exchange, now: float) -> dict[str, Any]:
     }
 
 
-def _openai_list(policy: Policy, agents: dict[str, list[str] | None]) -> dict[str, object]:
+def _openai_list(
+    policy: Policy, agents: dict[str, list[str] | None], chosen: str | None
+) -> dict[str, object]:
     """One list for both official SDKs: each reads its own fields. Agents that cannot be used now
-    are left out; by its name alone one is asked without choosing its model."""
+    are left out; by its name alone one is asked without choosing its model. The model ``chosen``
+    to answer for unknown names comes first."""
     models = {
         n: m for n, m in catalog.models_of(policy).items() if agents.get(m.provider, ()) is not None
     }
@@ -146,6 +153,9 @@ def _openai_list(policy: Policy, agents: dict[str, list[str] | None]) -> dict[st
         if offered is not None:
             also = (name, *(f"{name}:{model}" for model in offered))
             models |= {n: Model(provider=name) for n in also if n not in models}
+    if chosen:
+        known = models.get(chosen) or Model(provider=chosen.partition(":")[0])
+        models = {chosen: known} | models
     data = [
         {
             "id": name,

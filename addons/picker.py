@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 import time
 from pathlib import Path
@@ -73,7 +72,7 @@ class Picker:
             said = f"the policy has no model {short(wanted.model)}"
             raise Refused(400, said + nearest(wanted.model, policy.models), form)
         self._restarted = ""
-        if files := self._daemon():
+        if files := self._chain.daemon():
             from shim.codex.config import ConfigError
             from shim.daemon.use import use
 
@@ -98,6 +97,7 @@ class Picker:
         chosen = chain.default(policy) or policy.default
         page: dict[str, Any] = {
             "chosen": chosen,
+            "default": policy.default,
             "switched": chain.switch.now(),
             "codex": await asyncio.to_thread(self._codex),
             "can_restart": sys.platform == "darwin",
@@ -109,7 +109,7 @@ class Picker:
 
     def _codex(self) -> dict[str, str | None] | None:
         """What Codex's own config says of the model; None for a chain that is not the daemon's."""
-        if not self._daemon():
+        if not self._chain.daemon():
             return None
         from shim.codex import edit
         from shim.codex.config import ConfigError
@@ -122,16 +122,6 @@ class Picker:
         except ConfigError:
             asks = None
         return {"file": _from_home(file), "asks_for": asks}
-
-    def _daemon(self) -> Any:
-        """The daemon's files, if this process is the daemon."""
-        path: Path | None = self._chain.switch.path
-        if path is None:
-            return None
-        from shim.daemon.files import Files
-
-        files = Files(path.parent)
-        return files if files.who().get("pid") == os.getpid() else None
 
 
 def _from_home(file: Path) -> str:

@@ -61,6 +61,12 @@ class Router:
             "Model for names the policy does not know, instead of its own default.",
         )
         loader.add_option(
+            "initial_model",
+            str,
+            "",
+            "Model that answers where the policy's default is the offline demo.",
+        )
+        loader.add_option(
             "switch_file",
             str,
             "",
@@ -88,6 +94,7 @@ class Router:
             file = ctx.options.switch_file
             self._chain.switch = Switch(Path(file).expanduser() if file else None)
         self._upstream = ctx.options.upstream
+        self._chain.initial_model = ctx.options.initial_model or None
         self._chain.default_model = ctx.options.default_model or None
         if self._chain.default_model:
             try:
@@ -251,6 +258,8 @@ class Router:
                 f"{route.provider}: its key or address needs the variable {e.name}, "
                 "which is not set where the chain runs"
             )
+            if self._chain.daemon():
+                said += "; export it and run `interpose restart`"
             return Failure(said, 401, "missing_key", "authentication_error")
         except LoginError as e:
             said = f"{route.provider}: {e}"

@@ -33,11 +33,12 @@ class DaemonError(Exception):
 @dataclass(frozen=True)
 class Settings:
     """How the daemon is started; kept, so that it comes up again the same. ``record_dir`` empty:
-    nothing is recorded."""
+    nothing is recorded. ``model`` answers instead of the policy's default; empty: that does."""
 
     policy: str
     port: int = PORT
     record_dir: str = ""
+    model: str = ""
 
     @property
     def base_url(self) -> str:
@@ -90,7 +91,7 @@ class Files:
         except (FileNotFoundError, UnicodeDecodeError):
             pass
         made = secrets.token_urlsafe(32)
-        _write(self._key, made + "\n")
+        write(self._key, made + "\n")
         return made
 
     def settings(self) -> Settings | None:
@@ -104,11 +105,11 @@ class Files:
     def keep(self, settings: Settings) -> None:
         """Start it like that from now on."""
         self.make()
-        _write(self._settings, json.dumps(asdict(settings), indent=1) + "\n")
+        write(self._settings, json.dumps(asdict(settings), indent=1) + "\n")
 
     def sign(self, settings: Settings) -> None:
         """Say that this process is the daemon; its lock is held."""
-        _write(self._who, json.dumps({"pid": os.getpid(), **asdict(settings)}) + "\n")
+        write(self._who, json.dumps({"pid": os.getpid(), **asdict(settings)}) + "\n")
 
     def sign_off(self) -> None:
         """The daemon ends, or its successor has not signed yet."""
@@ -159,12 +160,12 @@ class Files:
 
 def health(port: int, patience: float = 5.0) -> str | None:
     """The status that a chain on that loopback port tells; None when none answers."""
-    says = page(port, patience)
-    return str(says["status"]) if says else None
+    status = page(port, patience).get("status")
+    return None if status is None else str(status)
 
 
-def page(port: int, patience: float = 5.0) -> dict[str, Any] | None:
-    """What a chain on that loopback port tells of itself; None when none answers."""
+def page(port: int, patience: float = 5.0) -> dict[str, Any]:
+    """The whole ``/health`` of a chain on that loopback port; empty when none answers."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=patience) as connection:
             connection.settimeout(patience)
@@ -173,9 +174,9 @@ def page(port: int, patience: float = 5.0) -> dict[str, Any] | None:
             while piece := connection.recv(65536):
                 answer += piece
         says = json.loads(answer.partition(b"\r\n\r\n")[2])
-        return says if isinstance(says, dict) and "status" in says else None
     except (OSError, ValueError, OverflowError, RecursionError):
-        return None
+        return {}
+    return says if isinstance(says, dict) and "status" in says else {}
 
 
 def taken(port: int) -> bool:
@@ -198,7 +199,7 @@ def _read(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _write(path: Path, text: str) -> None:
+def write(path: Path, text: str) -> None:
     """For this user alone, and never half."""
     part = path.with_name(f"{path.name}.{os.getpid()}")
     fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

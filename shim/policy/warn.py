@@ -27,6 +27,22 @@ def expanded(name: str, provider: Provider) -> Iterator[tuple[Where, str]]:
         yield from (((*at, field, k), v) for k, v in getattr(provider, field).items())
 
 
+def variables(provider: Provider) -> list[str]:
+    """The environment variables that a provider's address, key, headers and query are read from."""
+    texts = [text for _, text in expanded("", provider)]
+    return sorted({name for text in texts for name in VARIABLE.findall(text)})
+
+
+def lacking(policy: Policy, environ: Mapping[str, str] | None = None) -> dict[str, list[str]]:
+    """The variables that are not set, by provider; providers that have all are left out."""
+    env = os.environ if environ is None else environ
+    missing = {
+        name: [variable for variable in variables(provider) if not env.get(variable)]
+        for name, provider in policy.providers.items()
+    }
+    return {name: names for name, names in missing.items() if names}
+
+
 def unset(policy: Policy, environ: Mapping[str, str] | None = None) -> Iterator[Told]:
     """Each variable a policy names that is not set: where, and a sentence."""
     env = os.environ if environ is None else environ

@@ -32,6 +32,8 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 PLAIN = (
     "codex",
     "export INTERPOSE_KEY=any",
+    'export INTERPOSE_KEY="$(interpose ensure)"',
+    "export OPENROUTER_API_KEY=sk-or-…",
     "curl http://127.0.0.1:8080/health",
     "curl 'http://127.0.0.1:8080/health?live=1'",
     "curl http://127.0.0.1:8080/metrics",
