@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep-key",
         action="store_true",
-        help="write the model's key to the state folder's file env, for a daemon that starts without",
+        help="write the model's key to the file env of the state folder, for later starts",
     )
     parser.add_argument(
         "--service",
