@@ -19,28 +19,12 @@ from rich.table import Table
 
 from benchmarks import report
 from benchmarks.bodies import body
-from benchmarks.load import BadAnswer, burst, one
-from benchmarks.systems import ALL, PEER_NAMES, Direct, System, Unavailable
+from benchmarks.load import burst
+from benchmarks.systems import ALL, PEER_NAMES, Direct, System, Unavailable, ready, settle
 
 RESULTS = Path(__file__).parent / "results" / "latest.json"
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
-#: Seconds without work after which a system has stopped: the chain writes a moment after a turn.
-_QUIET = 0.4
 SIZES = (1_000, 100_000, 500_000, 2_000_000)
-
-
-async def _ready(system: System, seconds: float = 60) -> None:
-    """Until the system answers a turn; Unavailable with its words when it does not."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            made = system.asked(body(1_000, 0), system.model)
-            await one(system.port, made, system.key, system.path, system.marks)
-            return
-        except (BadAnswer, OSError, asyncio.IncompleteReadError) as e:
-            if time.monotonic() > deadline:
-                raise Unavailable(f"no answer: {str(e)[:300]}") from None
-            await asyncio.sleep(0.01)
 
 
 def _start_times(names: list[str], upstream: int, rounds: int, tick: Any) -> dict[str, list[float]]:
@@ -53,24 +37,12 @@ def _start_times(names: list[str], upstream: int, rounds: int, tick: Any) -> dic
                 begun = time.monotonic()
                 system.start()
                 system.wait()
-                asyncio.run(_ready(system))
+                asyncio.run(ready(system))
                 found[name].append(time.monotonic() - begun)
             finally:
                 system.__exit__()
             tick()
     return found
-
-
-def _settle(system: System, seconds: float = 10) -> float:
-    """CPU seconds of ``system`` once it has stopped working: nobody else pays for its rest."""
-    begun = quiet = time.monotonic()
-    before = system.cpu()
-    while time.monotonic() - quiet < _QUIET and time.monotonic() - begun < seconds:
-        time.sleep(0.05)
-        now = system.cpu()
-        if now > before:
-            before, quiet = now, time.monotonic()
-    return before
 
 
 def _case(
@@ -89,7 +61,7 @@ def _case(
         for system in systems[first_one:] + systems[:first_one]:
             first, total = [], []
             asked = [[system.asked(b, system.model) for b in bodies] for bodies in made]
-            before = _settle(system)
+            before = settle(system)
             for bodies in asked:
                 found = asyncio.run(
                     burst(system.port, bodies, system.key, system.path, system.marks)
@@ -97,7 +69,7 @@ def _case(
                 for sample in found:
                     first.append(sample.first)
                     total.append(sample.total)
-            cpu = (_settle(system) - before) / (requests * concurrency)
+            cpu = (settle(system) - before) / (requests * concurrency)
             # The first round warms everybody up.
             if number:
                 kept = measured[system.name]
@@ -125,7 +97,7 @@ def run(sizes: list[int], rounds: int, starts: int, names: list[str]) -> dict[st
         for name in names:
             try:
                 system = stack.enter_context(ALL[name](upstream.port))
-                asyncio.run(_ready(system))
+                asyncio.run(ready(system))
                 systems.append(system)
             except Unavailable as e:
                 results["unavailable"][name] = str(e)

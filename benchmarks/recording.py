@@ -20,11 +20,10 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from benchmarks.__main__ import _ready, _settle
 from benchmarks.bodies import SOURCE, as_json, body, step_of
 from benchmarks.load import one
 from benchmarks.report import label
-from benchmarks.systems import Chain, Direct, System, Unrecorded
+from benchmarks.systems import Chain, Direct, System, Unrecorded, ready, settle
 
 SIZES = (20_000, 100_000, 500_000)
 #: What recording may add to the chain's CPU where a model answers.
@@ -64,13 +63,13 @@ def used(systems: list[System], threads: dict[str, list[bytes]]) -> list[tuple[f
     async def ask() -> None:
         await asyncio.gather(*(_ask(system, threads) for system in systems))
 
-    before = [(system.cpu(own=True), _settle(system)) for system in systems]
+    before = [(system.cpu(own=True), settle(system)) for system in systems]
     asyncio.run(ask())
     # What has ended is written a moment later.
     time.sleep(0.2)
     found = []
     for system, (own, total) in zip(systems, before, strict=True):
-        after = _settle(system)
+        after = settle(system)
         found.append((system.cpu(own=True) - own, after - total))
     return found
 
@@ -121,7 +120,7 @@ def main() -> int:
                     made = kind(upstream.port)
                     made.pace = path
                     systems.append(inner.enter_context(made))
-                    asyncio.run(_ready(made))
+                    asyncio.run(ready(made))
                 for size in args.sizes:
                     turns = -(-args.turns // at_once)
                     found = measure(systems, size, at_once, args.rounds, turns, progress)
