@@ -17,13 +17,23 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from benchmarks import report
+from benchmarks import page, report
+from benchmarks.against import command
 from benchmarks.bodies import body
+from benchmarks.commits import made_of
 from benchmarks.load import burst
-from benchmarks.systems import ALL, PEER_NAMES, Direct, System, Unavailable, ready, settle
+from benchmarks.systems import (
+    ALL,
+    DIRECTIONS,
+    PEER_NAMES,
+    Direct,
+    System,
+    Unavailable,
+    ready,
+    settle,
+)
 
 RESULTS = Path(__file__).parent / "results" / "latest.json"
-DOCS = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 SIZES = (1_000, 100_000, 500_000, 2_000_000)
 
 
@@ -32,7 +42,7 @@ def _start_times(names: list[str], upstream: int, rounds: int, tick: Any) -> dic
     found: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(rounds):
         for name in names:
-            system = ALL[name](upstream)
+            system = (ALL | DIRECTIONS)[name](upstream)
             try:
                 begun = time.monotonic()
                 system.start()
@@ -96,7 +106,7 @@ def run(sizes: list[int], rounds: int, starts: int, names: list[str]) -> dict[st
         task = progress.add_task("starting", total=None)
         for name in names:
             try:
-                system = stack.enter_context(ALL[name](upstream.port))
+                system = stack.enter_context((ALL | DIRECTIONS)[name](upstream.port))
                 asyncio.run(ready(system))
                 systems.append(system)
             except Unavailable as e:
@@ -142,27 +152,52 @@ def show(results: dict[str, Any]) -> None:
         console.print(f"{name}: first answer after {start:.2f}x, peak memory {memory:.2f}x")
 
 
-def main() -> int:
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rounds and sizes")
     parser.add_argument("--no-peers", action="store_true", help="without litellm and opencodex")
-    parser.add_argument("--only", nargs="+", metavar="SYSTEM", choices=list(ALL), help="only these")
-    parser.add_argument("--sizes", type=int, nargs="+", help="body sizes in bytes")
-    parser.add_argument("--rounds", type=int, help="measured rounds per case")
+    names = list(ALL | DIRECTIONS)
+    parser.add_argument("--only", nargs="+", metavar="SYSTEM", choices=names, help="only these")
+    parser.add_argument("--sizes", type=_count, nargs="+", help="body sizes in bytes")
+    parser.add_argument("--rounds", type=_count, help="measured rounds per case")
     parser.add_argument("--check", action="store_true", help="exit 1 when a goal is missed")
     parser.add_argument("--write-docs", action="store_true", help="into docs/benchmarks.md")
+    parser.add_argument(
+        "--against", nargs="+", metavar="REV", help="compare this tree with these commits instead"
+    )
+    parser.add_argument("--pairs", type=_count, help="with --against: pairs per case")
     args = parser.parse_args()
+    if args.against and (args.rounds or args.no_peers):
+        parser.error("--against counts --pairs, not --rounds, and has no peers")
+    if args.pairs and not args.against:
+        parser.error("--pairs is for --against")
+    return args
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
+
+
+def main() -> int:
+    args = _arguments()
     sizes = args.sizes or ([1_000, 500_000] if args.quick else list(SIZES))
+    if args.against:
+        return command.main(args, sizes)
     rounds = args.rounds or (3 if args.quick else 7)
     names = [n for n in ALL if n != Direct.name and not (args.no_peers and n in PEER_NAMES)]
     if args.only:
-        names = [n for n in names if n in (report.FLOOR, report.OURS, *args.only)]
-    results = run(sizes, rounds, 2 if args.quick else 5, names)
+        asked = [n for n in ALL | DIRECTIONS if n in (report.FLOOR, report.OURS, *args.only)]
+        names = [n for n in asked if n != Direct.name]
+    made = made_of()
+    results = {"made_of": made, **run(sizes, rounds, 2 if args.quick else 5, names)}
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(results, indent=1))
+    print(made)
     show(results)
     if args.write_docs:
-        report.write_docs(results, DOCS)
+        page.put(report.BEGIN, report.END, made, report.markdown(results))
     for line in report.recording(results):
         print(line)
     failed = report.missed(results)

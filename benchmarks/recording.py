@@ -14,13 +14,14 @@ import statistics
 import sys
 import time
 from contextlib import ExitStack
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from benchmarks import page
 from benchmarks.bodies import SOURCE, as_json, body, step_of
+from benchmarks.commits import made_of
 from benchmarks.load import one
 from benchmarks.report import label
 from benchmarks.systems import Chain, Direct, System, Unrecorded, ready, settle
@@ -31,7 +32,6 @@ GOAL = 0.10
 #: How the upstream answers: below which path, and how many threads are under way at once.
 MODEL = "100 deltas a second"
 PACES = {MODEL: ("/tokens", 4), "all that can be read": ("", 1)}
-DOCS = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- recording: begin -->", "<!-- recording: end -->"
 _ROOM = 4000
 
@@ -105,6 +105,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="exit 1 when the goal is missed")
     parser.add_argument("--write-docs", action="store_true", help="into docs/benchmarks.md")
     args = parser.parse_args()
+    made = made_of()
     table = Table(title="what recording adds to the chain's CPU: median, lowest to highest")
     for column in ("an answer has", "body", "in the proxy", "with the recorder"):
         table.add_column(column)
@@ -133,11 +134,9 @@ def main() -> int:
                     ]
                     table.add_row(pace, label(size), *cells)
                     lines.append(f"| {pace} | {label(size)} | {' | '.join(cells)} |")
-    Console().print(table)
+    Console().print(made, table, sep="\n")
     if args.write_docs:
-        text = DOCS.read_text("utf-8")
-        head, tail = text.partition(BEGIN)[0], text.partition(END)[2]
-        DOCS.write_text(head + "\n".join([BEGIN, *lines, END]) + tail, "utf-8")
+        page.put(BEGIN, END, made, "\n".join(lines))
     for line in missed:
         print(f"missed: recording adds {line}")
     return 1 if missed and args.check else 0

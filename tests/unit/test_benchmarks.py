@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import report
+from benchmarks import page, report
 from benchmarks.bodies import asked_of, body, chat_of, messages_of
 from benchmarks.upstream import DELTAS, EVENTS, RESPONSES
 
@@ -130,11 +130,14 @@ def test_a_slow_start_is_a_missed_goal() -> None:
 
 
 def test_the_tables_replace_the_old_ones_and_leave_the_page(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n", encoding="utf-8")
-    report.write_docs(results(mitmdump=[10.0], interpose=[12.0]), page)
-    text = page.read_text(encoding="utf-8")
+    path = tmp_path / "page.md"
+    path.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n", encoding="utf-8")
+    table = report.markdown(results(mitmdump=[10.0], interpose=[12.0]))
+    for _ in range(2):
+        page.put(report.BEGIN, report.END, "Made of commit `0123456`.", table, path)
+    text = path.read_text(encoding="utf-8")
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
+    assert text.count("Made of commit `0123456`.\n\n") == 1
     assert "1.20 (1.20 to 1.20)" in text
     assert "`litellm` could not be run: no network" in text
 
