@@ -115,4 +115,8 @@ def trim(used: int, root: Path = ROOT) -> None:
     """Remove the checkouts used longest ago, but for a few and the ``used`` last ones."""
     checkouts = sorted((root / ".bench").iterdir(), key=lambda path: path.stat().st_mtime)
     for folder in checkouts[: -max(_STAY, used)]:
-        _git("worktree", "remove", "--force", str(folder), root=root)
+        try:
+            _git("worktree", "remove", "--force", str(folder), root=root)
+        except Unavailable:
+            # Git does not know it, or not any more.
+            shutil.rmtree(folder, ignore_errors=True)

@@ -82,9 +82,10 @@ def _set_up(revisions: list[Revision], console: Console) -> tuple[list[Side], li
         with console.status(f"setting up {revision.short}"):
             try:
                 sides.append(Side(revision.short, prepare(revision)))
-            except Unavailable as e:
-                lost.append(f"{revision.short} cannot be started: {e}.")
-    trim(len(revisions))
+            except (Unavailable, OSError) as e:
+                lost.append(f"{revision.short} cannot be started: {e}")
+    if len(sides) > 1:
+        trim(len(revisions))
     return sides, lost
 
 
