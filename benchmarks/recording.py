@@ -105,7 +105,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="exit 1 when the goal is missed")
     parser.add_argument("--write-docs", action="store_true", help="into docs/benchmarks.md")
     args = parser.parse_args()
-    made = made_of()
+    commit = made_of()
     table = Table(title="what recording adds to the chain's CPU: median, lowest to highest")
     for column in ("an answer has", "body", "in the proxy", "with the recorder"):
         table.add_column(column)
@@ -134,9 +134,9 @@ def main() -> int:
                     ]
                     table.add_row(pace, label(size), *cells)
                     lines.append(f"| {pace} | {label(size)} | {' | '.join(cells)} |")
-    Console().print(made, table, sep="\n")
+    Console().print(commit, table, sep="\n")
     if args.write_docs:
-        page.put(BEGIN, END, made, "\n".join(lines))
+        page.put(BEGIN, END, commit, "\n".join(lines))
     for line in missed:
         print(f"missed: recording adds {line}")
     return 1 if missed and args.check else 0
