@@ -224,6 +224,14 @@ def test_links_lead_somewhere() -> None:
             assert "://" in target or (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+def test_a_table_of_measurements_names_the_commit_it_was_made_of() -> None:
+    text = (ROOT / "docs" / "benchmarks.md").read_text("utf-8")
+    tables = re.findall(r"<!-- ([^>]+) -->\n(.*?)<!-- [^>]+ -->", text, re.S)
+    assert {"results:begin", "recording: begin", "against: begin"} < {name for name, _ in tables}
+    for name, table in tables:
+        assert "|" not in table or re.search(r"commit `[0-9a-f]{7,40}`", table), name
+
+
 def test_the_readme_shows_the_two_commands() -> None:
     text = (ROOT / "README.md").read_text("utf-8")
     assert "```sh\nmake run\n```" in text and "```sh\nmake test\n```" in text
