@@ -95,7 +95,11 @@ class Access(Stage):
     def requestheaders(self, value: Value) -> Value | Reply | None:
         if value.kind == "foreign":
             return None
-        return self.door.admit(value.request, self._services.policies.current())
+        policy = self._services.policies.current()
+        return self.door.admit(value.request, policy, self._key_hint)
+
+    def _key_hint(self) -> str:
+        return "; `interpose ensure` prints it" if self._services.daemon() else ""
 
     def _check_bypasses(self) -> None:
         for name in _BYPASSES:

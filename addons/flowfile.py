@@ -129,7 +129,7 @@ def _message(message: http.Request | http.Response) -> Message:
         if "content-length" in headers:
             headers["content-length"] = str(len(body))
     if isinstance(message, http.Request):
-        return Message(headers, body, path=message.path)
+        return Message(headers, body, path=message.path, url=message.url)
     return Message(headers, body, status=message.status_code)
 
 

@@ -19,7 +19,7 @@ from shim.exchange.values import Access, ClientRequest, Reply
 from shim.live import dashboard
 from shim.live.sums import about, said, session_name, short
 from shim.policy.schema import Model, Policy
-from shim.policy.warn import unset
+from shim.policy.warn import lacking, unset
 from shim.record.redact import redactor
 
 #: Turns under way that a page names; their number is told in full.
@@ -66,6 +66,7 @@ class Pages(Stage):
                 "file": str(policies.path) if policies.path else None,
                 "error": policies.error,
                 "warnings": [text for _, text in unset(policy)],
+                "unset": lacking(policy),
                 "models": sorted(catalog.models_of(policy)),
                 "default": services.default(policy) or policy.default,
             },
@@ -98,10 +99,12 @@ class Pages(Stage):
                 return None
             message = "no policy, so no model list; models pass by their own names"
             return refusal(request.path, 404, message)
+        # A model that was chosen or switched to may stand in no list.
+        chosen = self._services.default(policy)
         if codex:
-            models = catalog.catalog(policy)
+            models = catalog.catalog(policy, [chosen] if chosen else [])
             return _json(models, {"etag": catalog.etag(models)})
-        return _json(_openai_list(policy, await self._services.engines.offers()))
+        return _json(_openai_list(policy, await self._services.engines.offers(), chosen))
 
 
 def _under_way(run: OpenTurn, now: float) -> dict[str, Any]:
@@ -119,9 +122,12 @@ def _under_way(run: OpenTurn, now: float) -> dict[str, Any]:
     }
 
 
-def _openai_list(policy: Policy, agents: dict[str, list[str] | None]) -> dict[str, object]:
+def _openai_list(
+    policy: Policy, agents: dict[str, list[str] | None], chosen: str | None
+) -> dict[str, object]:
     """One list for both official SDKs: each reads its own fields. Agents that cannot be used now
-    are left out; by its name alone one is asked without choosing its model."""
+    are left out; by its name alone one is asked without choosing its model. The model ``chosen``
+    to answer for unknown names comes first."""
     models = {
         n: m for n, m in catalog.models_of(policy).items() if agents.get(m.provider, ()) is not None
     }
@@ -129,6 +135,9 @@ def _openai_list(policy: Policy, agents: dict[str, list[str] | None]) -> dict[st
         if offered is not None:
             also = (name, *(f"{name}:{model}" for model in offered))
             models |= {n: Model(provider=name) for n in also if n not in models}
+    if chosen:
+        known = models.get(chosen) or Model(provider=chosen.partition(":")[0])
+        models = {chosen: known} | models
     data = [
         {
             "id": name,

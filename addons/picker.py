@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 import time
 from pathlib import Path
@@ -69,7 +68,7 @@ class Picker(Stage):
             said = f"the policy has no model {short(wanted.model)}"
             raise Refused(400, said + nearest(wanted.model, policy.models), form)
         self._restarted = ""
-        if files := self._daemon():
+        if files := self._services.daemon():
             from shim.codex.config import ConfigError
             from shim.daemon.use import use
 
@@ -94,6 +93,7 @@ class Picker(Stage):
         chosen = services.default(policy) or policy.default
         page: dict[str, Any] = {
             "chosen": chosen,
+            "default": policy.default,
             "switched": services.switch.now(),
             "codex": await asyncio.to_thread(self._codex),
             "can_restart": sys.platform == "darwin",
@@ -107,7 +107,7 @@ class Picker(Stage):
 
     def _codex(self) -> dict[str, str | None] | None:
         """What Codex's own config says of the model; None for a chain that is not the daemon's."""
-        if not self._daemon():
+        if not self._services.daemon():
             return None
         from shim.codex import edit
         from shim.codex.config import ConfigError
@@ -120,16 +120,6 @@ class Picker(Stage):
         except ConfigError:
             asks = None
         return {"file": _from_home(file), "asks_for": asks}
-
-    def _daemon(self) -> Any:
-        """The daemon's files, if this process is the daemon."""
-        path: Path | None = self._services.switch.path
-        if path is None:
-            return None
-        from shim.daemon.files import Files
-
-        files = Files(path.parent)
-        return files if files.who().get("pid") == os.getpid() else None
 
 
 def _from_home(file: Path) -> str:

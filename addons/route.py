@@ -83,6 +83,12 @@ class Router(Stage):
             "Model for names the policy does not know, instead of its own default.",
         )
         loader.add_option(
+            "initial_model",
+            str,
+            "",
+            "Model that answers where the policy's default is the offline demo.",
+        )
+        loader.add_option(
             "switch_file",
             str,
             "",
@@ -111,6 +117,7 @@ class Router(Stage):
             file = ctx.options.switch_file
             services.switch.open(Path(file).expanduser() if file else None)
         self._upstream = ctx.options.upstream
+        services.initial_model = ctx.options.initial_model or None
         services.default_model = ctx.options.default_model or None
         if services.default_model:
             try:
@@ -287,6 +294,8 @@ class Router(Stage):
                 f"{route.provider}: its key or address needs the variable {e.name}, "
                 "which is not set where the chain runs"
             )
+            if self._services.daemon():
+                text += "; export it and run `interpose restart`"
             return decision, Failure(text, 401, "missing_key", "authentication_error")
         except LoginError as e:
             text = f"{route.provider}: {e}"

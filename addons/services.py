@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from addons.engines import Engines
 from shim.live.metrics import Metrics
@@ -13,8 +14,12 @@ from shim.policy.schema import Policy
 from shim.policy.store import PolicyStore
 from shim.route.failures import Failures
 from shim.route.health import Breakers
+from shim.route.initial import instead_of_demo
 from shim.route.switch import Switch
 from shim.state.store import CurrentStore
+
+if TYPE_CHECKING:
+    from shim.daemon.files import Files
 
 #: Rows of ended turns that ``/health?exchanges`` shows.
 _MOST_ROWS = 1000
@@ -41,9 +46,11 @@ class Services:
         self.engines = Engines(self.policies, self.store)
         self.failures = Failures()
         self.breakers = Breakers()
-        #: The model that was switched to; it counts more than the two defaults.
+        #: The model that was switched to; it counts more than the defaults.
         self.switch = Switch()
         self.default_model: str | None = None
+        #: The model that was chosen for a user who has chosen none; it goes before the demo only.
+        self.initial_model: str | None = None
         self.recording = Recording()
         self.rows: deque[dict[str, Any]] = deque(maxlen=_MOST_ROWS)
         self.metrics = Metrics()
@@ -51,4 +58,15 @@ class Services:
 
     def default(self, policy: Policy) -> str | None:
         """The model for names the policy does not know; None when only the policy may say."""
-        return self.switch.default(policy) or self.default_model
+        named = self.switch.default(policy) or self.default_model
+        return named or instead_of_demo(policy, self.initial_model)
+
+    def daemon(self) -> Files | None:
+        """The daemon's files, if this process is the daemon; None for any other chain."""
+        path = self.switch.path
+        if path is None:
+            return None
+        from shim.daemon.files import Files
+
+        files = Files(path.parent)
+        return files if files.who().get("pid") == os.getpid() else None

@@ -17,30 +17,24 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from benchmarks import report
+from benchmarks import page, report
+from benchmarks.against import command
 from benchmarks.bodies import body
-from benchmarks.load import BadAnswer, burst, one
-from benchmarks.systems import ALL, PEER_NAMES, Direct, System, Unavailable
+from benchmarks.commits import made_of
+from benchmarks.load import burst
+from benchmarks.systems import (
+    ALL,
+    DIRECTIONS,
+    PEER_NAMES,
+    Direct,
+    System,
+    Unavailable,
+    ready,
+    settle,
+)
 
 RESULTS = Path(__file__).parent / "results" / "latest.json"
-DOCS = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
-#: Seconds without work after which a system has stopped: the chain writes a moment after a turn.
-_QUIET = 0.4
 SIZES = (1_000, 100_000, 500_000, 2_000_000)
-
-
-async def _ready(system: System, seconds: float = 60) -> None:
-    """Until the system answers a turn; Unavailable with its words when it does not."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            made = system.asked(body(1_000, 0), system.model)
-            await one(system.port, made, system.key, system.path, system.marks)
-            return
-        except (BadAnswer, OSError, asyncio.IncompleteReadError) as e:
-            if time.monotonic() > deadline:
-                raise Unavailable(f"no answer: {str(e)[:300]}") from None
-            await asyncio.sleep(0.01)
 
 
 def _start_times(names: list[str], upstream: int, rounds: int, tick: Any) -> dict[str, list[float]]:
@@ -48,29 +42,17 @@ def _start_times(names: list[str], upstream: int, rounds: int, tick: Any) -> dic
     found: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(rounds):
         for name in names:
-            system = ALL[name](upstream)
+            system = (ALL | DIRECTIONS)[name](upstream)
             try:
                 begun = time.monotonic()
                 system.start()
                 system.wait()
-                asyncio.run(_ready(system))
+                asyncio.run(ready(system))
                 found[name].append(time.monotonic() - begun)
             finally:
                 system.__exit__()
             tick()
     return found
-
-
-def _settle(system: System, seconds: float = 10) -> float:
-    """CPU seconds of ``system`` once it has stopped working: nobody else pays for its rest."""
-    begun = quiet = time.monotonic()
-    before = system.cpu()
-    while time.monotonic() - quiet < _QUIET and time.monotonic() - begun < seconds:
-        time.sleep(0.05)
-        now = system.cpu()
-        if now > before:
-            before, quiet = now, time.monotonic()
-    return before
 
 
 def _case(
@@ -89,7 +71,7 @@ def _case(
         for system in systems[first_one:] + systems[:first_one]:
             first, total = [], []
             asked = [[system.asked(b, system.model) for b in bodies] for bodies in made]
-            before = _settle(system)
+            before = settle(system)
             for bodies in asked:
                 found = asyncio.run(
                     burst(system.port, bodies, system.key, system.path, system.marks)
@@ -97,7 +79,7 @@ def _case(
                 for sample in found:
                     first.append(sample.first)
                     total.append(sample.total)
-            cpu = (_settle(system) - before) / (requests * concurrency)
+            cpu = (settle(system) - before) / (requests * concurrency)
             # The first round warms everybody up.
             if number:
                 kept = measured[system.name]
@@ -124,8 +106,8 @@ def run(sizes: list[int], rounds: int, starts: int, names: list[str]) -> dict[st
         task = progress.add_task("starting", total=None)
         for name in names:
             try:
-                system = stack.enter_context(ALL[name](upstream.port))
-                asyncio.run(_ready(system))
+                system = stack.enter_context((ALL | DIRECTIONS)[name](upstream.port))
+                asyncio.run(ready(system))
                 systems.append(system)
             except Unavailable as e:
                 results["unavailable"][name] = str(e)
@@ -170,27 +152,52 @@ def show(results: dict[str, Any]) -> None:
         console.print(f"{name}: first answer after {start:.2f}x, peak memory {memory:.2f}x")
 
 
-def main() -> int:
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rounds and sizes")
     parser.add_argument("--no-peers", action="store_true", help="without litellm and opencodex")
-    parser.add_argument("--only", nargs="+", metavar="SYSTEM", choices=list(ALL), help="only these")
-    parser.add_argument("--sizes", type=int, nargs="+", help="body sizes in bytes")
-    parser.add_argument("--rounds", type=int, help="measured rounds per case")
+    names = list(ALL | DIRECTIONS)
+    parser.add_argument("--only", nargs="+", metavar="SYSTEM", choices=names, help="only these")
+    parser.add_argument("--sizes", type=_count, nargs="+", help="body sizes in bytes")
+    parser.add_argument("--rounds", type=_count, help="measured rounds per case")
     parser.add_argument("--check", action="store_true", help="exit 1 when a goal is missed")
     parser.add_argument("--write-docs", action="store_true", help="into docs/benchmarks.md")
+    parser.add_argument(
+        "--against", nargs="+", metavar="REV", help="compare this tree with these commits instead"
+    )
+    parser.add_argument("--pairs", type=_count, help="with --against: pairs per case")
     args = parser.parse_args()
+    if args.against and (args.rounds or args.no_peers):
+        parser.error("--against counts --pairs, not --rounds, and has no peers")
+    if args.pairs and not args.against:
+        parser.error("--pairs is for --against")
+    return args
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
+
+
+def main() -> int:
+    args = _arguments()
     sizes = args.sizes or ([1_000, 500_000] if args.quick else list(SIZES))
+    if args.against:
+        return command.main(args, sizes)
     rounds = args.rounds or (3 if args.quick else 7)
     names = [n for n in ALL if n != Direct.name and not (args.no_peers and n in PEER_NAMES)]
     if args.only:
-        names = [n for n in names if n in (report.FLOOR, report.OURS, *args.only)]
-    results = run(sizes, rounds, 2 if args.quick else 5, names)
+        asked = [n for n in ALL | DIRECTIONS if n in (report.FLOOR, report.OURS, *args.only)]
+        names = [n for n in asked if n != Direct.name]
+    made = made_of()
+    results = {"made_of": made, **run(sizes, rounds, 2 if args.quick else 5, names)}
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(results, indent=1))
+    print(made)
     show(results)
     if args.write_docs:
-        report.write_docs(results, DOCS)
+        page.put(report.BEGIN, report.END, made, report.markdown(results))
     for line in report.recording(results):
         print(line)
     failed = report.missed(results)

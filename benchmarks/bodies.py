@@ -136,6 +136,37 @@ def messages_of(made: bytes, model: str) -> bytes:
     return as_json({**head, "messages": messages, "tools": tools})
 
 
+def chat_of(made: bytes, model: str) -> bytes:
+    """The same conversation as a client of Chat Completions sends it, under ``model``."""
+    request = json.loads(made)
+    messages: list[dict[str, Any]] = []
+    for item in request["input"]:
+        if item["type"] == "message":
+            role = {"developer": "system"}.get(item["role"], item["role"])
+            messages.append({"role": role, "content": item["content"][0]["text"]})
+        elif item["type"].endswith("_call"):
+            arguments = item.get("arguments") or json.dumps({"p": item["input"]})
+            function = {"name": item["name"], "arguments": arguments}
+            call = {"id": item["call_id"], "type": "function", "function": function}
+            messages.append({"role": "assistant", "content": None, "tool_calls": [call]})
+        elif item["type"].endswith("_output"):
+            output = {"tool_call_id": item["call_id"], "content": item["output"]}
+            messages.append({"role": "tool", **output})
+    tools = [
+        {
+            "type": "function",
+            "function": {
+                "name": tool["name"],
+                "description": tool["description"],
+                "parameters": tool.get("parameters") or {"type": "object", "properties": {}},
+            },
+        }
+        for tool in request["tools"]
+    ]
+    head = {"model": model, "stream": True, "stream_options": {"include_usage": True}}
+    return as_json({**head, "messages": messages, **({"tools": tools} if tools else {})})
+
+
 def step_of(step: int, start: int, lines: list[str], room: int) -> list[dict[str, Any]]:
     """One round of an agent: a thought, a call, its output; every eighth is a patch."""
     text = "\n".join(lines)[:room]

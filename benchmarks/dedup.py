@@ -19,7 +19,6 @@ import statistics
 import time
 import typing as _typing
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -27,6 +26,8 @@ from rich.console import Console
 from rich.table import Table
 
 from addons.memory import keep_freed
+from benchmarks import page
+from benchmarks.commits import made_of
 from shim.client import Facts
 from shim.policy.rules import Dedup
 from shim.prompt.catch import Catch
@@ -138,6 +139,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--write-docs", action="store_true", help="into docs/benchmarks.md")
     args = parser.parse_args()
+    made = made_of()
     # As in the chain.
     keep_freed()
     rows: list[tuple[str, ...]] = []
@@ -156,20 +158,17 @@ def main() -> None:
         table.add_row(*row)
     Console().print(table)
     if args.write_docs:
-        write_docs(rows)
+        write_docs(rows, made)
 
 
 _HEAD = ("history", "new here", "its next turn", "per MB, of agent-shaped")
-_PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 _BEGIN, _END = "<!-- dedup -->", "<!-- end of dedup -->"
 
 
-def write_docs(rows: list[tuple[str, ...]]) -> None:
+def write_docs(rows: list[tuple[str, ...]], made: str) -> None:
     """Put the table into docs/benchmarks.md."""
     lines = ["| " + " | ".join(cells) + " |" for cells in (_HEAD, ("---",) * len(_HEAD), *rows)]
-    before, _, rest = _PAGE.read_text("utf-8").partition(_BEGIN)
-    table = "\n".join([_BEGIN, *lines, _END])
-    _PAGE.write_text(f"{before}{table}{rest.partition(_END)[2]}", "utf-8")
+    page.put(_BEGIN, _END, made, "\n".join(lines))
 
 
 if __name__ == "__main__":

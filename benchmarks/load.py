@@ -10,9 +10,10 @@ from dataclasses import dataclass
 #: What the first delta of the canned stream says, in any protocol.
 FIRST = b"word0"
 LAST = b"word199"
-#: What only an answer in the Responses protocol holds, and in Messages.
+#: What only an answer in the Responses protocol holds, in Messages, and in Chat Completions.
 RESPONSES = (b'"response.output_text.delta"', b'"response.completed"')
 MESSAGES = (b'"content_block_delta"', b'"message_stop"')
+CHAT = (b'"chat.completion.chunk"', b"data: [DONE]")
 
 
 @dataclass(frozen=True)

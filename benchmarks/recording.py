@@ -14,17 +14,17 @@ import statistics
 import sys
 import time
 from contextlib import ExitStack
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from benchmarks.__main__ import _ready, _settle
+from benchmarks import page
 from benchmarks.bodies import SOURCE, as_json, body, step_of
+from benchmarks.commits import made_of
 from benchmarks.load import one
 from benchmarks.report import label
-from benchmarks.systems import Chain, Direct, System, Unrecorded
+from benchmarks.systems import Chain, Direct, System, Unrecorded, ready, settle
 
 SIZES = (20_000, 100_000, 500_000)
 #: What recording may add to the chain's CPU where a model answers.
@@ -32,7 +32,6 @@ GOAL = 0.10
 #: How the upstream answers: below which path, and how many threads are under way at once.
 MODEL = "100 deltas a second"
 PACES = {MODEL: ("/tokens", 4), "all that can be read": ("", 1)}
-DOCS = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- recording: begin -->", "<!-- recording: end -->"
 _ROOM = 4000
 
@@ -64,13 +63,13 @@ def used(systems: list[System], threads: dict[str, list[bytes]]) -> list[tuple[f
     async def ask() -> None:
         await asyncio.gather(*(_ask(system, threads) for system in systems))
 
-    before = [(system.cpu(own=True), _settle(system)) for system in systems]
+    before = [(system.cpu(own=True), settle(system)) for system in systems]
     asyncio.run(ask())
     # What has ended is written a moment later.
     time.sleep(0.2)
     found = []
     for system, (own, total) in zip(systems, before, strict=True):
-        after = _settle(system)
+        after = settle(system)
         found.append((system.cpu(own=True) - own, after - total))
     return found
 
@@ -106,6 +105,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="exit 1 when the goal is missed")
     parser.add_argument("--write-docs", action="store_true", help="into docs/benchmarks.md")
     args = parser.parse_args()
+    commit = made_of()
     table = Table(title="what recording adds to the chain's CPU: median, lowest to highest")
     for column in ("an answer has", "body", "in the proxy", "with the recorder"):
         table.add_column(column)
@@ -121,7 +121,7 @@ def main() -> int:
                     made = kind(upstream.port)
                     made.pace = path
                     systems.append(inner.enter_context(made))
-                    asyncio.run(_ready(made))
+                    asyncio.run(ready(made))
                 for size in args.sizes:
                     turns = -(-args.turns // at_once)
                     found = measure(systems, size, at_once, args.rounds, turns, progress)
@@ -134,11 +134,9 @@ def main() -> int:
                     ]
                     table.add_row(pace, label(size), *cells)
                     lines.append(f"| {pace} | {label(size)} | {' | '.join(cells)} |")
-    Console().print(table)
+    Console().print(commit, table, sep="\n")
     if args.write_docs:
-        text = DOCS.read_text("utf-8")
-        head, tail = text.partition(BEGIN)[0], text.partition(END)[2]
-        DOCS.write_text(head + "\n".join([BEGIN, *lines, END]) + tail, "utf-8")
+        page.put(BEGIN, END, commit, "\n".join(lines))
     for line in missed:
         print(f"missed: recording adds {line}")
     return 1 if missed and args.check else 0

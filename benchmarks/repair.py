@@ -10,15 +10,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import random
 import time
 from contextlib import ExitStack
 
-from benchmarks.__main__ import _ready
 from benchmarks.bodies import body
 from benchmarks.load import one
-from benchmarks.systems import Chain, Direct
+from benchmarks.systems import Chain, Direct, ready
 from shim.repair.dialects import DIALECTS
 from shim.repair.stream import Rules
 from shim.route.choose import Route
@@ -97,13 +95,6 @@ class Repairing(Chain):
         return words
 
 
-def _cpu(pid: int) -> float:
-    """Seconds of CPU that a process has used."""
-    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-        fields = file.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def chains(rounds: int) -> tuple[float, float]:
     """Seconds of CPU per answer of a chain without and of one with repair."""
     asked = body(30_000, 6)
@@ -111,17 +102,16 @@ def chains(rounds: int) -> tuple[float, float]:
         upstream = stack.enter_context(Direct(0))
         both = [stack.enter_context(kind(upstream.port)) for kind in (Chain, Repairing)]
         for system in both:
-            asyncio.run(_ready(system))
+            asyncio.run(ready(system))
         used = [0.0, 0.0]
         for number in range(rounds):
             for at in (0, 1) if number % 2 else (1, 0):
                 system = both[at]
-                assert system.process
-                before = _cpu(system.process.pid)
+                before = system.cpu(own=True)
                 for _ in range(5):
                     made = system.asked(asked, system.model)
                     asyncio.run(one(system.port, made, system.key, system.path, system.marks))
-                used[at] += _cpu(system.process.pid) - before
+                used[at] += system.cpu(own=True) - before
     return used[0] / rounds / 5, used[1] / rounds / 5
 
 

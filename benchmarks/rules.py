@@ -19,11 +19,10 @@ from contextlib import ExitStack
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.__main__ import _ready
 from benchmarks.bodies import body
 from benchmarks.load import one
 from benchmarks.report import label
-from benchmarks.systems import Bare, Chain, Direct, System
+from benchmarks.systems import Bare, Chain, Direct, System, ready
 
 RULES = 500
 _WORDS = ("invoice", "ledger", "tenant", "rollout", "quota", "beacon", "harvest", "lattice")
@@ -132,7 +131,7 @@ def main() -> None:
             *(stack.enter_context(kind(upstream.port)) for kind in kinds),
         ]
         for system in systems[1:]:
-            asyncio.run(_ready(system))
+            asyncio.run(ready(system))
         for size in (1_000, 100_000, 500_000):
             for known in (False, True):
                 times = measure(systems, size, args.rounds, known=known)

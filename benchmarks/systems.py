@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -15,13 +16,24 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from benchmarks.bodies import asked_of, messages_of
-from benchmarks.load import MESSAGES, RESPONSES
+from benchmarks import usage
+from benchmarks.bodies import asked_of, body, chat_of, messages_of
+from benchmarks.load import CHAT, MESSAGES, RESPONSES, BadAnswer, one
 
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = ROOT / ".peers"
 LITELLM, OPENCODEX = "1.106.2", "2.63.0"
 KEY = "sk-benchmark-0000"
+#: Where each protocol is asked.
+PATHS = {
+    "responses": "/v1/responses",
+    "chat": "/v1/chat/completions",
+    "messages": "/v1/messages",
+}
+#: Seconds without work after which a system has stopped: the chain writes a moment after a turn.
+_QUIET = 0.4
+#: Seconds between two looks, and CPU seconds in between that are no work: an idle loop's timers.
+_LOOK, _IDLE = 0.05, 0.001
 
 
 class Unavailable(Exception):
@@ -42,10 +54,12 @@ class System:
     key = KEY
     patience = 60.0
     #: Where it is asked, and what its answer must hold to count as one.
-    path = "/v1/responses"
+    path = PATHS["responses"]
     marks: tuple[bytes, ...] = RESPONSES
-    #: Where the upstream answers more slowly.
+    #: Below which path the upstream is asked: more slowly, or in other protocols.
     pace = ""
+    #: The checkout whose chain and whose environment this is.
+    root = ROOT
     #: A body as this system is asked it, made of the Responses request and the model's name.
     asked: Callable[[bytes, str], bytes] = staticmethod(asked_of)
 
@@ -69,7 +83,7 @@ class System:
 
     def start(self) -> None:
         """Start the process; returns at once."""
-        drop = {"http_proxy", "https_proxy", "all_proxy", "interpose_policy"}
+        drop = {"http_proxy", "https_proxy", "all_proxy", "interpose_policy", "pythonpath"}
         kept = {k: v for k, v in os.environ.items() if k.lower() not in drop}
         with (self.folder / "output.txt").open("ab") as output:
             self.process = subprocess.Popen(
@@ -121,46 +135,52 @@ class System:
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def processes(self) -> list[int]:
+        """The process and its children, the process first; none before it is started."""
+        return usage.tree(self.process.pid) if self.process else []
+
     def cpu(self, *, own: bool = False) -> float:
         """CPU seconds used so far by the process and its children; ``own``: by it alone."""
-        ticks = 0
-        for pid in self._tree()[: 1 if own else None]:
-            try:
-                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
+        return sum(map(usage.cpu, self.processes()[: 1 if own else None]))
 
     def peak(self) -> float:
         """Peak memory in MB, summed over the process and its children."""
-        total = 0
-        for pid in self._tree():
-            try:
-                status = Path(f"/proc/{pid}/status").read_text()
-            except OSError:
-                continue
-            total += next((int(s.split()[1]) for s in status.splitlines() if s[:6] == "VmHWM:"), 0)
-        return total / 1024
+        return sum(map(usage.peak, self.processes()))
 
-    def _tree(self) -> list[int]:
-        if not self.process:
-            return []
-        found = [self.process.pid]
-        for pid in found:
-            for task in Path(f"/proc/{pid}/task").glob("*/children"):
-                try:
-                    found += [int(child) for child in task.read_text().split()]
-                except OSError:
-                    continue
-        return found
+
+async def ready(system: System, seconds: float = 60) -> None:
+    """Until the system answers a turn; Unavailable with its words when it does not."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            request = system.asked(body(1_000, 0), system.model)
+            await one(system.port, request, system.key, system.path, system.marks)
+            return
+        except (BadAnswer, OSError, asyncio.IncompleteReadError) as e:
+            if time.monotonic() > deadline:
+                raise Unavailable(f"no answer: {str(e)[:300]}") from None
+            await asyncio.sleep(0.01)
+
+
+def settle(system: System, seconds: float = 10, quiet: float = _QUIET) -> float:
+    """CPU seconds of ``system`` once it has stopped working: nobody else pays for its rest."""
+    begun = worked = time.monotonic()
+    before = system.cpu()
+    while time.monotonic() - worked < quiet and time.monotonic() - begun < seconds:
+        time.sleep(_LOOK)
+        now = system.cpu()
+        # A recorder that waits for a free processor uses none, and is not done either.
+        if now - before > _IDLE or any(map(usage.runnable, system.processes())):
+            worked = time.monotonic()
+        before = now
+    return before
 
 
 class Direct(System):
     """The canned upstream itself; it answers Chat Completions and nothing else."""
 
     name = "direct"
-    path = "/v1/chat/completions"
+    path = PATHS["chat"]
     marks = ()
 
     def command(self) -> list[str]:
@@ -171,7 +191,8 @@ class Direct(System):
 
 
 def _mitmdump(system: System, script: Path, mode: str, *options: str) -> list[str]:
-    words = [str(Path(sys.executable).parent / "mitmdump"), "-q", "-s", str(script)]
+    tools = Path(sys.executable).parent if system.root == ROOT else system.root / ".venv" / "bin"
+    words = [str(tools / "mitmdump"), "-q", "-s", str(script)]
     words += ["--mode", f"reverse:{mode}", "--listen-host", "127.0.0.1"]
     words += ["--listen-port", str(system.port)]
     for option in (f"confdir={system.folder}/conf", "flow_detail=0", *options):
@@ -207,7 +228,7 @@ class Chain(System):
         )
         return _mitmdump(
             self,
-            ROOT / "addons" / "main.py",
+            self.root / "addons" / "main.py",
             "http://127.0.0.1:9",
             f"policy={policy}",
             f"record_dir={self.folder / self.flows if self.flows else ''}",
@@ -234,9 +255,26 @@ class FromMessages(Chain):
     """The chain from a Messages client to Chat Completions."""
 
     name = "interpose-from-messages"
-    path = "/v1/messages"
+    path = PATHS["messages"]
     marks = MESSAGES
     asked = staticmethod(messages_of)
+
+
+class Passing(Chain):
+    """The chain from Responses to an upstream of the same protocol."""
+
+    name = "interpose-passing"
+    protocol = "responses"
+    pace = "/passing"
+
+
+class ChatToMessages(ToMessages):
+    """The chain from a client of Chat Completions to a Messages upstream."""
+
+    name = "interpose-chat-to-messages"
+    path = Direct.path
+    marks = CHAT
+    asked = staticmethod(chat_of)
 
 
 def _npm(package: str, version: str, folder: Path) -> None:
@@ -322,4 +360,8 @@ _SYSTEMS: tuple[type[System], ...] = (
     Direct, Bare, Chain, Unrecorded, ToMessages, FromMessages, LiteLLM, OpenCodex,
 )  # fmt: skip
 ALL = {system.name: system for system in _SYSTEMS}
+#: The chain from each protocol to each: what one commit is compared with another in.
+DIRECTIONS: dict[str, type[Chain]] = {
+    chain.name: chain for chain in (Chain, Passing, ToMessages, ChatToMessages, FromMessages)
+}
 PEER_NAMES = (LiteLLM.name, OpenCodex.name)

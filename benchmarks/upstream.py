@@ -1,8 +1,8 @@
 """The canned upstream: the same stream of 200 deltas for every request, as cheap as can be.
 
-It answers Chat Completions and Messages, so a system that answers otherwise has translated. Below
-/paced an answer takes about a second, below /tokens two, each delta coming by itself; below /cut it
-breaks off, below /failing there is none.
+It answers Chat Completions and Messages, so a system that answers otherwise has translated; only
+below /passing it answers Responses. Below /paced an answer takes about a second, below /tokens two,
+each delta coming by itself; below /cut it breaks off, below /failing there is none.
 Run as a process of its own: `python -m benchmarks.upstream PORT`.
 """
 
@@ -54,10 +54,43 @@ MESSAGES = [
     ),
     _event("message_stop"),
 ]
+
+
+def _responses() -> list[bytes]:
+    text = "".join(f"word{n} " for n in range(DELTAS))
+    part = {"type": "output_text", "text": "", "annotations": []}
+    item = {"id": "msg_1", "type": "message", "role": "assistant", "status": "in_progress"}
+    whole = {**item, "status": "completed", "content": [{**part, "text": text}]}
+    response = {"id": "resp_1", "object": "response", "created_at": 1, "model": "m"}
+    begun = {**response, "status": "in_progress", "output": []}
+    counts = {"input_tokens": 10, "output_tokens": DELTAS, "total_tokens": DELTAS + 10}
+    ended = {**response, "status": "completed", "output": [whole], "usage": counts}
+    place = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
+    events: list[tuple[str, dict[str, Any]]] = [
+        ("created", {"response": begun}),
+        ("output_item.added", {"output_index": 0, "item": {**item, "content": []}}),
+        ("content_part.added", {**place, "part": part}),
+        *(("output_text.delta", {**place, "delta": f"word{n} "}) for n in range(DELTAS)),
+        ("output_text.done", {**place, "text": text}),
+        ("content_part.done", {**place, "part": {**part, "text": text}}),
+        ("output_item.done", {"output_index": 0, "item": whole}),
+        ("completed", {"response": ended}),
+    ]
+    return [
+        _event(f"response.{kind}", sequence_number=number, **fields)
+        for number, (kind, fields) in enumerate(events)
+    ]
+
+
+RESPONSES = _responses()
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 _PIECES = {
     path: [b"%x\r\n%b\r\n" % (len(event), event) for event in events]
-    for path, events in ((b"/chat/completions", EVENTS), (b"/messages", MESSAGES))
+    for path, events in (
+        (b"/chat/completions", EVENTS),
+        (b"/messages", MESSAGES),
+        (b"/passing/v1/responses", RESPONSES),
+    )
 }
 _FAILURES = itertools.cycle((b"500 No", b"429 Too Many Requests", b"400 Bad Request"))
 #: Seconds of rest after so many pieces.

@@ -51,6 +51,47 @@ def shell(command: str) -> list[str] | str:
     return ["sh", "-c", command]
 
 
+def listener(port: int) -> str:
+    """Who listens on that loopback port, as ``NAME, process NUMBER``; empty when nobody can tell,
+    such as where it is another user's."""
+    if sys.platform == "win32":
+        return ""
+    if Path("/proc/net/tcp").exists():
+        pid = _listener(port, Path("/proc"))
+        with suppress(OSError):
+            return f"{Path(f'/proc/{pid}/comm').read_text('utf-8').strip()}, process {pid}"
+        return ""
+    try:
+        found = subprocess.run(
+            ["lsof", "-nP", f"-iTCP:{port}", "-sTCP:LISTEN", "-Fpc"],
+            capture_output=True, text=True, timeout=3, check=False,
+        ).stdout  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    told = {line[:1]: line[1:] for line in reversed(found.splitlines())}
+    return f"{told['c']}, process {told['p']}" if {"c", "p"} <= told.keys() else ""
+
+
+def _listener(port: int, proc: Path) -> int:
+    """The process that holds the listening socket of that port; 0 when none is seen."""
+    sockets = set()
+    for table in ("tcp", "tcp6"):
+        with suppress(OSError):
+            for line in (proc / "net" / table).read_text().splitlines()[1:]:
+                fields = line.split()
+                # 0A: LISTEN; the port is in hexadecimal.
+                if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
+                    sockets.add(f"socket:[{fields[9]}]")
+    for entry in proc.glob("[0-9]*") if sockets else ():
+        # Those of other users may not be looked at.
+        with suppress(OSError):
+            for link in (entry / "fd").iterdir():
+                with suppress(OSError):
+                    if os.readlink(link) in sockets:
+                        return int(entry.name)
+    return 0
+
+
 def replace(fresh: str | Path, path: str | Path) -> None:
     """Put ``fresh`` in the place of ``path`` at once. Windows refuses while somebody has that
     open, so there it is tried for a while."""

@@ -252,7 +252,8 @@ class Failure(msgspec.Struct, frozen=True):
     """An upstream's failure, in the provider's own words.
 
     ``status`` is its HTTP status, 0 where there was none; ``delay`` in seconds, where it named one;
-    ``retry`` says whether sending the same request again can help.
+    ``retry`` says whether sending the same request again can help, ``address`` that the URL which
+    was asked is the likely cause.
     """
 
     message: str
@@ -262,6 +263,7 @@ class Failure(msgspec.Struct, frozen=True):
     delay: float | None = None
     retry: bool = False
     context: bool = False
+    address: bool = False
 
 
 Event = (

@@ -11,11 +11,12 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import page
+from benchmarks.commits import made_of
 from benchmarks.soak.run import Found, Plan, run
 from benchmarks.systems import Unavailable
 
 RESULTS = Path(__file__).parents[1] / "results"
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
 
 
 def main() -> int:
@@ -26,6 +27,7 @@ def main() -> int:
     parser.add_argument("--write-docs", action="store_true", help="into docs/benchmarks.md")
     args = parser.parse_args()
     tool = "mitmweb" if args.mitmweb else "mitmdump"
+    made = made_of()
     try:
         found = asyncio.run(run(Plan(args.hours, args.sessions, tool)))
     except Unavailable as e:
@@ -35,7 +37,7 @@ def main() -> int:
     (RESULTS / f"soak-{tool}.json").write_bytes(msgspec.json.encode(found))
     show(found)
     if args.write_docs:
-        write_docs(found, tool)
+        write_docs(found, tool, made)
     return 1 if found.failed else 0
 
 
@@ -51,14 +53,12 @@ def show(found: Found) -> None:
         console.print(f"a wrong answer: {said}", markup=False)
 
 
-def write_docs(found: Found, tool: str) -> None:
+def write_docs(found: Found, tool: str, made: str) -> None:
     """Put the figures into docs/benchmarks.md, those of ``tool``."""
     begin, end = f"<!-- soak {tool} -->", f"<!-- end of soak {tool} -->"
     lines = [f"| under `{tool}` | |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in found.figures.items()]
-    before, _, rest = DOCS.read_text("utf-8").partition(begin)
-    table = "\n".join([begin, *lines, end])
-    DOCS.write_text(f"{before}{table}{rest.partition(end)[2]}", "utf-8")
+    page.put(begin, end, made, "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ class Soaked(System):
 
     def memory(self) -> tuple[float, float]:
         """What the proxy and its recorder hold now, in MB."""
-        proxy, *children = self._tree()
+        proxy, *children = self.processes()
         return _resident(proxy), sum(map(_resident, children))
 
 

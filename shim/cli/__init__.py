@@ -11,6 +11,7 @@ import argparse
 import difflib
 import importlib
 import os
+import shlex
 import signal
 import sys
 from types import FrameType
@@ -110,7 +111,13 @@ def _command(name: str, words: list[str]) -> int:
     if getattr(module, "PASSES_ON", False) and "--" in words:
         at = words.index("--")
         words, rest = words[:at], words[at + 1 :]
-    args = parser.parse_args(words)
+    args, extra = parser.parse_known_args(words)
+    if extra:
+        hint = ""
+        if getattr(module, "PASSES_ON", False) and not rest:
+            more = " …" if len(words) > len(extra) else ""
+            hint = f"; write interpose {name}{more} -- {shlex.join(extra)}"
+        parser.error(f"unrecognized arguments: {' '.join(extra)}{hint}")
     args.rest = rest
     for ending in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
         if hasattr(signal, ending):

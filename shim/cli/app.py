@@ -8,9 +8,8 @@ from pathlib import Path
 
 from ..codex import launch
 from ..codex.desktop import DesktopError, find_app, running
-from ..daemon.files import Files
 from . import UserError
-from .background import running_settings, write_block
+from .background import enable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,14 +32,15 @@ def run(args: argparse.Namespace) -> int:
     try:
         app = find_app(None)
         ran = bool(running(app))
-        settings = running_settings(Files())
-        file, model, changed = write_block(settings, None)
+        done = enable(None)
         if ran and args.restart:
             launch.quit(app)
         launch.start(app, folder)
     except DesktopError as e:
         raise UserError(str(e)) from None
-    print(f"Codex Desktop asks for {model} through {settings.base_url} ({file})")
-    if ran and changed and not args.restart:
+    print(f"Codex Desktop asks for {done.model} through {done.settings.base_url} ({done.file})")
+    for note in done.notes:
+        print(note)
+    if ran and done.changed and not args.restart:
         print("It was running, and reads its config when it starts: interpose app --restart")
     return 0

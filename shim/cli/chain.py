@@ -6,6 +6,7 @@ import argparse
 import http.client
 import json
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -55,7 +56,8 @@ class Options:
     """What the user said about the chain. An empty ``record_dir`` means no recording.
 
     mitmproxy takes no path in ``reverse``; the client's own path is kept instead, so ``prefix`` is
-    what the client's base URL ends in. ``intercept``: there is a forward proxy, too.
+    what the client's base URL ends in. ``intercept``: there is a forward proxy, too. ``chosen``:
+    nobody has named the model, so it answers only as long as the policy's default is the demo.
     """
 
     policy: Path | None
@@ -65,6 +67,7 @@ class Options:
     record_dir: str
     prefix: str = "/v1"
     intercept: bool = False
+    chosen: bool = False
 
     def base_url(self, port: int) -> str:
         """What a client of the chain on that port takes as its base URL."""
@@ -85,8 +88,9 @@ class Options:
             settings["policy"] = str(self.policy)
         if self.upstream:
             settings["upstream"] = self.upstream
-        if self.model:
-            settings["default_model"] = self.model
+        # Without a policy names pass as they are: the client asks for it itself.
+        if self.model and self.policy:
+            settings["initial_model" if self.chosen else "default_model"] = self.model
         for name, value in settings.items():
             words += ["--set", f"{name}={value}"]
         return words
@@ -146,6 +150,15 @@ def options(args: argparse.Namespace) -> Options:
         record_dir="" if args.no_record else str(Path(args.record or default_folder()).absolute()),
         prefix=url.path.rstrip("/") or "/v1",
     )
+
+
+def client_key(policy: Policy) -> str:
+    """What a client of a chain that has our environment sends as its key, quoted for a shell."""
+    if os.environ.get("INTERPOSE_CLIENT_KEYS"):
+        return "'<one of INTERPOSE_CLIENT_KEYS>'"
+    if file := os.environ.get("INTERPOSE_CLIENT_KEYS_FILE"):
+        return shlex.quote(f"<one of the keys in {file}>")
+    return "'<the key of the target>'" if policy.empty else "any"
 
 
 def environment() -> dict[str, str]:

@@ -19,6 +19,7 @@ from ..shown import plain
 from ..wire.sse import SSEDecoder
 from . import UserError
 from .chain import Chain, add_chain_arguments, options
+from .choice import DEMO, for_chain
 
 _HELP = "/reset begins anew, /model NAME changes the model, /image FILE shows one, /exit ends"
 _LARGEST = 20 * 1024 * 1024
@@ -31,14 +32,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a chain that runs already, such as http://127.0.0.1:8080/v1, not one of its own",
     )
     parser.add_argument("--key", default="any", help="the client key that it wants, if it does")
-    parser.epilog = f"In the chat: {_HELP}. Without a terminal, each line of stdin is a message."
+    parser.epilog = (
+        f"In the chat: {_HELP}. Without a terminal, each line of stdin is a message. {DEMO}"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0; 1 when the last answer failed."""
     import httpx
 
-    opts = options(args)
+    opts, note = options(args), ""
+    if not args.url:
+        opts, note = for_chain(opts, opts.load())
+    if note:
+        print(f"interpose: {note}", file=sys.stderr, flush=True)
     chain: AbstractContextManager[Chain | None] = nullcontext() if args.url else Chain(opts)
     # A chain on this machine is reached directly, whatever proxy is set.
     with (
@@ -46,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
         httpx.Client(trust_env=False, timeout=httpx.Timeout(30, read=None)) as client,
     ):
         url = (args.url or (own.url if own else "")).rstrip("/")
-        talk = Talk(client, url, args.key, args.model or _first(client, url, args.key))
+        model = args.model or opts.model or _first(client, url, args.key)
+        talk = Talk(client, url, args.key, model)
         return Terminal(talk, Console(highlight=False), sys.stdin).run()
 
 

@@ -6,7 +6,8 @@ import argparse
 
 from ..codex import edit
 from ..codex.where import config_file
-from ..daemon import units
+from ..daemon import env, units
+from ..daemon.files import Files
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +19,9 @@ def run(args: argparse.Namespace) -> int:
     changed = edit.disable(file)
     if units.remove():
         print("Removed the service that kept the daemon up")
+    kept = Files().environment
+    if env.drop(kept):
+        print(f"Taken out of {kept}: the key that `enable` had kept")
     if not changed:
         print(f"Nothing to take out: Codex does not go through Interpose ({file})")
         return 0

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import json
 import os
+import sys
+from collections.abc import Mapping
 
 import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from ..doctor.finding import Finding
-from ..doctor.gather import Asked, gather, report, settle
+from ..doctor.finding import Finding, Section
+from ..doctor.gather import gather, settle
+from ..doctor.guard import guarded
+from ..policy.schema import Policy
 from . import UsageError
 from .chain import DEFAULT_POLICY
 
@@ -31,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--port", type=int, help="a port to look at (else the daemon's, else 8080)")
     parser.add_argument(
-        "--online", action="store_true", help="ask the policy's providers for their model lists too"
+        "--online",
+        action="store_true",
+        help="ask the policy's providers, too: for their model lists, and with an empty turn",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -40,34 +47,37 @@ def run(args: argparse.Namespace) -> int:
     """Exit code 0, or 1 when something does not work."""
     if args.port is not None and not 0 < args.port < 65536:
         raise UsageError(f"--port must be between 1 and 65535, is {args.port}")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that has no ✓ shall not end the report.
+        sys.stdout.reconfigure(errors="replace")
     asked = settle(args.policy, args.record, args.port, os.environ, DEFAULT_POLICY)
-    found = gather(asked)
+    gathered = gather(asked)
+    findings = gathered.findings
     if args.online:
-        found += _online(asked)
-    failed = sum(finding.level == "fail" for finding in found)
+        findings = findings + guarded("Providers", lambda: _online(gathered.policy, asked.env))
+    failed = sum(finding.level == "fail" for finding in findings)
     if args.json:
-        told = {"failed": failed, "findings": msgspec.to_builtins(found)}
+        told = {"failed": failed, "findings": msgspec.to_builtins(findings)}
         print(json.dumps(told, indent=1, ensure_ascii=False))
     else:
-        _print(found)
+        _print(findings)
     return 1 if failed else 0
 
 
-def _online(asked: Asked) -> list[Finding]:
+def _online(policy: Policy | None, env: Mapping[str, str]) -> list[Finding]:
     from rich.progress import Progress
 
     from ..doctor import online
 
-    policy = report(asked.policy, asked.env).policy
     if policy is None:
-        return []
+        section = Section("Providers")
+        section.warn("none was asked: the policy cannot be used", "see the section Policy")
+        return section.found
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("Asking providers", total=None)
         reached = asyncio.run(
-            online.reach(
-                policy, asked.env, lambda n, of: progress.update(task, completed=n, total=of)
-            )
+            online.reach(policy, env, lambda n, of: progress.update(task, completed=n, total=of))
         )
     return online.providers(reached, policy)
 

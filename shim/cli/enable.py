@@ -5,12 +5,19 @@ from __future__ import annotations
 import argparse
 
 from ..daemon import units
-from ..daemon.files import Files
-from .background import running_settings, write_block
+from .background import enable
+from .choice import HELP
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", metavar="NAME", help="the model Codex asks for at first")
+    parser.add_argument(
+        "--model", metavar="NAME", help="the model Codex asks for; demo: the offline demo"
+    )
+    parser.add_argument(
+        "--keep-key",
+        action="store_true",
+        help="write the model's key to the file env of the state folder, for later starts",
+    )
     parser.add_argument(
         "--service",
         action="store_true",
@@ -18,16 +25,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = (
         "Every comment and key of yours stays; what the block takes the place of becomes a comment,"
-        " and comes back by `interpose disable`. Codex starts the daemon whenever it needs it."
+        " and comes back by `interpose disable`. Codex starts the daemon whenever it needs it. "
+        f"{HELP}; where there is none of them, nothing is enabled."
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    # First the daemon: a config that leads nowhere is written for nobody.
-    settings = running_settings(Files())
-    file, model, changed = write_block(settings, args.model)
-    how = "Enabled" if changed else "Enabled already"
-    print(f"{how}: Codex asks for {model} through {settings.base_url} ({file})")
+    done = enable(args.model, keep=args.keep_key)
+    how = "Enabled" if done.changed else "Enabled already"
+    print(f"{how}: Codex asks for {done.model} through {done.settings.base_url} ({done.file})")
+    for note in done.notes:
+        print(note)
     if args.service:
         print(f"The service keeps the daemon up: {units.install()}")
     print("Back to how it was: interpose disable")

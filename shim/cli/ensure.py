@@ -45,11 +45,11 @@ def key(files: Files) -> str:
     if not (who and health(who["port"], _QUICK)):
         from ..daemon.control import start
 
-        start(files.settings() or _first(files), files)
+        start(_settings(files), files)
     return files.key()
 
 
-def _first(files: Files) -> Settings:
-    from .background import kept_settings
+def _settings(files: Files) -> Settings:
+    from .background import chosen, kept_settings
 
-    return kept_settings(files)
+    return chosen(kept_settings(files), files)[0]

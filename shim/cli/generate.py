@@ -17,7 +17,8 @@ from ..codex.where import config_file
 from ..daemon.files import Files
 from ..policy.load import load_policy
 from . import UserError
-from .background import kept_settings, say, setting
+from .background import chosen, current_settings, for_codex, say
+from .choice import HELP
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,16 +36,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="add this one of Codex's own models to the catalog; may be repeated; `all`: each",
     )
     parser.epilog = (
-        f"{CONFIG} is yours with the block that `enable` would write. {CATALOG} is for a"
+        f"{HELP}. {CONFIG} is yours with the block that `enable` would write. {CATALOG} is for a"
         " config that names it in model_catalog_json: then Codex lists these models and no others."
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    settings = kept_settings(Files())
+    files = Files()
+    settings, _ = chosen(current_settings(files), files)
     file = config_file()
     raw = edit.read(file)
-    wanted = setting(settings, args.model, file)
+    wanted = for_codex(settings, args.model, file)
     text = config.apply(raw or b"", wanted, str(file), new=raw is None)
     listed = catalog(load_policy(Path(settings.policy)), [wanted.model])
     if args.wanted:

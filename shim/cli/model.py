@@ -9,10 +9,13 @@ from ..codex import edit
 from ..codex.catalog import models_of
 from ..codex.where import config_file
 from ..daemon.files import Files
-from ..daemon.use import current_model, first_model
+from ..daemon.use import current_model, default_model
 from ..policy.load import load_policy
 from ..route import switch
-from .background import kept_settings, running_settings, write_block
+from ..route.initial import lacks
+from . import background
+from .background import current_settings, running_settings, unset, write_block
+from .choice import known
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,23 +32,29 @@ def run(args: argparse.Namespace) -> int:
 
 def _use(model: str) -> int:
     files = Files()
+    known(model, load_policy(current_settings(files).policy))
     settings = running_settings(files)
     file, model, changed = write_block(settings, model)
-    if not changed:
+    if changed:
+        print(f"Codex asks for {model} from its next session on ({file})")
+        if (now := switch.read(files.switched)) and now.instead:
+            names = " or ".join(now.instead)
+            print(f"Sessions already open go on with {model}, where they ask for {names}")
+    else:
         print(f"Codex asks for {model} already ({file})")
-        return 0
-    print(f"Codex asks for {model} from its next session on ({file})")
-    if (now := switch.read(files.switched)) and now.instead:
-        names = " or ".join(now.instead)
-        print(f"Sessions already open go on with {model}, where they ask for {names}")
+    for note in background.lacks(model, load_policy(settings.policy), files):
+        print(note)
     return 0
 
 
 def _list(as_json: bool) -> int:
-    policy = load_policy(kept_settings(Files()).policy)
+    files = Files()
+    settings = current_settings(files)
+    policy = load_policy(settings.policy)
     file = config_file()
     used = current_model(edit.read(file) or b"", str(file))
-    models = models_of(policy)
+    models, missing = models_of(policy), unset(policy, files)
+    lacking = {name: lacks(policy, name, missing) for name in {*models, *([used] if used else [])}}
     if as_json:
         rows = [
             {
@@ -55,8 +64,9 @@ def _list(as_json: bool) -> int:
                 "context_window": model.context_window,
                 "images": model.images,
                 "reasoning": model.reasoning,
-                "default": name == first_model(policy),
+                "default": name == default_model(policy, settings.model),
                 "in_use": name == used,
+                "lacks": lacking[name],
             }
             for name, model in models.items()
         ]
@@ -66,10 +76,11 @@ def _list(as_json: bool) -> int:
     for name, model in models.items():
         notes = [f"{model.context_window:,} tokens", "images" if model.images else "no images"]
         notes += ["/".join(model.reasoning)] if model.reasoning else []
+        notes += lacking[name]
         mark = "*" if name == used else " "
         print(f"{mark} {name:{width}}  {model.provider}: {', '.join(notes)}")
     if used and used not in models:
-        print(f"* {used}")
+        print(" ".join([f"* {used}", *lacking[used]]))
     if not used:
         print("None is in use: Codex does not go through Interpose.")
     return 0

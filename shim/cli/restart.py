@@ -6,8 +6,8 @@ import argparse
 
 from ..daemon import control
 from ..daemon.files import Files
-from .background import add_daemon_arguments, say, settings
-from .start import follow
+from .background import add_daemon_arguments, chosen, say, settings
+from .start import follow, tell
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     files = Files()
-    wanted = settings(args, files)
+    wanted, choice = chosen(settings(args, files), files)
     if files.who():
         say("ending the daemon")
     control.stop(files)
@@ -25,4 +25,5 @@ def run(args: argparse.Namespace) -> int:
     follow()
     now = files.status()
     print(f"Restarted: process {now.pid} on 127.0.0.1:{now.port}, policy {now.policy}")
+    tell(choice, files)
     return 0

@@ -21,6 +21,7 @@ from ..codex.where import without_proxy
 from ..system import end_group, grouped
 from . import UserError, intercept
 from .chain import Chain, add_chain_arguments, options
+from .choice import DEMO, for_chain
 
 PASSES_ON = True
 
@@ -34,7 +35,7 @@ STRAGGLER_GRACE = 3.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "interpose run [options] -- ARGS…"
-    parser.epilog = "Example: interpose run -- exec 'What does this repository do?'"
+    parser.epilog = f"Example: interpose run -- exec 'What does this repository do?' {DEMO}"
     add_chain_arguments(parser)
     parser.add_argument(
         "--intercept",
@@ -46,11 +47,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.intercept and args.reverse:
         raise UserError("--intercept goes where Codex goes: leave --reverse out")
-    opts = options(args)
+    opts = replace(options(args), intercept=args.intercept)
     policy = opts.load()
+    opts, note = for_chain(opts, policy)
+    if note:
+        print(f"interpose: {note}", file=sys.stderr, flush=True)
     client = codex(lambda line: print(f"interpose: {line}", file=sys.stderr))
     if args.intercept:
-        with Chain(replace(opts, intercept=True)) as chain:
+        with Chain(opts) as chain:
             trusted = intercept.trust(chain)
             env = intercept.client_environment(chain.proxy, trusted)
             code = session([str(client), *intercept.arguments(args.rest)], env)

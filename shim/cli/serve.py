@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import socket
@@ -12,8 +13,11 @@ import sys
 from ..codex.catalog import UNNAMED
 from ..codex.home import paste_lines
 from ..codex.login import offered
+from ..daemon.files import Files
+from ..system import listener
 from . import UserError
-from .chain import add_chain_arguments, environment, options
+from .chain import add_chain_arguments, client_key, environment, options
+from .choice import DEMO, for_chain
 
 PASSES_ON = True
 
@@ -22,21 +26,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_chain_arguments(parser)
     parser.add_argument("--port", type=int, default=8080, help="loopback port (default: 8080)")
     parser.add_argument("--web", action="store_true", help="mitmweb instead of mitmdump")
-    parser.epilog = "What stands after `--` goes to mitmdump (or mitmweb) as it is."
+    parser.epilog = f"What stands after `--` goes to mitmdump (or mitmweb) as it is. {DEMO}"
 
 
 def run(args: argparse.Namespace) -> int:
     opts = options(args)
     policy = opts.load()
+    opts, note = for_chain(opts, policy)
     model = opts.model or policy.default or next(iter(offered(policy)), UNNAMED)
     _must_be_free(args.port)
     tool = "mitmweb" if args.web else "mitmdump"
     print(f"# {tool} on http://127.0.0.1:{args.port}, policy: {opts.policy or 'none'}")
+    if note:
+        print(f"# {note}")
     print("# For ~/.codex/config.toml, or `interpose home` for a home of its own:\n")
     print(paste_lines(opts.base_url(args.port), model, not policy.empty))
     print("# In the shell that runs codex:\n")
-    key = "<the key of the target>" if policy.empty else "any"
-    print(f"export INTERPOSE_KEY={key}\n", flush=True)
+    print(f"export INTERPOSE_KEY={client_key(policy)}\n", flush=True)
     boot = f'import importlib; importlib.import_module("mitmproxy.tools.main").{tool}()'
     # Unbuffered, so that a log file or a pipe shows each line when it happens.
     words = [sys.executable, "-u", "-c", boot, *opts.arguments(args.port), *args.rest]
@@ -55,4 +61,15 @@ def _must_be_free(port: int) -> None:
         except OverflowError:
             raise UserError(f"--port must be between 0 and 65535, is {port}") from None
         except OSError as e:
-            raise UserError(f"port {port} of 127.0.0.1 cannot be used: {e.strerror}") from None
+            raise UserError(_in_use(port, e)) from None
+
+
+def _in_use(port: int, error: OSError) -> str:
+    """Who has the port, as far as that can be told, and the way on."""
+    if error.errno != errno.EADDRINUSE:
+        said = f"port {port} of 127.0.0.1 cannot be used: {error.strerror}"
+    elif (who := Files().who()).get("port") == port:
+        said = f"port {port} of 127.0.0.1 is in use by Interpose's daemon, process {who['pid']}"
+    else:
+        said = f"port {port} of 127.0.0.1 is in use by {listener(port) or 'another program'}"
+    return f"{said}; take another: --port NUMBER"

@@ -10,7 +10,19 @@ from ..codex.where import config_file
 from ..daemon import control
 from ..daemon.files import Files
 from ..daemon.run import run as become
-from .background import add_daemon_arguments, running_settings, say, settings, words, write_block
+from ..policy.load import load_policy
+from ..route.initial import Choice
+from .background import (
+    add_daemon_arguments,
+    chosen,
+    current_settings,
+    lacks,
+    say,
+    settings,
+    words,
+    write_block,
+)
+from .choice import DAILY, DEMO, line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,11 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="with --foreground: while another daemon runs, wait, and take over when it ends",
     )
+    parser.epilog = DEMO
 
 
 def run(args: argparse.Namespace) -> int:
     files = Files()
-    wanted = settings(args, files)
+    wanted, choice = chosen(settings(args, files), files)
     if args.foreground:
         return become(words(wanted), wanted, files, args.wait)
     fresh = control.start(wanted, files, say)
@@ -35,8 +48,10 @@ def run(args: argparse.Namespace) -> int:
         f" on 127.0.0.1:{now.port}, policy {now.policy}"
     )
     follow()
-    differs = not fresh and (wanted.port, wanted.policy) != (now.port, now.policy)
-    if differs:
+    asked, has = ((s.port, s.policy, s.model) for s in (wanted, current_settings(files)))
+    if asked[1:] == has[1:]:
+        tell(choice, files)
+    if asked != has:
         print("Other options take effect by `interpose restart`.")
     return 0
 
@@ -44,4 +59,12 @@ def run(args: argparse.Namespace) -> int:
 def follow() -> None:
     """Codex's config names the daemon's port; have it name the one there is now."""
     if enabled(edit.read(config_file()) or b""):
-        write_block(running_settings(Files()), None)
+        write_block(current_settings(Files()), None)
+
+
+def tell(choice: Choice | None, files: Files) -> None:
+    """Say which model answers, where that was chosen for the user, and what it lacks."""
+    if choice:
+        policy = load_policy(current_settings(files).policy)
+        for note in [line(choice, policy, DAILY), *lacks(choice.model, policy, files)]:
+            print(note)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,10 +20,13 @@ from ..codex.find import codex
 from ..codex.home import write_home
 from ..engines.bugs import BUGS, Bug, NoRepository, make_repo
 from ..policy.load import load_policy
+from ..policy.schema import Policy
 from ..record.folder import default_folder
+from ..route.initial import Choice
 from ..system import shell
 from . import UserError
-from .chain import DEFAULT_POLICY, NOWHERE, ROOT, Chain, Options
+from .chain import DEFAULT_POLICY, MAIN, NOWHERE, Chain, Options
+from .choice import DEMO, leaves_open
 from .run import client_environment, temporary_home
 from .tour_view import View, closing_table
 from .upstream import choose
@@ -37,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "UPSTREAM=demo|ollama|lmstudio|openrouter|… or PROVIDER:MODEL chooses the model;"
         " INTERPOSE_POLICY another policy file; CODEX_BIN another codex."
+        f" {DEMO}"
     )
 
 
@@ -72,7 +78,9 @@ def run(args: argparse.Namespace) -> int:
             view = View(console, repo)
             code = watch([*command, bug.prompt], env, view, args.timeout)
             health = chain.health("?exchanges=1")
-        return _verdict(console, view, code, bug, repo, health)
+        fixed = _verdict(console, view, code, bug, repo, health)
+    _go_on(console, health.get("flow_file"), _more(policy_file, policy, choice))
+    return 0 if fixed else 1
 
 
 def _runnable() -> str:
@@ -95,7 +103,8 @@ def passes(bug: Bug, repo: Path) -> bool:
 
 def _verdict(
     console: Console, view: View, code: int, bug: Bug, repo: Path, health: Mapping[str, Any]
-) -> int:
+) -> bool:
+    """Print what has come of the session; whether the bug is fixed."""
     changed = _git(repo, "diff", "--name-only").split()
     flow_file = health.get("flow_file")
     if changed:
@@ -108,8 +117,7 @@ def _verdict(
         console.print(f"\n[bold red]Not fixed:[/] {escape(why)}", soft_wrap=True)
     else:
         console.print("\n[bold green]Fixed:[/] the test passes, by Codex's own apply_patch")
-    _go_on(console, flow_file)
-    return 1 if why else 0
+    return not why
 
 
 def _why_not(view: View, code: int, bug: Bug, repo: Path, changed: list[str]) -> str:
@@ -125,20 +133,43 @@ def _why_not(view: View, code: int, bug: Bug, repo: Path, changed: list[str]) ->
     return "" if passes(bug, repo) else f"`{bug.test_command}` still fails"
 
 
-def _go_on(console: Console, flow_file: str | None) -> None:
-    here = ".venv/bin/" if Path.cwd() == ROOT and (ROOT / ".venv").is_dir() else ""
+def _go_on(console: Console, flow_file: str | None, more: str) -> None:
+    """What to do next; ``more`` are the options with which the same model answers again."""
     console.print("\n[bold]Go on by hand[/]")
+    interpose = _tool("interpose")
     lines = [
-        (f"{here}interpose run", "your own session through the chain, nothing left behind"),
-        (f"{here}interpose serve --web", "the chain in mitmweb; prints what to paste into Codex"),
+        (f"{interpose} run{more}", "your own session through the chain; only a recording stays"),
+        (f"{interpose} serve --web{more}", "the chain in mitmweb; prints what to paste into Codex"),
     ]
     if flow_file:
-        near = os.path.relpath(flow_file)
-        shown = shlex.quote(flow_file if near.startswith("..") else near)
-        lines.append((f"{here}mitmweb -n -r {shown}", "look at the recorded turns"))
-        lines.append((f"{here}interpose replay {shown}", "run them again, offline"))
+        shown, views = _near(Path(flow_file)), _near(MAIN.with_name("views.py"))
+        lines.append((f"{_tool('mitmweb')} -n -r {shown} -s {views}", "look at the recorded turns"))
     for line, what in lines:
         console.print(f"  {escape(line)}   [dim]# {what}[/]", soft_wrap=True)
+
+
+def _more(policy_file: Path, policy: Policy, choice: Choice) -> str:
+    """What `interpose run` must be told to take this policy and this model."""
+    named = not leaves_open(policy_file, policy)
+    words = ["--policy", str(policy_file)] if named else []
+    if named or choice.why.startswith("UPSTREAM="):
+        words += ["--model", choice.model]
+    return "".join(f" {shlex.quote(word)}" for word in words)
+
+
+def _tool(name: str) -> str:
+    """How a program that was installed beside us is called from here."""
+    beside = Path(sys.executable).parent / name
+    on_path = shutil.which(name)
+    if not beside.exists() or (on_path and Path(on_path).absolute() == beside.absolute()):
+        return name
+    return _near(beside)
+
+
+def _near(path: Path) -> str:
+    """The path as it is best shown here, quoted for a shell."""
+    inside = path.absolute().is_relative_to(Path.cwd())
+    return shlex.quote(str(path.absolute().relative_to(Path.cwd()) if inside else path))
 
 
 def _git(repo: Path, *words: str) -> str:

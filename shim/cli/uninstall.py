@@ -6,7 +6,7 @@ import argparse
 
 from ..codex import edit
 from ..codex.where import config_file
-from ..daemon import control, units
+from ..daemon import control, env, units
 from ..daemon.files import Files
 
 
@@ -26,6 +26,7 @@ def run(args: argparse.Namespace) -> int:
         print("Removed the service")
     if control.stop(files):
         print("Stopped the daemon")
+    env.drop(files.environment)
     files.remove()
     if files.folder.is_dir():
         left = ", ".join(sorted(path.name for path in files.folder.iterdir()))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..codex.where import own_command, without_proxy
 from ..lock import Busy, locked
-from ..system import detached, replace
+from ..system import detached, listener, replace
 from .files import DaemonError, Files, Settings, Status, health, taken
 
 #: Seconds a daemon has to come up, below what Codex waits for `ensure`.
@@ -35,8 +35,10 @@ def start(settings: Settings, files: Files, say: Callable[[str], None] = lambda 
                 _wait(files, None, deadline)
                 return False
             if taken(settings.port):
+                who = listener(settings.port)
                 raise DaemonError(
-                    f"port {settings.port} of 127.0.0.1 is taken by another program;"
+                    f"port {settings.port} of 127.0.0.1 is taken by another program"
+                    f"{f' ({who})' if who else ''};"
                     " end that, or take another: interpose restart --port NUMBER"
                 )
             say(f"starting the daemon on 127.0.0.1:{settings.port}")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..codex.where import state_folder
+from ..live.troubles import troubles
 from ..lock import Lock
 from ..system import replace
 
@@ -32,11 +33,12 @@ class DaemonError(Exception):
 @dataclass(frozen=True)
 class Settings:
     """How the daemon is started; kept, so that it comes up again the same. ``record_dir`` empty:
-    nothing is recorded."""
+    nothing is recorded. ``model`` answers instead of the policy's default; empty: that does."""
 
     policy: str
     port: int = PORT
     record_dir: str = ""
+    model: str = ""
 
     @property
     def base_url(self) -> str:
@@ -46,7 +48,8 @@ class Settings:
 
 @dataclass(frozen=True)
 class Status:
-    """What is known of the daemon now. ``answers`` is what its `/health` says: ok, degraded."""
+    """What is known of the daemon now. ``answers`` is what its `/health` says: ok, degraded, and
+    ``problems`` are the reasons and other troubles, each with the next step."""
 
     running: bool
     pid: int | None
@@ -54,6 +57,7 @@ class Status:
     policy: str | None
     answers: str | None
     log: str
+    problems: tuple[str, ...] = ()
 
 
 class Files:
@@ -87,7 +91,7 @@ class Files:
         except (FileNotFoundError, UnicodeDecodeError):
             pass
         made = secrets.token_urlsafe(32)
-        _write(self._key, made + "\n")
+        write(self._key, made + "\n")
         return made
 
     def settings(self) -> Settings | None:
@@ -101,11 +105,11 @@ class Files:
     def keep(self, settings: Settings) -> None:
         """Start it like that from now on."""
         self.make()
-        _write(self._settings, json.dumps(asdict(settings), indent=1) + "\n")
+        write(self._settings, json.dumps(asdict(settings), indent=1) + "\n")
 
     def sign(self, settings: Settings) -> None:
         """Say that this process is the daemon; its lock is held."""
-        _write(self._who, json.dumps({"pid": os.getpid(), **asdict(settings)}) + "\n")
+        write(self._who, json.dumps({"pid": os.getpid(), **asdict(settings)}) + "\n")
 
     def sign_off(self) -> None:
         """The daemon ends, or its successor has not signed yet."""
@@ -121,13 +125,15 @@ class Files:
         who = self.who()
         settings = self.settings()
         port = int(who.get("port") or (settings.port if settings else PORT))
+        says = page(port) if who else None
         return Status(
             running=bool(who),
             pid=who.get("pid"),
             port=port,
             policy=who.get("policy") or (settings.policy if settings else None),
-            answers=health(port) if who else None,
+            answers=str(says["status"]) if says else None,
             log=str(self.log),
+            problems=tuple(f"it {t.what}; {t.step}" for t in troubles(says or {})),
         )
 
     def remove(self) -> None:
@@ -154,6 +160,12 @@ class Files:
 
 def health(port: int, patience: float = 5.0) -> str | None:
     """The status that a chain on that loopback port tells; None when none answers."""
+    status = page(port, patience).get("status")
+    return None if status is None else str(status)
+
+
+def page(port: int, patience: float = 5.0) -> dict[str, Any]:
+    """The whole ``/health`` of a chain on that loopback port; empty when none answers."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=patience) as connection:
             connection.settimeout(patience)
@@ -161,10 +173,10 @@ def health(port: int, patience: float = 5.0) -> str | None:
             answer = b""
             while piece := connection.recv(65536):
                 answer += piece
-        said = json.loads(answer.partition(b"\r\n\r\n")[2])
-        return str(said["status"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        says = json.loads(answer.partition(b"\r\n\r\n")[2])
+    except (OSError, ValueError, OverflowError, RecursionError):
+        return {}
+    return says if isinstance(says, dict) and "status" in says else {}
 
 
 def taken(port: int) -> bool:
@@ -187,7 +199,7 @@ def _read(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _write(path: Path, text: str) -> None:
+def write(path: Path, text: str) -> None:
     """For this user alone, and never half."""
     part = path.with_name(f"{path.name}.{os.getpid()}")
     fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from ..lock import Busy
+from . import env
 from .files import DaemonError, Files, Settings
 
 
@@ -23,7 +24,7 @@ def run(words: list[str], settings: Settings, files: Files, wait: bool) -> int:
         raise DaemonError("a daemon is running already; interpose status says more") from None
     files.keep(settings)
     files.sign(settings)
-    _add_environment(files.environment)
+    os.environ.update(env.with_file(files.environment, os.environ))
     # The command line has settled it.
     os.environ.pop("INTERPOSE_POLICY", None)
     if not (Path.home() / ".mitmproxy").is_dir():
@@ -37,20 +38,3 @@ def run(words: list[str], settings: Settings, files: Files, wait: bool) -> int:
         files.sign_off()
         files.alive.release()
     return 0
-
-
-def _add_environment(path: Path) -> None:
-    """The user's own lines ``NAME=value``: what starts at login has no shell to take keys from."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return
-    except (OSError, UnicodeDecodeError) as e:
-        raise DaemonError(f"{path} cannot be read: {e}") from None
-    for number, line in enumerate(lines, 1):
-        name, sign, value = line.strip().partition("=")
-        if not name or name.startswith("#"):
-            continue
-        if not sign or not name.isidentifier():
-            raise DaemonError(f"{path}:{number}: this is no line NAME=value")
-        os.environ.setdefault(name, value.strip("'\""))

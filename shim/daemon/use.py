@@ -18,6 +18,7 @@ from ..codex.where import config_file, own_command
 from ..policy.schema import Policy
 from ..route import switch
 from ..route.decide import is_known
+from ..route.initial import instead_of_demo
 from ..route.switch import Switched
 from .files import Files
 
@@ -42,7 +43,8 @@ def use(model: str, base_url: str, files: Files, policy: Policy, *, enable: bool
     last = switch.read(files.switched)
     if last and last.model == model and not changed:
         return Used(last, file if asks else None, False)
-    names = [first_model(policy), had]
+    kept = files.settings()
+    names = [default_model(policy, kept.model if kept else ""), had]
     made = switch.after(last, model, names, time.time(), only_older=asks)
     switch.write(files.switched, made)
     return Used(made, file if asks else None, changed)
@@ -61,10 +63,21 @@ def current_model(raw: bytes, name: str) -> str | None:
     return model if isinstance(model, str) else None
 
 
-def usual_model(files: Files, policy: Policy) -> str:
-    """The one Codex asks for when nobody says: the one switched to last, else the first."""
+def usual_model(files: Files, policy: Policy, chosen: str = "") -> str:
+    """The one Codex asks for when nobody says: the one switched to last, else the default."""
+    return switched_to(files, policy) or default_model(policy, chosen)
+
+
+def switched_to(files: Files, policy: Policy) -> str | None:
+    """The model that the user has switched to, if the policy still knows it."""
     last = switch.read(files.switched)
-    return last.model if last and may_ask(last.model, policy) else first_model(policy)
+    return last.model if last and may_ask(last.model, policy) else None
+
+
+def default_model(policy: Policy, chosen: str = "") -> str:
+    """The one that answers for unknown names where nothing was switched: ``chosen`` for the user
+    as the daemon was started, where the policy has the demo only, else the policy's."""
+    return instead_of_demo(policy, chosen) or first_model(policy)
 
 
 def first_model(policy: Policy) -> str:

@@ -12,7 +12,8 @@ from .finding import Finding, Section
 
 class Daemon(msgspec.Struct, frozen=True):
     """What is known of it. ``pid`` is None when none runs; ``known`` says that one ran before, and
-    ``readable`` are its private files that other users may read."""
+    ``readable`` are its private files that other users may read; ``env_line`` is the first bad line
+    of its file env, ``env_unread`` why that cannot be read."""
 
     known: bool = False
     pid: int | None = None
@@ -22,6 +23,7 @@ class Daemon(msgspec.Struct, frozen=True):
     log: str = ""
     readable: list[Path] = []
     env_line: int = 0
+    env_unread: str = ""
 
 
 def daemon(now: Daemon, enabled: bool) -> list[Finding]:
@@ -42,6 +44,11 @@ def daemon(now: Daemon, enabled: bool) -> list[Finding]:
         section.ok("has never run; `interpose enable` sends Codex through it")
     for path in now.readable:
         section.warn(f"other users may read {path}, which holds keys", f"`chmod 600 {path}`")
+    if now.env_unread:
+        section.fail(
+            f"its file env {now.env_unread}, so the keys in it are not known",
+            "put a plain file of yours there",
+        )
     if now.env_line:
         section.fail(
             f"line {now.env_line} of its file env is no line NAME=value, so it cannot start",

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from ..live.troubles import troubles
 from .finding import Finding, Section, Unread, shown
 
 _LOOPBACK = ("127.0.0.1", "localhost")
@@ -61,19 +62,8 @@ def _chain(section: Section, where: str, says: dict[str, Any]) -> None:
     policy = says.get("policy")
     policy = policy if isinstance(policy, dict) else {}
     section.ok(f"a chain answers at {where}, policy {policy.get('file') or 'none'}")
-    if error := policy.get("error"):
-        section.warn(
-            f"the chain at {where} keeps an older policy: {error}",
-            "correct the policy; it counts from the next request on",
-        )
-    if error := says["recording"].get("error"):
-        section.warn(f"the chain at {where} does not record: {error}", "see the section Recordings")
-    providers = says.get("providers")
-    for name, why in list(providers.items())[:5] if isinstance(providers, dict) else []:
-        section.warn(
-            f"the chain at {where} leaves the provider {name} alone: {why}",
-            "wait, or see whether it can be reached: `interpose doctor --online`",
-        )
+    for trouble in troubles(says):
+        section.warn(f"the chain at {where} {trouble.what}", trouble.step)
 
 
 def proxies(env: Mapping[str, str], loopback: bool) -> list[Finding]:

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..codex.login import login, uses_login
 from ..policy.load import Report
 from ..policy.schema import Policy
-from ..policy.warn import VARIABLE, unset
+from ..policy.variables import VARIABLE
+from ..policy.warn import expanded, unset
 from ..route.choose import to
 from .finding import Finding, Section
 
 _MOST = 10
+#: What a provider lacks that is asked with the login, while nobody is logged in.
+LOGIN = "a ChatGPT login"
 
 
-def policies(report: Report, path: Path, env: Mapping[str, str]) -> list[Finding]:
-    """What ``report`` says of the policy at ``path``."""
+def policies(report: Report, path: Path, env: Mapping[str, str], used: str = "") -> list[Finding]:
+    """What ``report`` says of the policy at ``path``; ``used`` is the model that Codex asks for, or
+    that was switched to."""
     section = Section("Policy")
     fix = f"correct it there; `interpose policy check {path}` checks again"
     for problem in report.problems[:_MOST]:
@@ -31,42 +36,45 @@ def policies(report: Report, path: Path, env: Mapping[str, str]) -> list[Finding
     costly = [problem for problem in report.warnings if problem.message not in told]
     for problem in costly[:_MOST]:
         section.warn(str(problem), f"see docs/policy.md; `interpose policy check {path}`")
-    _unset(section, policy, env)
+    _unset(section, policy, env, used)
     return section.found
 
 
-def keyless(policy: Policy, env: Mapping[str, str]) -> dict[str, list[str]]:
-    """The variables that each provider lacks."""
-    found: dict[str, list[str]] = {}
+def lacking(policy: Policy, env: Mapping[str, str]) -> dict[str, list[str]]:
+    """What each provider lacks to be asked: variables, or the login."""
+    lacks: dict[str, list[str]] = {}
     for name, provider in policy.providers.items():
-        texts = [provider.base_url, provider.key]
-        texts += [*provider.headers.values(), *provider.query.values()]
+        texts = [text for _, text in expanded(name, provider)]
         names = [variable for text in texts for variable in VARIABLE.findall(text)]
-        if lacking := [variable for variable in dict.fromkeys(names) if not env.get(variable)]:
-            found[name] = lacking
-    return found
+        if absent := [variable for variable in dict.fromkeys(names) if not env.get(variable)]:
+            lacks[name] = absent
+        elif uses_login(provider) and login(env) is None:
+            lacks[name] = [LOGIN]
+    return lacks
 
 
-def default_provider(policy: Policy) -> str:
-    """The provider of the default model; empty where there is none."""
-    if policy.default is None:
-        return ""
-    route = to(policy, policy.default, policy.default, "", "responses")
+def provider_of(policy: Policy, model: str | None) -> str:
+    """The provider of ``model``, listed or ``PROVIDER:MODEL``; empty where there is none."""
+    route = to(policy, model, model, "", "responses") if model else None
     return route.provider if route else ""
 
 
-def _unset(section: Section, policy: Policy, env: Mapping[str, str]) -> None:
-    lacking = keyless(policy, env)
-    mine = default_provider(policy)
-    if mine in lacking:
-        names = " and ".join(lacking.pop(mine))
-        section.warn(
-            f"the default model's provider {mine} counts as down: {names} is not set in this shell",
-            f"export {names} where the chain runs",
-        )
-    if lacking:
-        told = ", ".join(f"{name} ({' '.join(names)})" for name, names in lacking.items())
-        section.ok(f"providers that wait for a key: {told}")
+def _unset(section: Section, policy: Policy, env: Mapping[str, str], used: str) -> None:
+    waits = lacking(policy, env)
+    for model, whose in ((policy.default, "the default model's"), (used, f"the model {used}'s")):
+        name = provider_of(policy, model)
+        if name not in waits:
+            continue
+        absent = waits.pop(name)
+        if absent == [LOGIN]:
+            why, step = "nobody is logged in with ChatGPT here", "`codex login`"
+        else:
+            why = f"{' and '.join(absent)} is not set in this shell"
+            step = f"export {' and '.join(absent)} where the chain runs"
+        section.warn(f"{whose} provider {name} counts as down: {why}", step)
+    if waits:
+        waiting = ", ".join(f"{name} ({' '.join(names)})" for name, names in waits.items())
+        section.ok(f"providers that wait for a key: {waiting}")
     for number, rule in enumerate(policy.redact):
         names = " and ".join(n for n in VARIABLE.findall(rule.value or "") if not env.get(n))
         if names:

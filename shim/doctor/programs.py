@@ -28,7 +28,8 @@ def programs(env: Mapping[str, str]) -> list[Client]:
     found: dict[str, Client] = {}
 
     def add(path: Path, place: Place) -> None:
-        if path.is_file() and os.access(path, os.X_OK):
+        # A folder of PATH may be another user's; pathlib would raise.
+        if os.path.isfile(path) and os.access(path, os.X_OK):
             found.setdefault(os.path.realpath(path), Client(path, place))
 
     if named := env.get("CODEX_BIN"):

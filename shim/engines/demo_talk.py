@@ -9,15 +9,21 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from .demo_eval import Machine, Unknown, parse
 from .demo_history import Done, Session, ToolCall
 from .demo_plan import Reply, next_step
 
+#: How one leaves it.
+_LEAVE = (
+    "For a real model, set a provider's key, such as OPENROUTER_API_KEY, or choose one: "
+    "`interpose model list`, `interpose model use NAME`."
+)
 _ABOUT = (
     "I am Interpose's offline demo model: a script, no language model. What I can do is find and "
-    "fix one wrong operator in a small repository with a failing test."
+    f"fix one wrong operator in a small repository with a failing test. {_LEAVE}"
 )
 _HUNT = re.compile(
     r"\b(?:fix|repair|debug|solve)\w*\b|\b(?:bug|broken|red)\b"
@@ -41,7 +47,9 @@ def answer(session: Session) -> Reply:
         return told
     if _HUNT.search(session.task[:_READ]):
         if session.shell:
-            return next_step(session)
+            step = next_step(session)
+            signed = f"{step.text}\n\n(Interpose's offline demo model, a script. {_LEAVE})"
+            return step if step.calls else replace(step, text=signed)
         return Reply(
             "", f"{_ABOUT} For that I need a tool that runs commands, and this request offers none."
         )

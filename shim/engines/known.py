@@ -14,7 +14,7 @@ import msgspec
 from ..policy.agents import Agent, Read
 from ..policy.load import MissingVariable, expand
 from ..policy.schema import Policy
-from ..policy.warn import VARIABLE
+from ..policy.variables import VARIABLE
 from ..record import findings
 from ..record.redact import MARK, Redactor
 

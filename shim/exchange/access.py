@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from hashlib import blake2b
 
 import msgspec
@@ -43,8 +43,11 @@ class Door(msgspec.Struct, frozen=True):
     most: int = 0
     limit: str = ""
 
-    def admit(self, request: ClientRequest, policy: Policy) -> Access | Reply:
-        """What ``request`` asks for; a refusal in the client's own protocol."""
+    def admit(
+        self, request: ClientRequest, policy: Policy, key_hint: Callable[[], str] = str
+    ) -> Access | Reply:
+        """What ``request`` asks for; a refusal in the client's own protocol. ``key_hint`` tells
+        where a client key is found, as the end of a sentence."""
         page = "" if request.proxied else _page(request, policy)
         socket = not request.proxied and _is_socket(request, policy)
         methods = _GET if socket else PAGES.get(page) or _methods(request.path)
@@ -71,9 +74,8 @@ class Door(msgspec.Struct, frozen=True):
         if page in _LOCAL_PAGES and not (_is_local(request) and _names_loopback(request)):
             return refused(403, f"{page} is served to browsers on this machine only, at 127.0.0.1")
         if not (request.proxied or _is_open(request, page) or allowed):
-            return refused(
-                401, "this chain needs one of its client keys, as a bearer token or in x-api-key"
-            )
+            message = "this chain needs one of its client keys, as a bearer token or in x-api-key"
+            return refused(401, message + key_hint())
         if upgrades(request) and not socket:
             return refused(426, "WebSocket is not served here; use POST")
         if request.method not in methods:

@@ -103,7 +103,8 @@ def whole(intake: Intake, decision: Decision, passage: Passage, outcome: Outcome
         )
     except EncodingError as e:
         raise WireError(f"{translation.route.provider}: {e}", status=502) from None
-    answer = translation.answer(transcoder, head.status, head.headers, body)
+    url = decision.upstream.url if decision.upstream else ""
+    answer = translation.answer(transcoder, head.status, head.headers, body, url)
     outcome = _with_transcoded(outcome, passage)
     if answer is None:
         return outcome

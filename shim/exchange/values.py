@@ -176,6 +176,13 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
     body: bytes
     via: Endpoint | None = None
 
+    @property
+    def url(self) -> str:
+        """The address that is asked, with its query."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        usual = {"http": 80, "https": 443}[self.scheme] == self.port
+        return f"{self.scheme}://{host}{'' if usual else f':{self.port}'}{self.path}"
+
 
 class Decision(msgspec.Struct, frozen=True):
     """What becomes of a turn: the turn as it is now, and one part per stage. ``side_usage`` is what

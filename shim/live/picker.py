@@ -60,7 +60,8 @@ def says(page: Mapping[str, Any]) -> list[str]:
     if chosen is None:
         told = ["No model answers for names that the policy does not know: it has no default."]
     elif now is None or now.model != chosen:
-        told = [f"{chosen} answers for names that the policy does not know, as the policy says."]
+        why = "as the policy says" if page.get("default", chosen) == chosen else "as it was started"
+        told = [f"{chosen} answers for names that the policy does not know, {why}."]
     else:
         at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now.at))
         told = [f"Switched to {chosen} ({at})."]

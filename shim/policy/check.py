@@ -17,7 +17,7 @@ from .rules import Part
 from .schema import BUILT_IN, Policy, Provider
 from .types import nearest
 from .units import amount, seconds, size
-from .warn import VARIABLE
+from .variables import VARIABLE, meant
 
 Tell = Callable[[Where, str], None]
 _HOURS = re.compile(r"([01]?\d|2[0-3]):[0-5]\d\s*-\s*([01]?\d|2[0-3]):[0-5]\d")
@@ -68,7 +68,9 @@ def _providers(policy: Policy, tell: Tell) -> None:
         except ValueError:
             usable = False
         if not usable:
-            tell((*at, "base_url"), "must be an http:// or https:// address")
+            variable = meant(provider.base_url)
+            hint = f"; for the value of {variable[1]} write ${{{variable[1]}}}" if variable else ""
+            tell((*at, "base_url"), f"must be an http:// or https:// address{hint}")
         if url.username or url.password:
             tell((*at, "base_url"), "must not hold a password; use key or headers")
         _unit(tell, (*at, "health", "cooldown"), seconds, provider.health.cooldown)

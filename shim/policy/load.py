@@ -12,7 +12,8 @@ from .check import Tell, check
 from .read import Document, NotReadable, Problem, Where, read
 from .schema import Policy
 from .types import check_type, nearest
-from .warn import VARIABLE, warnings
+from .variables import VARIABLE
+from .warn import warnings
 
 __all__ = [
     "MissingVariable",

@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 import yaml
 
+from .syntax import explain
+
 Where = tuple[str | int, ...]
 #: libyaml, where it is there, is ten times faster.
 _Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -58,11 +60,8 @@ class Document:
             self._refuse_depth(text)
             node = yaml.compose(text, Loader=_Loader)
         except yaml.YAMLError as e:
-            mark = getattr(e, "problem_mark", None) or getattr(e, "context_mark", None)
-            line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-            lines = text.count("\n") + 1
-            problem = getattr(e, "problem", None) or str(e).splitlines()[0]
-            raise self._unreadable(min(line, lines), column, f"not valid YAML: {problem}") from None
+            line, column, why = explain(text, e)
+            raise self._unreadable(line, column, f"not valid YAML: {why}") from None
         except (RecursionError, ValueError) as e:
             said = "is nested too deeply" if isinstance(e, RecursionError) else str(e)
             raise self._unreadable(1, 1, f"not valid YAML: {said}") from None
@@ -125,7 +124,9 @@ class Document:
                 continue
             if not isinstance(key_node, yaml.ScalarNode):
                 place = (mark.line + 1, mark.column + 1)
-                raise self._unreadable(*place, "a name must be plain text")
+                raise self._unreadable(
+                    *place, "a name must be plain text; a value with { in it is put in quotes"
+                )
             # A name is taken as it is written: 2024 and yes are names too.
             key = str(key_node.value)
             here = (*where, key)

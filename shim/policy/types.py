@@ -12,6 +12,7 @@ import msgspec
 from msgspec import inspect
 
 from .read import Where
+from .variables import meant
 
 Tell = Callable[[Where, str], None]
 _NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
@@ -76,18 +77,22 @@ def _walk(value: Any, kind: inspect.Type, where: Where, tell: Tell) -> None:
 
 
 def _choice(value: Any, names: list[str], where: Where, tell: Tell) -> None:
-    said = f"{value} is none" if isinstance(value, str) else f"is {kind_of(value)}"
+    given = f"{value!r}" if isinstance(value, str) else kind_of(value)
     close = nearest(value, names) if isinstance(value, str) else ""
     hint = close if "mean" in close else ""
-    tell(where, f"must be one of {', '.join(names)}; {said}{hint}")
+    tell(where, f"must be one of {', '.join(names)}, is {given}{hint}")
 
 
 def _plain(value: Any, kind: inspect.Type, where: Where, tell: Tell) -> None:
     wanted, types = _wanted(kind)
     fits = isinstance(value, types) and (bool in types or not isinstance(value, bool))
     if not fits:
-        quotes = "; put it in quotes" if wanted == "text" and isinstance(value, int | float) else ""
-        tell(where, f"must be {wanted}, is {kind_of(value)}{quotes}")
+        hint = "; put it in quotes" if wanted == "text" and isinstance(value, int | float) else ""
+        # What YAML makes of {env:NAME}.
+        variable = meant(f"{{{next(iter(value))}}}") if isinstance(value, dict) and value else None
+        if wanted == "text" and variable:
+            hint = f"; for the value of {variable[1]} write ${{{variable[1]}}}"
+        tell(where, f"must be {wanted}, is {kind_of(value)}{hint}")
         return
     if isinstance(value, float) and not math.isfinite(value):
         tell(where, f"must be {wanted}, is {value}")

@@ -3,30 +3,51 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
+from ..wire.address import extra
+from ..wire.protocols import PATHS
 from .read import Where
 from .rules import CatchRule
-from .schema import Policy
+from .schema import Policy, Provider
+from .variables import VARIABLE, meant
 
 #: A field's place, and a sentence about it.
 Told = tuple[Where, str]
-VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _EDITS = ("inject", "replace", "drop", "strip", "cap")
+
+
+def expanded(name: str, provider: Provider) -> Iterator[tuple[Where, str]]:
+    """The texts of a provider in which variables are read, each with its place."""
+    at = ("providers", name)
+    yield (*at, "base_url"), provider.base_url
+    yield (*at, "key"), provider.key
+    for field in ("headers", "query"):
+        yield from (((*at, field, k), v) for k, v in getattr(provider, field).items())
+
+
+def variables(provider: Provider) -> list[str]:
+    """The environment variables that a provider's address, key, headers and query are read from."""
+    texts = [text for _, text in expanded("", provider)]
+    return sorted({name for text in texts for name in VARIABLE.findall(text)})
+
+
+def lacking(policy: Policy, environ: Mapping[str, str] | None = None) -> dict[str, list[str]]:
+    """The variables that are not set, by provider; providers that have all are left out."""
+    env = os.environ if environ is None else environ
+    missing = {
+        name: [variable for variable in variables(provider) if not env.get(variable)]
+        for name, provider in policy.providers.items()
+    }
+    return {name: names for name, names in missing.items() if names}
 
 
 def unset(policy: Policy, environ: Mapping[str, str] | None = None) -> Iterator[Told]:
     """Each variable a policy names that is not set: where, and a sentence."""
     env = os.environ if environ is None else environ
     for name, provider in policy.providers.items():
-        at = ("providers", name)
-        texts: list[tuple[Where, str]] = [((*at, "base_url"), provider.base_url)]
-        texts.append(((*at, "key"), provider.key))
-        for field in ("headers", "query"):
-            texts += [((*at, field, k), v) for k, v in getattr(provider, field).items()]
-        for where, text in texts:
+        for where, text in expanded(name, provider):
             for variable in VARIABLE.findall(text):
                 if not env.get(variable):
                     yield where, f"the variable {variable} is not set: {name} counts as down"
@@ -65,8 +86,29 @@ def warnings(policy: Policy, environ: Mapping[str, str] | None = None) -> Iterat
         unpriced = [name for name, model in policy.models.items() if model.price is None]
         if limit.money is not None and unpriced:
             yield at, f"no price, so nothing is counted: {', '.join(unpriced)}"
+    for name, provider in policy.providers.items():
+        yield from _addresses(name, provider)
+        yield from _literal(name, provider)
     yield from unset(policy, environ)
     yield from _strange(policy, os.environ if environ is None else environ)
+
+
+def _addresses(name: str, provider: Provider) -> Iterator[Told]:
+    """A base_url that holds what the chain itself adds."""
+    bare = provider.base_url.partition("?")[0]
+    if ending := extra(bare.partition("://")[2] or bare):
+        path = PATHS[provider.protocol]
+        adds = "which the chain adds itself" if ending == path else f"and the chain adds {path}"
+        sentence = f"ends in {ending}, {adds}; leave {ending} out"
+        yield ("providers", name, "base_url"), sentence
+
+
+def _literal(name: str, provider: Provider) -> Iterator[Told]:
+    """Where a variable is meant and its name itself would be sent."""
+    for where, text in expanded(name, provider):
+        if literal := meant(text):
+            word, variable = literal
+            yield where, f"{word} is sent as it stands; write ${{{variable}}} for its value"
 
 
 def _strange(policy: Policy, environ: Mapping[str, str]) -> Iterator[Told]:

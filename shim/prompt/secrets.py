@@ -16,7 +16,7 @@ import re2
 
 from ..policy.match import pattern_options
 from ..policy.rules import RedactRule
-from ..policy.warn import VARIABLE
+from ..policy.variables import VARIABLE
 
 _SHORTEST = 4
 #: What may stand before a secret: no letter, unless it is the end of an escape such as ``\n``.

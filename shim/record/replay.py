@@ -20,12 +20,14 @@ from .pieces import answer_pieces, request_pieces
 
 
 class Message(msgspec.Struct, frozen=True):
-    """One recorded message: ``headers`` with lower-case names, ``body`` decoded."""
+    """One recorded message: ``headers`` with lower-case names, ``body`` decoded; ``url`` is a
+    request's whole address."""
 
     headers: dict[str, str]
     body: bytes
     path: str = ""
     status: int = 0
+    url: str = ""
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -148,7 +150,9 @@ def _answer(translation: Translation, recorded: Recorded) -> bytes | None:
     if translation.streams(upstream.status, upstream.headers):
         out = translator.feed(upstream.body)
         return out if recorded.broke else out + translator.close()
-    answer = translation.answer(translator, upstream.status, upstream.headers, upstream.body)
+    url = recorded.upstream_request.url if recorded.upstream_request else ""
+    head = upstream.status, upstream.headers
+    answer = translation.answer(translator, *head, upstream.body, url)
     return upstream.body if answer is None or answer.body is None else answer.body
 
 

@@ -62,18 +62,19 @@ async def ask(
         raise AskError(f"{name}: {e}") from None
     if route.protocol == "messages":
         headers = {"anthropic-version": "2023-06-01", **headers}
-    at = f"[{host}]" if ":" in host else host
+    url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{path}"
     try:
         async with httpx.AsyncClient(timeout=timeout) as client:
             answer = await client.post(
-                f"{scheme}://{at}:{port}{path}",
+                url,
                 content=content,
                 headers={"content-type": "application/json", **headers},
             )
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as e:
         raise AskError(secrets.text(f"{name}: {type(e).__name__}: {e}".rstrip(": "))) from None
     translator = translation.translator()
-    made = translation.answer(translator, answer.status_code, dict(answer.headers), answer.content)
+    head = answer.status_code, dict(answer.headers)
+    made = translation.answer(translator, *head, answer.content, url)
     failure = made.failure if made else None
     if failure:
         raise AskError(secrets.text(f"{name}: {failure.message}"))

@@ -135,14 +135,16 @@ def _route(
     return Route(name, reverse, model, asked, reason, None, images, third_party=False)
 
 
-def address(provider: Provider, tail: str) -> tuple[str, str, int, str]:
+def address(
+    provider: Provider, tail: str, environ: Mapping[str, str] | None = None
+) -> tuple[str, str, int, str]:
     """(scheme, host, port, path with query) of the endpoint ``tail`` at ``provider``."""
-    base = backend(provider) if uses_login(provider) else expand(provider.base_url)
+    own = uses_login(provider)
+    base = backend(provider, environ) if own else expand(provider.base_url, environ)
     url = urlsplit(base)
     port = url.port or (443 if url.scheme == "https" else 80)
-    query = "&".join(
-        q for q in (url.query, urlencode({k: expand(v) for k, v in provider.query.items()})) if q
-    )
+    also = urlencode({name: expand(value, environ) for name, value in provider.query.items()})
+    query = "&".join(part for part in (url.query, also) if part)
     path = url.path.rstrip("/") + tail + (f"?{query}" if query else "")
     return url.scheme, url.hostname or "", port, path
 

@@ -10,16 +10,22 @@ import re
 from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urljoin
 
 import msgspec
 
 from ..turn import Failure
+from . import address
+from .address import Endpoint
+from .protocols import PATHS
 
 #: Above this many seconds waiting is the user's decision, not a client's loop.
 LONGEST_WAIT = 60.0
 
 #: Characters of a provider's message; some send the whole prompt back.
 _LONGEST_MESSAGE = 2000
+#: And of one that stands between brackets.
+_LONGEST_ASIDE = 300
 
 _RETRY_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
 _NO_QUOTA = ("insufficient_quota", "usage_limit_reached", "billing", "insufficient_balance")
@@ -36,20 +42,32 @@ _AGAIN = re.compile(
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|milli|h|m|s)", re.I)
 _UNIT = {"ms": 0.001, "milli": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _TITLE = re.compile(r"<(title|h1)[^>]*>(.*?)</\1>", re.I | re.S)
+_QUERY = re.compile(r"\?[\w.~%-]+=[^\s)\"'<>]*")
 _TAG = re.compile(r"<(script|style).*?</\1>|<[^>]+>", re.I | re.S)
 
 
-def http_failure(status: int, headers: Mapping[str, str], body: bytes, upstream: str) -> Failure:
+def http_failure(
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    upstream: str,
+    endpoint: Endpoint | None = None,
+) -> Failure:
     """The Failure of an answer that is no success: any status, any body, JSON or not.
 
-    ``headers`` has lower-case names. ``upstream`` names the provider in the sentence.
+    ``headers`` has lower-case names. ``upstream`` names the provider in the sentence; ``endpoint``
+    is what was asked, which is named where it is the likely cause.
     """
     data = _json(body)
     message, code, kind = _words(data)
+    page = False
     if not message:
         message = _plain(body, headers.get("content-type", ""))
+        page = _is_page(body, headers.get("content-type", ""))
     if 300 <= status < 400 and (target := headers.get("location")):
-        message = f"it redirects to {target}; give that address as base_url"
+        message = _redirects(target, endpoint)
+    if endpoint and _astray(status, body, data, message, page, endpoint):
+        return _nowhere(status, message, code, kind, upstream, endpoint)
     delay = _delay(headers, data, message)
     if 200 <= status < 300:
         said = f": {_readable(message)}" if message else ""
@@ -63,6 +81,37 @@ def http_failure(status: int, headers: Mapping[str, str], body: bytes, upstream:
             retry=not body.strip(),
         )
     return classify(message or "no message", status, code, kind, delay, upstream)
+
+
+def _astray(
+    status: int, body: bytes, data: Any, message: str, page: bool, endpoint: Endpoint
+) -> bool:
+    """Whether an answer says that nothing is at the address; some say it with a success."""
+    if status in address.NOWHERE:
+        return address.likely(endpoint, data, message, page=page)
+    return 200 <= status < 300 and bool(body.strip()) and address.lost(message, page=page)
+
+
+def _nowhere(
+    status: int, message: str, code: str, kind: str, upstream: str, endpoint: Endpoint
+) -> Failure:
+    words = _QUERY.sub("", _readable(message)[:_LONGEST_ASIDE])
+    words = words.removeprefix(f"{status} ").strip()
+    gave = f"gave {status}" if status in address.NOWHERE else f"gave {status}, but no model answer"
+    sentence = f"{upstream}: POST {endpoint.url} {gave} ({words or 'no message'})"
+    if advice := address.advice(endpoint):
+        sentence += f"; {advice}"
+    return Failure(sentence, status, code, kind, address=True)
+
+
+def _redirects(target: str, endpoint: Endpoint | None) -> str:
+    """What a redirect says; the address to write has no endpoint in it."""
+    if endpoint:
+        target = urljoin(endpoint.url, target)
+    target = address.shown(target) if "://" in target else target.partition("?")[0]
+    base = target.rstrip("/").removesuffix(PATHS[endpoint.protocol]) if endpoint else target
+    give = "that address" if base == target else base
+    return f"it redirects to {target}; give {give} as base_url"
 
 
 def event_failure(data: Mapping[str, Any], upstream: str) -> Failure:
@@ -146,9 +195,14 @@ def _text(value: Any) -> str:
     return "" if value is None else msgspec.json.encode(value).decode()
 
 
+def _is_page(body: bytes, content_type: str) -> bool:
+    """Whether a body is HTML."""
+    return "html" in content_type or body.lstrip()[:1] == b"<"
+
+
 def _plain(body: bytes, content_type: str) -> str:
     text = body[:20_000].decode("utf-8", "replace").strip()
-    if "html" in content_type or text[:1] == "<":
+    if _is_page(body, content_type):
         titles = " - ".join(dict.fromkeys(m.group(2).strip() for m in _TITLE.finditer(text)))
         text = titles or text
         text = html.unescape(_TAG.sub(" ", text))

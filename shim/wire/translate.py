@@ -9,7 +9,7 @@ import copy
 import math
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -19,6 +19,7 @@ from ..route.choose import Route
 from ..tools.bridge import Bridge
 from ..tools.offered import Offered
 from ..turn import Event, Failure, Text, Turn, Usage, WireError
+from .address import Endpoint, endpoint
 from .errors import http_failure
 from .fields import pass_on
 from .passthrough import Passthrough, is_stream
@@ -204,13 +205,22 @@ class Translation:
         )
 
     def answer(
-        self, translator: Translator, status: int, headers: Mapping[str, str], body: bytes
+        self,
+        translator: Translator,
+        status: int,
+        headers: Mapping[str, str],
+        body: bytes,
+        url: str = "",
     ) -> Answer | None:
-        """The client's answer for one that came as a whole; None: pass it on as it is."""
+        """The client's answer for one that came as a whole, from ``url``; None: pass it on as it
+        is."""
         out = translator.whole(body) if status == 200 else None
         failure = translator.failure
         if out is None:
-            failure = http_failure(status, headers, body, self.route.provider)
+            failure = http_failure(status, headers, body, self.route.provider, self._endpoint(url))
+            if failure.address:
+                # No provider's answer, which any client could read: it is the user's to set right.
+                return self.error(failure)
             refused = self.route.login and status == 401
             if refused and not self.renews:
                 said = f"{failure.message}; {RENEW}"
@@ -227,6 +237,17 @@ class Translation:
         if self.warning:
             headers["warning"] = self.warning
         return Answer(200, headers, out, failure)
+
+    def _endpoint(self, url: str) -> Endpoint | None:
+        """What was asked; whose address it is decides what a user can do."""
+        route = self.route
+        if not url:
+            return None
+        base = route.base_url or ""
+        whose: Literal["policy", "client", ""] = "policy" if base and not route.login else ""
+        if route.provider == "reverse":
+            whose = "client"
+        return endpoint(url, route.protocol, base_url=base, model=route.model, whose=whose)
 
     def error(self, failure: Failure) -> Answer:
         """How the client is told of ``failure`` when nothing was sent yet."""

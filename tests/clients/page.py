@@ -11,7 +11,7 @@ from typing import Any
 from tests.clients.work import CLIENT_KEY
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "clients.md"
-ORIGIN, KEY = "http://127.0.0.1:8080", "any"
+ORIGIN, KEY = "http://127.0.0.1:8790", "$(interpose ensure)"
 
 
 def block(title: str, kind: str, number: int = 0) -> str:

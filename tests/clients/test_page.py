@@ -21,7 +21,8 @@ def hello(view: View) -> Move:
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["openai", "anthropic"])
-def test_the_sdk_snippets_run(number: int) -> None:
+def test_the_sdk_snippets_run(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INTERPOSE_KEY", "any")
     code = block("SDKs", "python", number)
     with Upstream(speak("chat", hello)) as upstream:
         with Chain(policy=policy(upstream.url, "chat")) as chain:

@@ -62,6 +62,12 @@ HOPELESS: Sequence[Failure] = [
     _hopeless("s401", "401", "Wrong key.", error(401, "Wrong key.", "authentication_error")),
     _hopeless("s403", "403", "Not in your region.", error(403, "Not in your region.")),
     _hopeless("s404", "404", "No such model: m.", error(404, "No such model: m.", "not_found")),
+    _hopeless(
+        "path",
+        "404 at a path where nothing is",
+        "/v1/chat/completions gave 404 (Not Found); is base_url right",
+        json_answer(404, {"detail": "Not Found"}),
+    ),
     _hopeless("s413", "413", "Payload too large.", error(413, "Payload too large.")),
     _hopeless(
         "s422",
@@ -130,6 +136,14 @@ HOPELESS: Sequence[Failure] = [
         "hopeless",
         "Wrong key.",
         error(401, "Wrong key.", "authentication_error"),
+        protocol="responses",
+    ),
+    Failure(
+        "responses-path",
+        "404 of a server that has no Responses",
+        "hopeless",
+        "protocol: responses asks /v1/responses; does this server speak chat?",
+        json_answer(404, {"detail": "Not Found"}),
         protocol="responses",
     ),
     Failure(

@@ -210,7 +210,7 @@ def test_lists_are_there_for_programs(daily: Daily) -> None:
     daily.enable()
     now = status(daily)
     assert now["daemon"]["pid"] == daily.daemon and now["daemon"]["answers"] == "ok"
-    here = {"config": str(daily.config), "error": None}
+    here = {"config": str(daily.config), "error": None, "lacks": []}
     assert now["codex"] == {**here, "enabled": True, "model": "demo"}
     models = json.loads(daily.run("model", "list", "--json").stdout)
     assert [(m["slug"], m["in_use"], m["context_window"]) for m in models] == [

@@ -8,6 +8,7 @@ import signal
 
 import pytest
 
+from shim.daemon import env
 from tests.e2e.chain import poll
 from tests.e2e.clients import CODEX, OLD_CODEX, codex_binary
 from tests.e2e.daily import MINE, Daily, assert_answered
@@ -87,6 +88,7 @@ def test_uninstall_leaves_nothing_of_ours(daily: Daily) -> None:
     daily.begin()
     daily.enable()
     pid = daily.daemon
+    assert env.keep(daily.state / "env", {"A_KEY": "a"})
     done = daily.run("uninstall")
     assert done.returncode == 0, done.stderr
     assert untouched(daily) and not daily.state.exists()

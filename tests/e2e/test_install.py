@@ -183,7 +183,7 @@ def test_it_comes_and_goes(home: Home, served: tuple[Path, str]) -> None:
     config.write_text('model = "mine"\n')
     done = interpose("start", "--port", str(free_port()), "--no-record")
     assert done.returncode == 0, done.stderr
-    assert interpose("enable").returncode == 0
+    assert interpose("enable", "--model", "demo").returncode == 0
     assert str(home.venv / "bin" / "interpose") in config.read_text()
     done = home.install("--uninstall")
     assert done.returncode == 0, done.stderr

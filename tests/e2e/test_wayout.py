@@ -17,8 +17,9 @@ TURN = {"model": "m", "stream": True, "input": "hi"}
 
 
 @contextmanager
-def connect_proxy(target: int) -> Iterator[tuple[int, list[str]]]:
-    """A proxy that leads every CONNECT to 127.0.0.1:`target`; its port, and the heads it got."""
+def connect_proxy(target: int, host: str = "") -> Iterator[tuple[int, list[str]]]:
+    """A proxy that leads every CONNECT (to ``host``, others are refused) to 127.0.0.1:`target`;
+    its port, and the heads it got."""
     heads: list[str] = []
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -42,6 +43,10 @@ def connect_proxy(target: int) -> Iterator[tuple[int, list[str]]]:
             if not head:
                 continue
             heads.append(head.decode())
+            if not head.startswith(b"CONNECT " + host.encode()):
+                client.sendall(b"HTTP/1.1 403 Forbidden\r\n\r\n")
+                client.close()
+                continue
             server = socket.create_connection(("127.0.0.1", target))
             client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
             for pair in ((client, server), (server, client)):

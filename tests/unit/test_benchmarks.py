@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks import report
-from benchmarks.bodies import asked_of, body, messages_of
-from benchmarks.upstream import DELTAS, EVENTS
+from benchmarks import page, report
+from benchmarks.bodies import asked_of, body, chat_of, messages_of
+from benchmarks.upstream import DELTAS, EVENTS, RESPONSES
 
 
 @pytest.mark.parametrize("size", [1_000, 100_000, 500_000, 2_000_000])
@@ -65,9 +65,24 @@ def test_the_same_conversation_in_the_words_of_messages() -> None:
     assert len(messages_of(made, "x")) == pytest.approx(len(made), rel=0.2)
 
 
-def test_the_canned_stream_has_its_deltas() -> None:
+def test_the_same_conversation_in_the_words_of_chat_completions() -> None:
+    made = body(100_000, 1)
+    request = json.loads(chat_of(made, "x"))
+    assert request["model"] == "x" and request["stream"] and len(request["tools"]) == 12
+    messages = request["messages"]
+    assert [m["role"] for m in messages[:2]] == ["system", "user"]
+    calls = [call for m in messages for call in m.get("tool_calls", ())]
+    outputs = [m["tool_call_id"] for m in messages if m["role"] == "tool"]
+    assert [call["id"] for call in calls] == outputs and len(outputs) > 20
+    assert all(json.loads(call["function"]["arguments"]) for call in calls)
+    assert len(chat_of(made, "x")) == pytest.approx(len(made), rel=0.2)
+
+
+def test_the_canned_streams_have_their_deltas() -> None:
     texts = [e for e in EVENTS if b'"content": "word' in e]
     assert len(texts) == DELTAS
+    texts = [e for e in RESPONSES if b'"response.output_text.delta"' in e]
+    assert len(texts) == DELTAS and b'"response.completed"' in RESPONSES[-1]
     assert EVENTS[-1] == b"data: [DONE]\n\n"
 
 
@@ -115,11 +130,14 @@ def test_a_slow_start_is_a_missed_goal() -> None:
 
 
 def test_the_tables_replace_the_old_ones_and_leave_the_page(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n", encoding="utf-8")
-    report.write_docs(results(mitmdump=[10.0], interpose=[12.0]), page)
-    text = page.read_text(encoding="utf-8")
+    path = tmp_path / "page.md"
+    path.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n", encoding="utf-8")
+    table = report.markdown(results(mitmdump=[10.0], interpose=[12.0]))
+    for _ in range(2):
+        page.put(report.BEGIN, report.END, "Made of commit `0123456`.", table, path)
+    text = path.read_text(encoding="utf-8")
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
+    assert text.count("Made of commit `0123456`.\n\n") == 1
     assert "1.20 (1.20 to 1.20)" in text
     assert "`litellm` could not be run: no network" in text
 

@@ -9,22 +9,18 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import tomllib
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from shim import cli
-from shim.cli import COMMANDS, UserError, main, upstream
-from shim.cli.chain import DEFAULT_POLICY, Options, add_chain_arguments, options
+from shim.cli import COMMANDS, main
+from shim.cli.chain import DEFAULT_POLICY, Options, add_chain_arguments, client_key, options
 from shim.cli.tour_view import View, closing_table
-from shim.cli.upstream import choose, local_models
-from shim.policy.load import load_policy, parse_policy
-from shim.policy.schema import Policy, Provider
+from shim.policy.schema import Policy
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -57,6 +53,8 @@ def test_the_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> Non
         ([], 2, "usage"),
         (["serv"], 2, "did you mean serve?"),
         (["zzz"], 2, "there are serve, home"),
+        (["run", "--model", "nobody"], 1, "the policy has no model nobody; there are demo, "),
+        (["run", "--model", "nobody:x"], 1, "there is no provider nobody; there are openrouter, "),
         (["serve", "--policy", "nowhere.yaml"], 1, "nowhere.yaml:1:1: cannot be read"),
         (["run", "--reverse", "ftp://x"], 1, "--reverse must be an http"),
         (["run", "--reverse", "http://"], 1, "--reverse must be an http"),
@@ -74,6 +72,23 @@ def test_what_is_wrong_is_said_in_one_line(
     assert "Traceback" not in err
     if words:
         assert err.count("\n") == 1 and err.startswith("interpose: ")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("run exec hi", "unrecognized arguments: exec hi; write interpose run -- exec hi\n"),
+        ("codex --model demo exec hi", "write interpose codex … -- exec hi\n"),
+        ("run hi -- exec", "unrecognized arguments: hi\n"),
+        ("status hi", "unrecognized arguments: hi\n"),
+    ],
+)
+def test_what_is_passed_on_stands_behind_two_hyphens(
+    line: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(line.split())
+    assert ended.value.code == 2 and capsys.readouterr().err.endswith(said)
 
 
 def test_a_bug_of_ours_is_one_line_too(
@@ -146,122 +161,22 @@ def test_the_command_line_of_the_chain() -> None:
     assert words.base_url(8099) == "http://127.0.0.1:8099/x"
     assert chosen().base_url(8099) == "http://127.0.0.1:8099/v1"
     assert Path(words.arguments(1)[1]) == ROOT / "addons" / "main.py"
+    # Without a policy a model's name passes as it is.
+    named = chosen("--reverse", "http://up.example", "--model", "any")
+    assert "default_model" not in str(named.arguments(1)) and named.model == "any"
+    assert "default_model=demo" in chosen("--model", "demo").arguments(1)
 
 
-# The choice of a model.
-
-SMALL = parse_policy("""
-providers:
-  one: { base_url: "https://one.example/v1", key: "${ONE_KEY}" }
-  two: { base_url: "https://two.example/v1", key: "${TWO_KEY}", headers: { x-org: "${TWO_ORG}" } }
-  ollama: { base_url: "http://127.0.0.1:9/v1", auth: none }
-models:
-  big: { provider: two, model: vendor/big }
-  small: { provider: one }
-default: big
-""")
-
-
-@pytest.fixture
-def server() -> Iterator[tuple[str, dict[str, bytes]]]:
-    """A loopback server that lists models; its base URL and what it answers."""
-    answer = {"body": b'{"data":[{"id":"nomic-embed"},{"id":"llama3.2"},{"id":"qwen-coder"}]}'}
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200 if self.path == "/v1/models" else 404)
-            self.end_headers()
-            self.wfile.write(answer["body"])
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    httpd = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=httpd.serve_forever, args=(0.01,))
-    thread.start()
-    yield f"http://127.0.0.1:{httpd.server_port}/v1", answer
-    httpd.shutdown()
-    thread.join()
-    httpd.server_close()
-
-
-def with_ollama(url: str) -> Policy:
-    return Policy(providers={"ollama": Provider(base_url=url, auth="none")})
-
-
-def test_a_provider_whose_variables_are_all_set_wins() -> None:
-    choice = choose(SMALL, {"TWO_KEY": "k", "TWO_ORG": "o"})
-    assert (choice.model, choice.provider) == ("big", "two")
-    assert "TWO_KEY and TWO_ORG is in the environment" in choice.why
-    assert choose(SMALL, {"TWO_KEY": "k"}).model == "demo"
-    assert choose(SMALL, {"ONE_KEY": "k", "TWO_KEY": "k", "TWO_ORG": "o"}).model == "small"
-
-
-def test_without_key_and_server_it_is_the_demo() -> None:
-    choice = choose(SMALL, {"ONE_KEY": ""})
-    assert choice.model == "demo"
-    assert "no provider's key is set" in choice.why
-
-
-def test_a_local_server_is_used_when_it_lists_a_model(
-    server: tuple[str, dict[str, bytes]],
-) -> None:
-    url, answer = server
-    choice = choose(with_ollama(url), {})
-    assert choice.model == "ollama:qwen-coder"
-    assert "Ollama answers" in choice.why
-    for nothing in (b'{"data":[]}', b"not json", b"[]", b'{"data":[{"id":3}]}'):
-        answer["body"] = nothing
-        assert choose(with_ollama(url), {}).model == "demo"
-
-
-def test_a_server_that_never_answers_does_not_hold_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    import socket
-
-    monkeypatch.setattr(upstream, "LOCAL_TIMEOUT", 0.05)
-    with socket.create_server(("127.0.0.1", 0)) as mute:
-        url = f"http://127.0.0.1:{mute.getsockname()[1]}/v1"
-        assert local_models(Provider(base_url=url)) == []
-
-
-@pytest.mark.parametrize(
-    ("asked", "environ", "model"),
-    [
-        ("demo", {"ONE_KEY": "k"}, "demo"),
-        ("two", {"TWO_KEY": "k", "TWO_ORG": "o"}, "big"),
-        ("small", {"ONE_KEY": "k"}, "small"),
-        ("one:vendor/other", {"ONE_KEY": "k"}, "one:vendor/other"),
-        ("ollama:mine", {}, "ollama:mine"),
-    ],
-)
-def test_the_user_decides(asked: str, environ: dict[str, str], model: str) -> None:
-    choice = choose(SMALL, {**environ, "UPSTREAM": asked})
-    assert choice.model == model
-    assert choice.why == f"UPSTREAM={asked}"
-
-
-@pytest.mark.parametrize(
-    ("asked", "said"),
-    [
-        ("onee", "no such provider; valid: one, two, ollama, demo"),
-        ("one", "ONE_KEY is not set"),
-        ("two:x", "TWO_KEY and TWO_ORG is not set"),
-        ("ollama", "Ollama lists no model at http://127.0.0.1:9/v1"),
-    ],
-)
-def test_what_cannot_be_used_is_refused(asked: str, said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        choose(SMALL, {"UPSTREAM": asked})
-
-
-def test_the_default_policy_can_be_chosen_from_without_any_key() -> None:
-    policy = load_policy(DEFAULT_POLICY)
-    assert policy.default == "demo"
-    for name in policy.providers:
-        assert any(model.provider == name for model in policy.models.values()), name
-        variables = upstream.variables(policy.providers[name])
-        if variables:
-            assert choose(policy, dict.fromkeys(variables, "k")).provider == name
+def test_the_key_that_a_client_is_told_to_send(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("INTERPOSE_CLIENT_KEYS", "INTERPOSE_CLIENT_KEYS_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    assert client_key(chosen().load()) == "any"
+    assert client_key(Policy()) == "'<the key of the target>'"
+    # A key of the chain's own is named, never printed.
+    monkeypatch.setenv("INTERPOSE_CLIENT_KEYS_FILE", "/run/my keys")
+    assert client_key(Policy()) == "'<one of the keys in /run/my keys>'"
+    monkeypatch.setenv("INTERPOSE_CLIENT_KEYS", "one two")
+    assert client_key(chosen().load()) == "'<one of INTERPOSE_CLIENT_KEYS>'"
 
 
 # What `make run` prints.

@@ -17,7 +17,7 @@ import pytest
 
 from shim import lock
 from shim.cli import main
-from shim.daemon import control, files, run, units
+from shim.daemon import control, env, files, units
 from shim.daemon.files import DaemonError, Files, Settings, health, taken
 from shim.lock import Busy, Lock
 
@@ -77,6 +77,9 @@ def test_what_is_kept_is_for_its_user(kept: Files) -> None:
     assert kept.settings() is None
     kept.keep(Settings("/p.yaml", 8791, "/r"))
     assert Files().settings() == Settings("/p.yaml", 8791, "/r")
+    # As an older version has kept it.
+    (kept.folder / "settings.json").write_text('{"policy": "/p.yaml", "port": 8791}')
+    assert kept.settings() == Settings("/p.yaml", 8791, "", "")
     for path in kept.folder.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(kept.folder.stat().st_mode) == 0o700
@@ -126,17 +129,39 @@ def test_health_of_what_is_no_chain() -> None:
 
 def test_the_users_own_variables(kept: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     kept.make()
-    monkeypatch.setenv("A_KEY", "of the shell")
-    monkeypatch.delenv("B_KEY", raising=False)
-    run._add_environment(kept.environment)
-    kept.environment.write_text("# keys\n\nA_KEY=x\nB_KEY='y=z'\n")
-    run._add_environment(kept.environment)
-    assert (os.environ["A_KEY"], os.environ["B_KEY"]) == ("of the shell", "y=z")
-    monkeypatch.delenv("B_KEY")
+    path, shell = kept.environment, {"A_KEY": "of the shell", "C_KEY": ""}
+    assert env.with_file(path, shell) == {"A_KEY": "of the shell"}
+    path.write_text("# keys\n\nA_KEY=x\nB_KEY='y=z'\nC_KEY=c\n")
+    assert env.with_file(path, shell) == {"A_KEY": "of the shell", "B_KEY": "y=z", "C_KEY": "c"}
     for wrong in ("export C=1", "nonsense"):
-        kept.environment.write_text(f"\n{wrong}\n")
-        with pytest.raises(DaemonError, match=rf"{kept.environment}:2: "):
-            run._add_environment(kept.environment)
+        path.write_text(f"\n{wrong}\n")
+        with pytest.raises(DaemonError, match=rf"{path}:2: "):
+            env.read(path)
+
+
+def test_a_kept_variable_goes_again_and_the_users_lines_stay(kept: Files) -> None:
+    kept.make()
+    path = kept.environment
+    assert env.keep(path, {}) == [] and not path.exists() and not env.drop(path)
+    assert env.keep(path, {"A_KEY": "a"}) == ["A_KEY"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert env.drop(path) and not path.exists()
+    mine = "# mine\nB_KEY='b'\n"
+    path.write_text(mine)
+    # The user's own line goes before; what is no line is not kept.
+    wanted = {"A_KEY": "a", "B_KEY": "other", "C_KEY": "two\nlines", "D_KEY": "'quoted'"}
+    assert env.keep(path, wanted) == ["A_KEY"] and env.keep(path, wanted) == []
+    assert env.read(path) == {"A_KEY": "a", "B_KEY": "b"}
+    assert env.keep(path, {"A_KEY": "anew"}) == ["A_KEY"]
+    with path.open("a") as file:
+        file.write("E_KEY=e\n")
+    assert env.read(path) == {"A_KEY": "anew", "B_KEY": "b", "E_KEY": "e"}
+    assert env.drop(path) and path.read_text() == f"{mine}E_KEY=e\n"
+    # Half a block: nobody knows whose lines follow.
+    env.keep(path, {"A_KEY": "a"})
+    path.write_text(path.read_text().replace("# <<< interpose enable\n", "F_KEY=f\n"))
+    env.drop(path)
+    assert env.read(path) == {"A_KEY": "a", "B_KEY": "b", "E_KEY": "e", "F_KEY": "f"}
 
 
 def test_how_a_process_is_detached() -> None:

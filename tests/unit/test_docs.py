@@ -32,6 +32,8 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 PLAIN = (
     "codex",
     "export INTERPOSE_KEY=any",
+    'export INTERPOSE_KEY="$(interpose ensure)"',
+    "export OPENROUTER_API_KEY=sk-or-…",
     "curl http://127.0.0.1:8080/health",
     "curl 'http://127.0.0.1:8080/health?live=1'",
     "curl http://127.0.0.1:8080/metrics",
@@ -220,6 +222,14 @@ def test_links_lead_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
             assert "://" in target or (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_a_table_of_measurements_names_the_commit_it_was_made_of() -> None:
+    text = (ROOT / "docs" / "benchmarks.md").read_text("utf-8")
+    tables = re.findall(r"<!-- ([^>]+) -->\n(.*?)<!-- [^>]+ -->", text, re.S)
+    assert {"results:begin", "recording: begin", "against: begin"} < {name for name, _ in tables}
+    for name, table in tables:
+        assert "|" not in table or re.search(r"commit `[0-9a-f]{7,40}`", table), name
 
 
 def test_the_readme_shows_the_two_commands() -> None:

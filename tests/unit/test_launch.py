@@ -15,6 +15,7 @@ import pytest
 
 from shim.cli import app as command
 from shim.cli import main
+from shim.cli.background import Enabled
 from shim.codex import launch
 from shim.codex.desktop import DesktopError, find_app
 from shim.daemon.files import Settings
@@ -119,10 +120,12 @@ def test_there_is_no_app(mac: Mac) -> None:
 def enabled(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """A daemon that runs; what `enable` has changed is in the list."""
     changed = [True]
-    settings = Settings("policy.yaml", 8790)
-    monkeypatch.setattr(command, "running_settings", lambda files: settings)
-    told = (Path("config.toml"), "demo", changed)
-    monkeypatch.setattr(command, "write_block", lambda s, m: (*told[:2], changed[0]))
+
+    def enable(model: None) -> Enabled:
+        settings = Settings("policy.yaml", 8790)
+        return Enabled(settings, Path("config.toml"), "demo", changed[0], ["a note"])
+
+    monkeypatch.setattr(command, "enable", enable)
     return changed
 
 
@@ -132,6 +135,7 @@ def test_the_command(
     assert main(["app", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "asks for demo through http://127.0.0.1:8790/v1" in out and "--restart" not in out
+    assert "a note\n" in out
     assert mac.opened()[-1].startswith("codex://threads/new?path=")
     running = mac.run()
     try:
@@ -153,7 +157,7 @@ def test_what_cannot_be_is_said_before_anything_is_changed(
     def never(*_: object) -> None:
         raise AssertionError("the config is left alone")
 
-    monkeypatch.setattr(command, "write_block", never)
+    monkeypatch.setattr(command, "enable", never)
     words = ["app"]
     if case == "a file":
         words.append(str(mac.tool))

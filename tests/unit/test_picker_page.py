@@ -72,6 +72,7 @@ def test_it_says_for_whom_a_switch_counts() -> None:
 
     config = {"file": "/home/me/.codex/config.toml", "asks_for": "big"}
     assert "as the policy says" in said()
+    assert "big answers" in said(default="demo") and "as it was started" in said(default="demo")
     open_ones = said(switched=Switched("big", 5.0, ["free", "x"], 5.0), codex=config)
     assert "Switched to big (" in open_ones
     assert "already open that ask for free or x go on with big now" in open_ones

@@ -35,7 +35,7 @@ def test_a_good_policy() -> None:
         (
             "protocol: chat, key: any",
             "protocol: chatt",
-            "p:3:56: providers.local.protocol: must be one of chat, messages, responses; chatt is none; did you mean chat?",
+            "p:3:56: providers.local.protocol: must be one of chat, messages, responses, is 'chatt'; did you mean chat?",
         ),
         ("images", "imges", "p:5:87: models.kimi-k2.imges: unknown field; did you mean images?"),
         ("200000", "lots", "p:5:63: models.kimi-k2.context_window: must be a whole number, is text"),
@@ -66,7 +66,7 @@ def test_a_good_policy() -> None:
             "  demo:",
             "p:3:3: providers.demo: is built in and cannot be defined; rename it",
         ),
-        ("models:", "models: [", "p:6:3: not valid YAML: "),
+        ("models:", "models: [", "p:4:9: not valid YAML: the [ in column 9 is not closed"),
         ("  llama: ", "  kimi-k2: ", "p:6:3: models.kimi-k2: stands here twice"),
         ("default: kimi-k2", "default: [a]", "p:7:1: default: must be text, is a list"),
         ("default: kimi-k2", "- a", "p:7:1: not valid YAML: "),

@@ -169,6 +169,75 @@ def test_an_unset_variable_is_named_with_its_provider_and_place() -> None:
     assert "the variable KEY is not set: up counts as down" in found[1].message
 
 
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        ("base_url: http://x/v1/chat/completions", "ends in /chat/completions, which the chain adds itself"),
+        ("base_url: http://x/v1/Responses/", "ends in /responses, and the chain adds /chat/completions"),
+        ("base_url: http://x/v1/messages?beta=1", "ends in /messages"),
+        ("base_url: http://x/v1/models", "ends in /models"),
+        ("base_url: 'https://${HOST}/v1/completions'", "ends in /completions"),
+        ("base_url: http://$HOST:80/v1", "$HOST is sent as it stands; write ${HOST}"),
+        ("key: $API_KEY", "$API_KEY is sent as it stands; write ${API_KEY} for its value"),
+        ("key: os.environ/API_KEY", "os.environ/API_KEY is sent as it stands; write ${API_KEY}"),
+        ("key: 'os.environ[\"API_KEY\"]'", "write ${API_KEY}"),
+        ("key: env:API_KEY", "write ${API_KEY}"),
+        ("key: '{env:API_KEY}'", "write ${API_KEY}"),
+        ("key: '{{ API_KEY }}'", "write ${API_KEY}"),
+        ("key: $env:API_KEY", "write ${API_KEY}"),
+        ("key: '%API_KEY%'", "write ${API_KEY}"),
+        ("key: API_KEY", "API_KEY is sent as it stands"),
+        ("key: '${env:API_KEY}'", "write ${API_KEY}"),
+        ("key: '${API_KEY:-S3CRET}'", "${API_KEY…} is sent as it stands"),
+        ("headers: {authorization: Bearer $API_KEY}", "headers.authorization: $API_KEY is sent"),
+        ("query: {api-version: $VERSION}", "query.api-version: $VERSION is sent as it stands"),
+    ],
+)  # fmt: skip
+def test_what_is_sent_as_nobody_means_is_warned_of(field: str, words: str) -> None:
+    address = "" if field.startswith("base_url") else "base_url: http://x/v1\n    "
+    text = f"providers:\n  up:\n    {address}{field}\n"
+    report = examine(text, "p", environ={"HOST": "h"})
+    assert not report.problems
+    (warning,) = report.warnings
+    assert (warning.line, warning.column > 4) == (4 if address else 3, True)
+    assert words in str(warning) and "S3CRET" not in str(warning)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "base_url: http://x/v1",
+        "base_url: http://x/api/paas/v4/",
+        "base_url: http://models.example/inference?a=b",
+        "base_url: http://chat.example",
+        "base_url: http://x/openai/deployments/d",
+        "base_url: '${HOST}/v1'",
+        "key: ${HOST}",
+        "key: sk-abc$DEF",
+        "key: $ecretpassword",
+        "headers: {x-title: My App, authorization: 'Bearer ${HOST}'}",
+    ],
+)
+def test_what_is_sent_as_it_is_meant_is_not(field: str) -> None:
+    address = "" if field.startswith("base_url") else "base_url: http://x/v1\n    "
+    report = examine(f"providers:\n  up:\n    {address}{field}\n", "p", environ={"HOST": "http://h"})
+    assert not report.problems and not report.warnings
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        ("base_url: $HOST/v1", "must be an http:// or https:// address; for the value of HOST write ${HOST}"),
+        ("key: {env:API_KEY}", "must be text, is a mapping; for the value of API_KEY write ${API_KEY}"),
+        ("protocol: openai", "must be one of chat, messages, responses, is 'openai'"),
+    ],
+)  # fmt: skip
+def test_an_error_says_what_to_write(field: str, words: str) -> None:
+    address = "" if field.startswith("base_url") else "base_url: http://x/v1\n    "
+    (problem,) = examine(f"providers:\n  up:\n    {address}{field}\n", "p").problems
+    assert problem.message == words
+
+
 def test_a_rules_file_is_read_from_the_policys_folder(tmp_path: Path) -> None:
     (tmp_path / "rules.md").write_text("Be brief.")
     file = tmp_path / "p.yaml"

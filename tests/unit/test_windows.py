@@ -49,6 +49,7 @@ KNOWN = {
     ("shim/daemon/control.py", "ps"): "Windows asks tasklist",
     ("shim/record/processes.py", "os.kill"): "Windows has left before",
     ("shim/system.py", "sh"): "Windows has left before",
+    ("shim/system.py", "lsof"): "Windows has left before",
 }
 CALLS = ("os.kill", "os.fork", "os.pipe", "os.set_blocking", "select.select", "select.poll")
 METHODS = ("add_reader", "add_writer", "add_signal_handler", "connect_read_pipe")
