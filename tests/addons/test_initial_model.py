@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 
-from addons.exchange import exchange_of
-
 from shim.policy.load import parse_policy
-from tests.addons.test_chain import CODEX, TURN, Stages, stages
+from tests.addons.harness import CODEX, TURN, Stages, stages
 
 __all__ = ["stages"]
 
@@ -26,14 +24,14 @@ def listed(stages: Stages, path: str) -> list[str]:
 
 
 def answers(stages: Stages, model: str) -> str:
-    exchange = exchange_of(stages.send(stages.flow({**TURN, "model": model}, **CODEX)))
-    assert exchange and exchange.route
-    return exchange.route.label
+    decision = stages.run(stages.send(stages.flow({**TURN, "model": model}, **CODEX))).decision
+    assert decision and decision.route
+    return decision.route.label
 
 
 def test_it_answers_instead_of_the_demo_and_is_listed(stages: Stages) -> None:
-    stages.chain.policies.put(parse_policy(POLICY))
-    stages.chain.initial_model = "up:vendor/new"
+    stages.services.policies.put(parse_policy(POLICY))
+    stages.services.initial_model = "up:vendor/new"
     assert listed(stages, "/v1/models") == ["up:vendor/new", "big", "blind"]
     catalog = listed(stages, "/v1/models?client_version=0.169.0")
     assert set(catalog) == {"big", "blind", "up:vendor/new"}
@@ -41,13 +39,13 @@ def test_it_answers_instead_of_the_demo_and_is_listed(stages: Stages) -> None:
     # The demo is to be had by its own name.
     assert answers(stages, "blind") == "blind"
     # An edit of the policy's default counts for more, from the next turn on.
-    stages.chain.policies.put(parse_policy(POLICY.replace("default: blind", "default: big")))
+    stages.services.policies.put(parse_policy(POLICY.replace("default: blind", "default: big")))
     assert answers(stages, "unknown") == "big"
     assert listed(stages, "/v1/models") == ["big", "blind"]
 
 
 def test_health_tells_what_is_not_set(stages: Stages) -> None:
     key = "key: '${NO_SUCH_KEY}'"
-    stages.chain.policies.put(parse_policy(POLICY.replace('/v1"', f'/v1", {key}')))
+    stages.services.policies.put(parse_policy(POLICY.replace('/v1"', f'/v1", {key}')))
     page = stages.send(stages.flow(path="/health")).response
     assert page and json.loads(page.content or b"")["policy"]["unset"] == {"up": ["NO_SUCH_KEY"]}
