@@ -24,6 +24,7 @@ from addons.flowfile import (
     set_row,
     write,
 )
+from shim.cli.pipe import printing
 from shim.cli.replay import add_arguments
 from shim.policy.load import PolicyError, load_policy
 from shim.policy.schema import Policy
@@ -137,4 +138,4 @@ def _line(path: Path, at: int, recorded: Recorded, told: list[Difference]) -> st
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(printing(main))

@@ -14,6 +14,7 @@ from mitmproxy import http
 from mitmproxy.connection import Client, Server
 
 from addons.flowfile import Unreadable, files, flows_of, recorded_of, row_of, set_body, write
+from shim.cli.pipe import printing
 from shim.cli.record import add_arguments, rules
 from shim.client import facts_of, is_credential
 from shim.record import sanitise, summary
@@ -240,4 +241,4 @@ def _project(recorded: Recorded) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(printing(main))

@@ -19,6 +19,7 @@ from ..shown import plain
 from ..wire.sse import SSEDecoder
 from . import UserError
 from .chain import Chain, add_chain_arguments, options
+from .screen import Screen
 
 _HELP = "/reset begins anew, /model NAME changes the model, /image FILE shows one, /exit ends"
 _LARGEST = 20 * 1024 * 1024
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     ):
         url = (args.url or (own.url if own else "")).rstrip("/")
         talk = Talk(client, url, args.key, args.model or _first(client, url, args.key))
-        return Terminal(talk, Console(highlight=False), sys.stdin).run()
+        return Terminal(talk, Screen(), sys.stdin).run()
 
 
 def _first(client: Any, url: str, key: str) -> str:

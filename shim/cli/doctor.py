@@ -15,6 +15,7 @@ from ..doctor.finding import Finding
 from ..doctor.gather import Asked, gather, report, settle
 from . import UsageError
 from .chain import DEFAULT_POLICY
+from .screen import Screen
 
 _MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red")}
 
@@ -73,7 +74,7 @@ def _online(asked: Asked) -> list[Finding]:
 
 
 def _print(found: list[Finding]) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = Screen(soft_wrap=True)
     section = ""
     for finding in found:
         if finding.section != section:
