@@ -34,7 +34,7 @@ def table(found: Sequence[Turns], room: int | None) -> Group:
     """A row per session, and their sum, in ``room`` columns of a terminal or None for a pipe."""
     whole = summed(found)
     caption = (
-        "billed: input at the full price, a cached token at the provider's share of it; saved: "
+        "\nbilled: input at the full price, a cached token at the provider's share of it; saved: "
         "left out by dedup, spared: what that would have been billed as; "
         f"counted by: {whole.counted_by or '–'}"
     )

@@ -104,7 +104,7 @@ def _table(found: list[Cost], whole: Cost, count: int, room: int | None) -> Grou
         room,
         total=_row(whole),
         title="Billed-equivalent input, in thousands of tokens\n",
-        caption=f"{count} sessions{more}{without}; estimates by {tokenizer()[0]}",
+        caption=f"\n{count} sessions{more}{without}; estimates by {tokenizer()[0]}",
     )
 
 
