@@ -31,6 +31,9 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 # Lines that are for the reader's shell; `codex` is run by the end-to-end tests.
 PLAIN = (
     "codex",
+    "git clone REPOSITORY interpose",
+    "cd interpose",
+    "export OPENROUTER_API_KEY=sk-or-...",
     "export INTERPOSE_KEY=any",
     "curl http://127.0.0.1:8080/health",
     "curl 'http://127.0.0.1:8080/health?live=1'",
@@ -52,6 +55,7 @@ def cases(kind: str) -> list[object]:
 
 def command_lines() -> list[object]:
     lines = [(page, line) for page, text in blocks("sh") for line in text.splitlines()]
+    lines = [(page, line) for page, line in lines if not line.startswith("# ")]
     return [pytest.param(line, id=f"{page}: {line}") for page, line in dict.fromkeys(lines)]
 
 
@@ -227,7 +231,30 @@ def test_links_lead_somewhere() -> None:
             assert "://" in target or (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-def test_the_readme_shows_the_two_commands() -> None:
+LINK = re.compile(r"\]\(([^)#]+)")
+
+
+def test_the_readme_begins_with_what_one_pastes() -> None:
     text = (ROOT / "README.md").read_text("utf-8")
-    assert "```sh\nmake run\n```" in text and "```sh\nmake test\n```" in text
+    first, _, rest = text.partition("\n## ")
+    assert first.count("\n") < 40, "the first screen"
+    pasted = "".join(text for kind, text in FENCE.findall(first) if kind == "sh").splitlines()
+    assert pasted[0].startswith("git clone ") and pasted[2] == "make run"
+    key, question, answer = pasted[3:]
+    assert key.startswith("export ") and " run -- exec " in question and answer.startswith("# ")
+    for word in ("Leaving again", "Linux", "macOS", "Windows"):
+        assert word in first
+    assert "```sh\nmake test\n```" in rest
     assert "make test" in (ROOT / ".ci" / "run").read_text()
+    rows = re.findall(r"^\| (?!\|).+$", rest.partition("\n## ")[0], re.M)
+    assert 0 < len(rows) <= 10
+    assert len(LINK.findall(text)) <= 12
+
+
+def test_every_page_is_listed_once_with_a_line_of_its_own() -> None:
+    text = (ROOT / "docs" / "README.md").read_text("utf-8")
+    listed = [LINK.findall(line) for line in text.splitlines() if line.startswith("- ")]
+    assert all(len(links) == 1 for links in listed)
+    pages = sorted(page.name for page in (ROOT / "docs").glob("*.md") if page.name != "README.md")
+    assert sorted(link for links in listed for link in links) == pages
+    assert "docs/README.md" in LINK.findall((ROOT / "README.md").read_text("utf-8"))
