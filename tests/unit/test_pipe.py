@@ -18,17 +18,18 @@ from tests.unit.test_screen import INTERPOSE, ROOT, WHATIF, chain, environment, 
 __all__ = ["chain", "recording"]
 
 FLOWS = str(ROOT / "flows")
+FLOW = str(ROOT / "flows" / "plain-answer.flow")
 POLICY = str(ROOT / "policies" / "default.yaml")
 PRINT = [
     ("--help",),
     ("--version",),
     ("stats", "--help"),
     ("replay", FLOWS),
-    ("replay", "--json", FLOWS),
-    ("record", "--check", FLOWS),
+    ("replay", "--json", FLOW),
+    ("record", "--check", FLOW),
     ("policy", "explain", FLOWS),
-    ("policy", "explain", "--json", FLOWS),
-    ("policy", "diff", POLICY, POLICY, FLOWS),
+    ("policy", "explain", "--json", FLOW),
+    ("policy", "diff", POLICY, POLICY, FLOW),
     ("policy", "check", POLICY),
     ("policy", "schema"),
     ("stats", "RECORDING"),
@@ -55,14 +56,16 @@ def closed() -> int:
     return write
 
 
-@pytest.mark.parametrize("words", PRINT, ids=" ".join)
+@pytest.mark.slow
+@pytest.mark.parametrize("words", PRINT, ids=[" ".join(words[:2]) for words in PRINT])
 def test_a_reader_that_went_away_is_no_error(
     words: tuple[str, ...], recording: Path, chain: str, tmp_path: Path
 ) -> None:
     stands = {"RECORDING": str(recording), "CHAIN": chain}
     command = [INTERPOSE, *(stands.get(word, word) for word in words)]
     env = environment(HOME=str(tmp_path), XDG_STATE_HOME=str(tmp_path))
-    for both in (False, True):
+    # The addon scripts, and the rest: both may have something to say on stderr, which is gone, too.
+    for both in (False, True) if words in (("replay", FLOWS), ("policy", "schema")) else (False,):
         pipe = closed()
         done = subprocess.run(
             command, stdout=pipe, stderr=pipe if both else subprocess.PIPE, env=env, timeout=60

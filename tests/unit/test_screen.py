@@ -191,6 +191,7 @@ WHATIF = ("whatif", str(ROOT / "tests" / "fixtures" / "logs"))
 Of = Callable[[Any], list[list[str]]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "numbers"),
     [
