@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from mitmproxy import contentviews, http, options
+from mitmproxy import contentviews, ctx, http, options
 from mitmproxy.addons.view import View
 from mitmproxy.io import FlowReader
 from mitmproxy.test import taddons, tflow
@@ -109,6 +109,20 @@ def test_the_recorder_writes_line_and_mark(stages: Stages, tmp_path: Path) -> No
     assert lines[0].startswith("❌ client · m → reverse/m · 500 · ")
     assert lines[1].startswith("❌ upstream · m → reverse/m · 500 · ")
     assert [row_of(leg)["leg"] for leg in legs] == ["client", "upstream"]
+
+
+def test_a_live_turn_is_listed_as_it_is_recorded(stages: Stages, tmp_path: Path) -> None:
+    ctx.master.addons.add(view := View())
+    flow = stages.send(stages.flow(TURN, **CODEX))
+    stages.answer(flow, b'{"error": {"message": "broken"}}', 500, content_type="application/json")
+    (upstream,) = list(view)
+    stages.done()
+    stages.loop = asyncio.new_event_loop()
+    (file,) = tmp_path.glob("*.flow")
+    legs = recorded(file)
+    assert [leg.comment for leg in legs] == [flow.comment, upstream.comment]
+    assert [row_of(leg) for leg in legs] == [row_of(flow), row_of(upstream)]
+    assert row_of(flow)["status"] == 500
 
 
 def test_an_error_of_several_lines_is_one_line_in_the_list(stages: Stages, tmp_path: Path) -> None:

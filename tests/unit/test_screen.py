@@ -143,47 +143,47 @@ def cells(text: str, head: str) -> list[dict[str, str]]:
     lines = text.split("\n")
     at = next(n for n, line in enumerate(lines) if re.match(rf" *{head}  ", line))
     titles = re.split(r" {2,}", lines[at].strip())
-    found = []
+    rows = []
     for line in lines[at + 2 :]:
         values = re.split(r" {2,}", line.strip())
         if values[0] == "all" and len(values) == len(titles) - 1:
             values.insert(1, "")  # all of them have no client
         if len(values) == len(titles):
-            found.append(dict(zip(titles, values, strict=True)))
+            rows.append(dict(zip(titles, values, strict=True)))
         elif line.strip():
             break
-    return found
+    return rows
 
 
-def stats_of(told: dict[str, Any]) -> list[list[str]]:
+def stats_of(answer: dict[str, Any]) -> list[list[str]]:
     return [
         [*(f"{one[name]:,}" for name in ("turns", "failed")),
          *(brief(one[name]) for name in ("input", "saved", "billed", "spared", "output")),
          f"{one['dollars']:.4f}"]
-        for one in [*told["sessions"], told["all"]]
+        for one in [*answer["sessions"], answer["all"]]
     ]  # fmt: skip
 
 
-def audit_of(told: list[dict[str, Any]]) -> list[list[str]]:
+def audit_of(answer: list[dict[str, Any]]) -> list[list[str]]:
     return [
         [*(f"{one[name]:,}" for name in ("input", "cached", "output", "saved", "repairs")),
          f"{one['total'] / 1000:.2f}", f"{one['dollars']:.4f}", str(one["status"])]
-        for one in told
+        for one in answer
     ]  # fmt: skip
 
 
-def whatif_of(told: dict[str, Any]) -> list[list[str]]:
+def whatif_of(answer: dict[str, Any]) -> list[list[str]]:
     return [
         [f"{one['turns']:,}", f"{one['input'] / 1000:,.0f}",
          *(f"{one[name] / 1000:,.1f}" for name in ("was", "would"))]
-        for one in [*told["sessions"], told["all"]]
+        for one in [*answer["sessions"], answer["all"]]
     ]  # fmt: skip
 
 
-def top_of(told: dict[str, Any]) -> list[list[str]]:
+def top_of(answer: dict[str, Any]) -> list[list[str]]:
     return [
         [*(brief(one[name]) for name in (*SUMS, "turns", "errors")), cell(one["dollars"], "money")]
-        for one in told["live"]["sessions"]
+        for one in answer["live"]["sessions"]
     ]
 
 
@@ -220,8 +220,8 @@ def test_every_number_is_whole(
     assert max(map(len, narrow.split("\n"))) <= 80
     shown = cells(narrow, head)
     assert len(shown) == len(table)
-    said = re.search(r"^no room for: (.+); a pipe has them", narrow, re.M)
-    left = said[1].split(", ") if said else []
+    note = re.search(r"^no room for: (.+); a pipe has them", narrow, re.M)
+    left = note[1].split(", ") if note else []
     assert [*shown[0], *left] == sorted(table[0], key=[*shown[0], *left].index)
     numbers_of = [name for name in shown[0] if name not in ("session", "used", "models", "flow")]
     assert len(numbers_of) > 4
