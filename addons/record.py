@@ -196,6 +196,7 @@ class Record:
             # The live flow becomes the client leg; in mitmweb the upstream leg stands beside it.
             shown = legs.flows(job)
             flow.request, flow.comment = shown[0].request, shown[0].comment
+            flow.metadata |= shown[0].metadata
             flow.marked = shown[0].marked
             if flow.response and (told := shown[0].response):
                 if exchange.sent:
