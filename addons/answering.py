@@ -232,6 +232,7 @@ class Answering:
     def _show(self, flow: http.HTTPFlow, shown: list[http.HTTPFlow]) -> None:
         """The live flow becomes the client leg; in mitmweb the upstream leg stands beside it."""
         flow.request, flow.comment = shown[0].request, shown[0].comment
+        flow.metadata |= shown[0].metadata
         flow.marked = shown[0].marked
         if flow.response and (answer := shown[0].response):
             if flow.response.stream:
