@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -220,14 +221,15 @@ def _beginning(turn: Turn) -> str:
 
 
 def _project(headers: Mapping[str, str], body: bytes) -> str:
-    told = headers.get("x-codex-turn-metadata", "")
+    told: Any = headers.get("x-codex-turn-metadata", "")
     if '"workspaces"' in told:
         try:
-            folders = json.loads(told).get("workspaces") or {}
-        except ValueError:
-            folders = {}
+            told = json.loads(told)
+        except (ValueError, RecursionError):
+            told = None
+        folders = told.get("workspaces") if isinstance(told, dict) else None
         if isinstance(folders, dict) and folders:
-            return str(next(iter(folders)))
+            return str(next(iter(folders))).encode("utf-8", "replace").decode()
     for before, after in _FOLDERS:
         at = body.find(before)
         if at >= 0:
@@ -235,6 +237,7 @@ def _project(headers: Mapping[str, str], body: bytes) -> str:
             raw = body[at : at + _LONGEST_FOLDER].partition(after)[0]
             try:
                 return str(msgspec.json.decode(b'"%b"' % raw.partition(b'"')[0]))
-            except msgspec.DecodeError:
+            except ValueError:
+                # Cut off in the midst of a character, or half a surrogate pair.
                 return ""
     return ""

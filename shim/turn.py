@@ -7,18 +7,19 @@ client we must be exact for. Every codec in ``shim/wire`` translates from or to 
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any
 
 import msgspec
 
+from .json_text import WireError as WireError
+from .json_text import load, readable, split
+from .settings import check
+
 Tool = dict[str, Any]
 #: A finished item of an answer, as the client gets it.
 OutputItem = dict[str, Any]
-
-_AT = re.compile(r"^(.*) - at `\$(.*)`$")
 
 
 class Part(msgspec.Struct, gc=False):
@@ -28,7 +29,11 @@ class Part(msgspec.Struct, gc=False):
     text: msgspec.Raw = msgspec.Raw()
     refusal: msgspec.Raw = msgspec.Raw()
     image_url: msgspec.Raw = msgspec.Raw()
-    detail: str | None = None
+    detail: msgspec.Raw = msgspec.Raw()
+    filename: msgspec.Raw = msgspec.Raw()
+    file_data: msgspec.Raw = msgspec.Raw()
+    file_url: msgspec.Raw = msgspec.Raw()
+    encrypted_content: msgspec.Raw = msgspec.Raw()
 
 
 class Item(msgspec.Struct, gc=False):
@@ -58,8 +63,27 @@ class Item(msgspec.Struct, gc=False):
     failed: bool = False
 
 
+class _Kind(msgspec.Struct, gc=False):
+    type: str | None = None
+
+
 _BRING_TOOLS = ("additional_tools", "tool_search_output")
-_items = msgspec.json.Decoder(list[Item])
+#: Kinds of items whose fields somebody here reads; all others may have any shape.
+_READ = frozenset(
+    {
+        "message",
+        "reasoning",
+        "function_call",
+        "function_call_output",
+        "custom_tool_call",
+        "custom_tool_call_output",
+        "configuration_update",
+        *_BRING_TOOLS,
+    }
+)
+_items = msgspec.json.Decoder(list[Item]).decode
+_item = msgspec.json.Decoder(Item).decode
+_kind = msgspec.json.Decoder(_Kind).decode
 
 
 def is_text(raw: msgspec.Raw) -> bool:
@@ -68,26 +92,22 @@ def is_text(raw: msgspec.Raw) -> bool:
     return view.nbytes > 0 and view[0] == 0x22
 
 
+def is_absent(raw: msgspec.Raw) -> bool:
+    """Whether a field is not there, or null."""
+    view = memoryview(raw)
+    return view.nbytes == 0 or (view.nbytes == 4 and view == b"null")
+
+
 def text_of(raw: msgspec.Raw) -> str:
     """Undecoded JSON as text: a string's own, nothing for nothing, else the JSON itself."""
     if is_text(raw):
-        return str(msgspec.json.decode(raw))
-    text = bytes(raw).decode()
-    return "" if text == "null" else text
+        return str(load(raw))
+    return "" if is_absent(raw) else bytes(raw).decode()
 
 
-def value_of(raw: msgspec.Raw) -> Any:
-    """The value of undecoded JSON; None where there is none."""
-    return msgspec.json.decode(raw) if memoryview(raw).nbytes else None
-
-
-class WireError(Exception):
-    """A request that cannot be understood: ``status`` for the client, a sentence, and the field."""
-
-    def __init__(self, message: str, *, status: int = 400, param: str | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.param = param
+def value_of(raw: msgspec.Raw, where: str = "") -> Any:
+    """The value of undecoded JSON; None where there is none. WireError when it cannot be read."""
+    return load(raw, where) if memoryview(raw).nbytes else None
 
 
 class Turn:
@@ -106,52 +126,103 @@ class Turn:
         protocol: str = "responses",
         own: dict[str, msgspec.Raw] | None = None,
         read_items: Callable[[], list[Item]] | None = None,
+        halves: bool | None = None,
+        unread: Iterable[str] = (),
     ) -> None:
         self.body = body
         self.fields = fields
         self.protocol = protocol
         self.own = fields if own is None else own
         self._read_items = read_items
+        #: Top-level fields of the client for which ``fields`` has no word.
+        self.unread = [name for name in unread if not is_absent(self.own[name])]
+        if halves is not None:
+            self.halves = halves
         self.model: str = self.setting("model", "")
-        self.stream: bool = bool(self.setting("stream", False))
+        self.stream: bool = self.setting("stream", False)
+
+    @cached_property
+    def halves(self) -> bool:
+        """Whether half a surrogate pair is in it: decoded texts have a private character there."""
+        return readable(self.body) is not self.body
+
+    def readable(self, raw: msgspec.Raw) -> msgspec.Raw:
+        """``raw``, a part of the request, in a form that can be decoded."""
+        return msgspec.Raw(readable(bytes(raw))) if self.halves else raw
 
     def setting(self, name: str, default: Any = None) -> Any:
-        """The decoded top-level field ``name``; ``default`` where it is absent or null."""
+        """The decoded top-level field ``name``; ``default`` where it is absent or null. WireError
+        when it is not what the field must be."""
         raw = self.fields.get(name)
         if raw is None:
             return default
-        value = msgspec.json.decode(raw)
-        return default if value is None else value
+        value = load(self.readable(raw) if name != "model" else raw, name)
+        if value is None:
+            return default
+        check(name, value)
+        return value
 
     @cached_property
     def items(self) -> list[Item]:
         """The input as a list of items; a plain string becomes one user message."""
         if self._read_items:
             return self._read_items()
-        raw = self.fields.get("input", msgspec.Raw(b"[]"))
+        raw = self.readable(self.fields.get("input", msgspec.Raw(b"[]")))
         if is_text(raw):
             return [Item(type="message", role="user", content=raw)]
         try:
-            return _items.decode(raw)
-        except msgspec.ValidationError as e:
-            found = _AT.match(str(e))
-            what, where = found.groups() if found else (str(e), "")
-            if not where:
-                what = "must be a string or a list of items"
-            raise WireError(f"input{where}: {what}", param=f"input{where}") from None
+            return _items(raw)
+        except (msgspec.DecodeError, RecursionError):
+            return self._each(raw)
+
+    def _each(self, raw: msgspec.Raw) -> list[Item]:
+        """The items one by one: kinds that nobody here reads may have fields of any shape."""
+        if bytes(memoryview(raw)[:1]) != b"[":
+            raise WireError("input must be a string or a list of items", param="input")
+        made = []
+        for number, entry in enumerate(split(raw, "input")):
+            where = f"input[{number}]"
+            try:
+                made.append(_item(entry))
+            except (msgspec.DecodeError, RecursionError):
+                kind = load(entry, where, _kind).type
+                if kind is None or kind in _READ:
+                    made.append(load(entry, where, _item))
+                else:
+                    made.append(Item(type=kind))
+        return made
+
+    def place(self, item: Item) -> str:
+        """Where ``item`` stands, as far as the client's own words have it as one."""
+        if self.protocol != "responses":
+            return "messages"
+        if is_text(self.fields.get("input", msgspec.Raw())):
+            return "input"
+        return f"input[{next(n for n, other in enumerate(self.items) if other is item)}]"
 
     @cached_property
     def tools(self) -> list[Tool]:
         """Everything offered in this turn, also what ``additional_tools`` items bring."""
-        value = self.setting("tools", [])
-        if not isinstance(value, list) or not all(isinstance(t, dict) for t in value):
-            raise WireError("tools must be a list of objects", param="tools")
-        found = list(value)
+        found = list(self.setting("tools", []))
         for item in self.items:
-            if item.type in _BRING_TOOLS:
-                brought = value_of(item.tools)
-                found += [t for t in brought or () if isinstance(t, dict)]
+            if item.type in _BRING_TOOLS and not is_absent(item.tools):
+                where = f"{self.place(item)}.tools"
+                brought = value_of(item.tools, where)
+                check("tools", brought, where)
+                found += brought
         return found
+
+    @property
+    def effort(self) -> str | None:
+        """The reasoning effort in force: the setting's, or what an item has changed it to."""
+        effort: str | None = self.setting("reasoning", {}).get("effort")
+        for item in self.items:
+            if item.type == "configuration_update" and not is_absent(item.reasoning):
+                where = f"{self.place(item)}.reasoning"
+                changed = value_of(item.reasoning, where)
+                check("reasoning", changed, where)
+                effort = changed.get("effort") or effort
+        return effort
 
     def call_ids(self) -> set[str]:
         """The ids of all tool calls in the conversation so far."""

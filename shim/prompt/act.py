@@ -5,7 +5,8 @@ from __future__ import annotations
 from hashlib import blake2b
 
 from .catch import Rule
-from .elements import Piece
+from .elements import Element
+from .pieces import CALL, Piece
 
 #: What the model wrote as a call is looked at only: it would not know its own words again.
 _CALLS = frozenset({"function_call", "custom_tool_call"})
@@ -20,8 +21,9 @@ class Acts:
         self._seen: set[bytes] = set()
         self._done: dict[str, list[int]] = {}
 
-    def act(self, rule: Rule, piece: Piece) -> None:
-        """Do to ``piece`` what ``rule`` wants; its condition holds."""
+    def act(self, rule: Rule, piece: Piece, element: Element) -> None:
+        """Do to ``piece`` of ``element`` what ``rule`` wants; its condition holds. Where the piece
+        may not be changed the turn is refused."""
         wants, before = rule.rule, piece.text
         if wants.refuse is not None:
             self.refused = self.refused or (rule.label, wants.refuse)
@@ -29,7 +31,7 @@ class Acts:
         elif wants.tag is not None:
             self.tags.add(wants.tag)
             self.count(rule.label, 0)
-        elif not piece.gone and piece.item not in _CALLS:
+        elif not piece.gone and piece.item not in _CALLS and piece.keep != CALL:
             if wants.drop:
                 piece.gone = True
             elif wants.replace:
@@ -38,7 +40,12 @@ class Acts:
                 self._strip(rule, piece)
             elif rule.limit is not None:
                 piece.text = _capped(rule, before)
-            if piece.gone:
+            if piece.keep and (piece.gone or piece.text != before):
+                piece.gone, piece.text = False, before
+                said = f"{element.where(piece)} may not be changed: {piece.keep}"
+                self.refused = self.refused or (rule.label, said)
+                self.count(rule.label, 0)
+            elif piece.gone:
                 self.count(rule.label, -len(before))
             elif piece.text != before:
                 self.count(rule.label, len(piece.text) - len(before))

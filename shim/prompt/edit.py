@@ -14,6 +14,7 @@ from typing import Protocol
 import msgspec
 
 from ..client import Facts
+from ..json_text import split
 from ..policy.rules import Dedup as DedupRules
 from ..policy.rules import Inject
 from ..turn import Turn
@@ -23,15 +24,15 @@ from .catch import Catch
 from .dedup import Dedup
 from .elements import FIELDS, Element, Prompt, head_of, read_prompt, write_prompt
 from .light import glance, texts_of
-
-_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+from .mask import Unmaskable
 
 
 class Hide(Protocol):
     """Masks what must not be sent."""
 
-    def hide_json(self, raw: msgspec.Raw) -> msgspec.Raw:
-        """``raw`` without secrets; the same object when it held none."""
+    def hide_json(self, raw: msgspec.Raw, place: str = "") -> msgspec.Raw:
+        """``raw``, which stands at ``place``, without secrets; the same object when it held none.
+        Unmaskable where one may not be changed."""
 
 
 @dataclass
@@ -75,6 +76,8 @@ class Editor:
         #: So many elements at the beginning are sent as they came, and not in ``sent``.
         self.untouched = 0
         self._protocol = protocol
+        self._head_name, self._name = FIELDS[protocol]
+        self._plain = False
         self._off = catch.off(facts)
         self._injects: list[Inject] = []
         for rule in catch.injects:
@@ -89,7 +92,8 @@ class Editor:
         self.head = sent = head
         if head is not None:
             looks = self.catch.looks
-            element = Element(self._protocol, head, self._tools, True) if looks else None
+            place = str(self._head_name)
+            element = Element(self._protocol, head, self._tools, True, place) if looks else None
             sent = self._edited(head, element, True, number=-1)
         if self._protocol == "messages" and self._injects:
             sent = inject.system(sent, self._injects)
@@ -104,10 +108,10 @@ class Editor:
         if self.hide or self.dedup or self._injects or self._count:
             return False
         found = glance(turn, self._tools)
-        if found is None or not self.catch.holds_nowhere(found[1]):
+        if found is None or not self.catch.holds_nowhere(found):
             self._tools.clear()
             return False
-        self._count = self.untouched = found[0]
+        self._count = self.untouched = len(found)
         self._see(whole)
         return True
 
@@ -123,15 +127,19 @@ class Editor:
         rest = raw[len(self._seen) :].lstrip()
         if rest[:1] == b"]":
             return []
-        return _list(b"[" + rest[1:]) if rest[:1] == b"," else None
+        return split(b"[" + rest[1:], self._name) if rest[:1] == b"," else None
 
     def feed(self, elements: list[msgspec.Raw], whole: bytes) -> None:
         """The elements that come next; ``whole`` is the conversation with them."""
         made: list[Element | None] = [None] * len(elements)
         search = False
+        self._plain = whole[:1] == b'"'
         if self.catch.looks:
-            made = [Element(self._protocol, raw, self._tools, False) for raw in elements]
-            search = self.catch.may_find(p for e in made if e for p in e.pieces)
+            made = [
+                Element(self._protocol, raw, self._tools, False, self._place(self._count + n))
+                for n, raw in enumerate(elements)
+            ]
+            search = self.catch.may_find(p for e in made if e for p in (*e.pieces, *e.fields))
         for raw, element in zip(elements, made, strict=True):
             if self._leading:
                 self._inject(raw)
@@ -146,7 +154,8 @@ class Editor:
         """What is sent in all, with what changes every turn: the newest message, the end."""
         if self.catch.looks_at_newest:
             for at in range(len(sent) - 1, -1, -1):
-                element = Element(self._protocol, sent[at], {}, head=False)
+                place = f"{self._name}[newest]"
+                element = Element(self._protocol, sent[at], {}, False, place)
                 if any(p.role == "user" and p.item == "message" for p in element.pieces):
                     self._apply(element, at, acts, newest=True, search=True)
                     kept = element.settled()
@@ -158,14 +167,19 @@ class Editor:
         self, raw: msgspec.Raw, element: Element | None, search: bool, number: int | None = None
     ) -> msgspec.Raw | None:
         kept: msgspec.Raw | None = raw
-        if element is not None and (search or not self.catch.only_text(element.pieces)):
-            at = self._count if number is None else number
-            self._apply(element, at, self.acts, search=search)
+        if element is not None:
+            if search or not self.catch.only_text((*element.pieces, *element.fields)):
+                at = self._count if number is None else number
+                self._apply(element, at, self.acts, search=search)
             kept = element.settled()
         if kept is None:
             return None
         if self.hide:
-            kept = self.hide.hide_json(kept)
+            place = str(self._head_name) if number == -1 else self._place(self._count)
+            try:
+                kept = self.hide.hide_json(kept, place)
+            except Unmaskable as e:
+                self.acts.refused = self.acts.refused or (e.rule, str(e))
         # The head is done when all is in it.
         return kept if number == -1 else self._deduped(kept, element if kept is raw else None)
 
@@ -182,7 +196,8 @@ class Editor:
             # Most elements stay as they are, and are not taken apart for that.
             return raw
         if element is None:
-            element = Element(self._protocol, raw, self._tools, head)
+            place = str(self._head_name) if head else self._place(self._count)
+            element = Element(self._protocol, raw, self._tools, head, place)
         if texts is None:
             self.dedup.feed(element.pieces)
         else:
@@ -193,10 +208,13 @@ class Editor:
     def _apply(
         self, element: Element, number: int, acts: Acts, *, search: bool, newest: bool = False
     ) -> None:
-        for piece in element.pieces:
+        for piece in (*element.pieces, *element.fields):
             for rule in self.catch.found(piece, number, newest=newest, search=search):
                 if rule.number not in self._off:
-                    acts.act(rule, piece)
+                    acts.act(rule, piece, element)
+
+    def _place(self, number: int) -> str:
+        return self._name if self._plain else f"{self._name}[{number}]"
 
     def _inject(self, raw: msgspec.Raw) -> None:
         before = len(self.sent)
@@ -240,10 +258,7 @@ class Editors:
             editor = Editor(turn.protocol, catch, facts, hide, rules)
             editor.begin(head)
             if not editor.skip(turn, raw):
-                prompt = read_prompt(turn)
-                if prompt is None:
-                    return Outcome(turn)
-                editor.feed(prompt.elements, raw)
+                editor.feed(read_prompt(turn).elements, raw)
         else:
             before = editor.dedup.saved if editor.dedup else 0
             editor.feed(new, raw)

@@ -10,20 +10,12 @@ from collections.abc import Iterator
 
 import msgspec
 
+from ..json_text import doubled
 from ..turn import Turn
 from .elements import FIELDS
+from .pieces import Piece, pieces_of
 
-
-class Glance(msgspec.Struct):
-    """One text, as `elements.Piece` has it; ``number`` is its element's."""
-
-    role: str
-    item: str
-    tool: str | None
-    first: str
-    number: int
-    part: int
-    text: str
+_decode = msgspec.json.decode
 
 
 class _Part(msgspec.Struct, gc=False):
@@ -44,51 +36,54 @@ class _Item(msgspec.Struct, gc=False):
     input: str | None = None
 
 
-_items = msgspec.json.Decoder(list[_Item]).decode
 _item = msgspec.json.Decoder(_Item).decode
 
 
-def glance(turn: Turn, tools: dict[str, str]) -> tuple[int, list[Glance]] | None:
-    """How many elements the conversation of ``turn`` has, and its texts; the names of the tools
-    called go into ``tools``. None where only a closer look can tell."""
-    if turn.protocol != "responses":
-        return None
+def glance(turn: Turn, tools: dict[str, str]) -> list[list[Piece]] | None:
+    """All strings in the conversation of ``turn``, per element; the names of the tools called go
+    into ``tools``. None where only a closer look can tell."""
+    raw = turn.own.get(FIELDS[turn.protocol][1], msgspec.Raw())
     try:
-        items = _items(turn.own.get(FIELDS["responses"][1], msgspec.Raw()))
-    except msgspec.DecodeError:
+        elements = _decode(raw)
+    except (msgspec.DecodeError, RecursionError):
         return None
-    return len(items), [text for n, item in enumerate(items) for text in _texts(item, n, tools)]
+    if not isinstance(elements, list) or doubled(bytes(raw), elements):
+        return None
+    if not all(isinstance(element, dict) for element in elements):
+        return None
+    read = pieces_of(turn.protocol)
+    return [read(element, tools) for element in elements]
 
 
-def texts_of(raw: msgspec.Raw, tools: dict[str, str]) -> list[Glance] | None:
-    """The texts of one element of Responses, as its `elements.Element` has them; None where only
-    that can tell."""
+def texts_of(raw: msgspec.Raw, tools: dict[str, str]) -> list[Piece] | None:
+    """The typed pieces of one element of Responses, as its `elements.Element` has them; None where
+    only that can tell."""
     try:
-        return list(_texts(_item(raw), 0, tools))
-    except msgspec.DecodeError:
+        return list(_texts(_item(raw), tools))
+    except (msgspec.DecodeError, RecursionError):
         return None
 
 
-def _texts(item: _Item, number: int, tools: dict[str, str]) -> Iterator[Glance]:
+def _texts(item: _Item, tools: dict[str, str]) -> Iterator[Piece]:
     kind = item.type or "message"
     if kind == "message":
         role = "developer" if item.role == "system" else item.role or "user"
-        yield from _each(item.content, role, kind, None, number)
+        yield from _each(item.content, role, kind, None)
     elif kind in ("function_call", "custom_tool_call"):
         name = str(item.name)
         tools[str(item.call_id)] = name
         said = item.arguments if kind == "function_call" else item.input
-        yield from _each(said, "assistant", kind, name, number)
+        yield from _each(said, "assistant", kind, name)
     elif kind in ("function_call_output", "custom_tool_call_output"):
-        yield from _each(item.output, "tool", kind, tools.get(str(item.call_id)), number)
+        yield from _each(item.output, "tool", kind, tools.get(str(item.call_id)))
 
 
-def _each(said: _Texts, role: str, kind: str, tool: str | None, number: int) -> Iterator[Glance]:
+def _each(said: _Texts, role: str, kind: str, tool: str | None) -> Iterator[Piece]:
     if isinstance(said, str):
-        yield Glance(role, kind, tool, said, number, 0, said)
+        yield Piece(role, kind, tool, said, (), 0, said)
         return
     texts = [part.text for part in said or () if part.text is not None]
     if not texts and role == "tool":
-        yield Glance(role, kind, tool, "", number, 1, "")
+        yield Piece(role, kind, tool, "", (), 1, "")
     for n, text in enumerate(texts):
-        yield Glance(role, kind, tool, text, number, n + 1, text)
+        yield Piece(role, kind, tool, text, (), n + 1, text)

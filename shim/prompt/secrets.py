@@ -18,7 +18,8 @@ from ..policy.match import pattern_options
 from ..policy.rules import RedactRule
 from ..policy.warn import VARIABLE
 
-_SHORTEST = 4
+#: No secret has fewer bytes.
+SHORTEST = 4
 #: What may stand before a secret: no letter, unless it is the end of an escape such as ``\n``.
 _LEAD = r"(?:\b|\\(?:[bfnrt\\/]|u[0-9a-fA-F]{4}))"
 _KEYS = (
@@ -120,7 +121,7 @@ class Finder:
                 if here is None:
                     continue
                 a, b = here.span(here.lastindex if rule.use else 0)
-                if b > longest[1] and b - a >= _SHORTEST and _is_one(data, a, b, rule):
+                if b > longest[1] and b - a >= SHORTEST and _is_one(data, a, b, rule):
                     longest = (a, b, rule.name)
             if longest[1] < 0:
                 at = start + 1
@@ -172,5 +173,5 @@ def _source(rule: RedactRule, env: Mapping[str, str]) -> str:
         # In what is recorded it stands as JSON writes it.
         written = (json.dumps(value, ensure_ascii=ascii)[1:-1] for ascii in (True, False))
         forms = sorted({value, *written}, key=len, reverse=True)
-        return "|".join(map(re2.escape, forms)) if len(value) >= _SHORTEST else ""
+        return "|".join(map(re2.escape, forms)) if len(value) >= SHORTEST else ""
     return ""

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from ..turn import Item, OutputItem, is_text, value_of
+from ..turn import Item, OutputItem, is_absent, is_text, value_of
 
 _TEXT = {"type": "string"}
 _TEXTS = {"type": "array", "items": _TEXT}
@@ -147,7 +147,7 @@ def call_item(tool: Hosted, call_id: str, arguments: str) -> OutputItem:
 def arguments_of(item: Item) -> msgspec.Raw:
     """What the call ``item`` says, as undecoded JSON of an object."""
     raw = getattr(item, _FIELDS.get(item.type or "", "arguments"), msgspec.Raw())
-    return raw if memoryview(raw).nbytes else msgspec.Raw(b"{}")
+    return msgspec.Raw(b"{}") if is_absent(raw) else raw
 
 
 def output_of(item: Item) -> msgspec.Raw:
@@ -160,5 +160,5 @@ def output_of(item: Item) -> msgspec.Raw:
         if isinstance(value, dict) and value.get("image_url"):
             image = {"type": "input_image", "image_url": value["image_url"]}
             return msgspec.Raw(msgspec.json.encode([image]))
-    said = bytes(raw).decode() if memoryview(raw).nbytes else item.status or "done"
+    said = item.status or "done" if is_absent(raw) else bytes(raw).decode()
     return msgspec.Raw(msgspec.json.encode(said))

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import msgspec
 
 from ..codex.login import RENEW
+from ..json_text import written_back
 from ..repair.turn import Repairs, Rules
 from ..route.choose import Route
 from ..tools.bridge import Bridge
@@ -182,7 +183,13 @@ class Translation:
                 f"{self.route.provider}; use a tool of your own, or a model of Anthropic's",
                 param="tools",
             )
-        return self.upstream.write_request(self.turn, self.bridge, self.target, self.notes)
+        self.notes += [
+            f"setting {name} left out: no counterpart for this upstream"
+            for name in sorted(self.turn.unread)
+        ]
+        body = self.upstream.write_request(self.turn, self.bridge, self.target, self.notes)
+        # Half a surrogate pair is a private character while a request is read.
+        return written_back(body) if b"\xf4" in body and self.turn.halves else body
 
     def translator(self) -> Translator:
         """A fresh transducer for the answer."""

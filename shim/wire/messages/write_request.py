@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from ...tools.bridge import Bridge
-from ...turn import Turn, WireError, value_of
+from ...turn import Turn
 from ..fields import refuse_more
 from ..protocols import Target
 from .marks import control
@@ -46,15 +46,10 @@ _UNKNOWN = (
 def write_request(turn: Turn, bridge: Bridge, target: Target, notes: list[str]) -> bytes:
     """The body for ``POST …/messages``; ``notes`` names what was left out."""
     refuse_more(turn)
-    messages = Messages(bridge, target.provider, target.images, notes)
+    messages = Messages(turn, bridge, target, notes)
     if instructions := turn.setting("instructions"):
-        messages.system.append(str(instructions))
-    try:
-        messages.walk(turn.items)
-    except msgspec.ValidationError as e:
-        raise WireError(
-            f"the content of an item in input is not valid: {e}", param="input"
-        ) from None
+        messages.system.append(instructions)
+    messages.walk(turn.items)
     body: dict[str, Any] = {"stream": turn.stream, "max_tokens": _limit(turn, target)}
     if system := [{"type": "text", "text": t} for t in messages.system if t.strip()]:
         body["system"] = system
@@ -75,19 +70,15 @@ def write_request(turn: Turn, bridge: Bridge, target: Target, notes: list[str]) 
 
 def _limit(turn: Turn, target: Target) -> int:
     limit = turn.setting("max_output_tokens")
-    if isinstance(limit, int) and limit > 0:
-        return limit
+    if limit is not None and limit >= 1:
+        return int(limit)
     name = target.model.rpartition("/")[2]
     return next((most for head, most in SMALLER.items() if name.startswith(head)), MAX_TOKENS)
 
 
 def _think(turn: Turn, body: dict[str, Any], messages: Messages, notes: list[str]) -> bool:
     """Switch thinking on as the client's effort asks; whether it is on."""
-    effort = (turn.setting("reasoning") or {}).get("effort")
-    for item in turn.items:
-        if item.type == "configuration_update":
-            effort = (value_of(item.reasoning) or {}).get("effort") or effort
-    budget = BUDGETS.get(effort or "")
+    budget = BUDGETS.get(turn.effort or "")
     if budget is None:
         return False
     if messages.thinks is False:
@@ -178,6 +169,8 @@ def _settings(
         body.setdefault("system", []).append(
             {"type": "text", "text": "Answer with one JSON object and nothing else."}
         )
+    elif form.get("type") not in (None, "text"):
+        notes.append(f"setting text.format {form['type']} left out: no counterpart in Messages")
     if text.get("verbosity"):
         notes.append("setting text.verbosity left out: no counterpart in Messages")
     notes += [
