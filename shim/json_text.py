@@ -145,8 +145,9 @@ def doubled(raw: bytes, value: Any) -> bool:
     except RecursionError:
         pass
     count = _keys(value)
-    # In a string the quote before a colon has a backslash; odd spacing is counted exactly.
-    if raw.count(b'":') - raw.count(b'\\":') == count:
+    # In a string the quote before a colon has a backslash; with blanks there each is looked at.
+    spaced = any(blank in raw for blank in (b'" ', b'"\n', b'"\t', b'"\r'))
+    if not spaced and raw.count(b'":') - raw.count(b'\\":') == count:
         return False
     return sum(1 for match in _KEYED.finditer(raw) if match[1]) != count
 

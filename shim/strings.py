@@ -51,7 +51,7 @@ _BLOB = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 _ENCODED = re.compile(r"[A-Za-z0-9+/_\r\n-]+={0,2}\s*")
 #: Words are never so long without a blank; those in a field of Base64 hardly so long.
 _LONG, _LONG_BASE64 = 512, 64
-_SHORTEST_STATE = 24
+_SHORTEST_STATE, LONG_STATE = 24, 100
 _FIELD = re.compile(r"[a-z$@][\w$-]{0,30}", re.ASCII)
 
 
@@ -118,7 +118,7 @@ def is_data(text: str, field: str, holder: dict[str, Any] | None, *, free: bool)
     if free:
         return False
     if field in STATE:
-        return not is_words(text)
+        return len(text) >= LONG_STATE and not is_words(text)
     if field in _BASE64:
         kind = holder.get("type") if holder is not None else None
         long = kind == "base64" or (kind != "text" and len(text) >= _LONG_BASE64)

@@ -33,6 +33,7 @@ class Part(msgspec.Struct, gc=False):
     filename: msgspec.Raw = msgspec.Raw()
     file_data: msgspec.Raw = msgspec.Raw()
     file_url: msgspec.Raw = msgspec.Raw()
+    file_id: msgspec.Raw = msgspec.Raw()
     encrypted_content: msgspec.Raw = msgspec.Raw()
 
 
@@ -61,6 +62,8 @@ class Item(msgspec.Struct, gc=False):
     operation: msgspec.Raw = msgspec.Raw()
     #: A tool output that is an error; only Anthropic's Messages say so.
     failed: bool = False
+    #: The client's message that it is of, from 0, where clients send messages.
+    at: int = -1
 
 
 class _Kind(msgspec.Struct, gc=False):
@@ -195,7 +198,7 @@ class Turn:
     def place(self, item: Item) -> str:
         """Where ``item`` stands, as far as the client's own words have it as one."""
         if self.protocol != "responses":
-            return "messages"
+            return f"messages[{item.at}]" if item.at >= 0 else "system"
         if is_text(self.fields.get("input", msgspec.Raw())):
             return "input"
         return f"input[{next(n for n, other in enumerate(self.items) if other is item)}]"

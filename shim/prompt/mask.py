@@ -19,7 +19,7 @@ from ..json_text import WireError, doubled, in_words, single
 from ..policy.match import pattern_options
 from ..strings import STATE, Path, Spot, is_words, spots
 from ..wire.masks import Table
-from .pieces import TOOL_NAMES, why_kept
+from .pieces import TOOL_NAMES, is_signed, why_kept
 from .secrets import SHORTEST, Finder
 from .splice import readable_value, spliced
 
@@ -110,10 +110,8 @@ class Masks:
         if spot.path[:1] == _STATE_OF_CHAT or (spot.field in STATE and not is_words(text)):
             # Its upstream wrote it, and wants it back as it was.
             return text
-        if spot.field == "thinking" and holder:
-            signature = holder.get("signature")
-            if isinstance(signature, str) and signature:
-                return self._thought(text, signature)
+        if spot.field == "thinking" and holder and is_signed(holder):
+            return self._thought(text, holder["signature"])
         if spot.field == "arguments":
             return self._arguments(text)
         if (kept := why_kept(spot)) is None:

@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from ..strings import STATE, Path, Spot, is_words, spots
+from ..strings import LONG_STATE, STATE, Path, Spot, is_words, spots
+from ..wire.reasoning import MARK
 
 _CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
 _OUTPUTS = frozenset({"function_call_output", "custom_tool_call_output"})
@@ -210,7 +211,9 @@ def _is_sealed(item: dict[str, Any]) -> bool:
     sealed = item.get("encrypted_content")
     if item.get("summary") or item.get("content") or not item.keys() <= _THOUGHT:
         return False
-    return sealed is None or (isinstance(sealed, str) and len(sealed) > 99 and not is_words(sealed))
+    if not isinstance(sealed, str):
+        return sealed is None
+    return len(sealed) >= LONG_STATE and not is_words(sealed)
 
 
 def _role_of_kind(kind: str, item: dict[str, Any]) -> str:
@@ -336,6 +339,12 @@ def _kind(value: Any, spot: Spot) -> str:
     return "function_call" if spot.free else FIELD
 
 
+def is_signed(block: dict[str, Any]) -> bool:
+    """Whether a provider has signed a thought; what the chain packs itself is no signature."""
+    signature = block.get("signature")
+    return isinstance(signature, str) and signature != "" and not signature.startswith(MARK)
+
+
 def why_kept(spot: Spot) -> str | None:
     """Why not even a mask may stand in a string, if none may."""
     return _NAME if not spot.free and _names_tool(spot.field, spot.holder) else None
@@ -356,7 +365,7 @@ def _keep(spot: Spot, kind: str) -> str | None:
         return None if is_words(spot.text) else _SEALED
     if holder is None:
         return None
-    if field == "thinking" and holder.get("signature"):
+    if field == "thinking" and is_signed(holder):
         return _SIGNED
     return _SEALED if holder.get("type") == "redacted_thinking" else None
 

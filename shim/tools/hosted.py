@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from ..turn import Item, OutputItem, is_absent, is_text, value_of
+from ..json_text import load
+from ..turn import Item, OutputItem, WireError, is_absent, is_text
 
 _TEXT = {"type": "string"}
 _TEXTS = {"type": "array", "items": _TEXT}
@@ -150,15 +151,24 @@ def arguments_of(item: Item) -> msgspec.Raw:
     return msgspec.Raw(b"{}") if is_absent(raw) else raw
 
 
+class _Shot(msgspec.Struct):
+    image_url: msgspec.Raw = msgspec.Raw()
+
+
+_shot = msgspec.json.Decoder(_Shot).decode
+
+
 def output_of(item: Item) -> msgspec.Raw:
     """An output as undecoded JSON of a string or of a list of parts."""
     raw = item.output
     if is_text(raw) or item.type in ("function_call_output", "custom_tool_call_output"):
         return raw
     if item.type == "computer_call_output":
-        value = value_of(raw)
-        if isinstance(value, dict) and value.get("image_url"):
-            image = {"type": "input_image", "image_url": value["image_url"]}
-            return msgspec.Raw(msgspec.json.encode([image]))
+        try:
+            url = load(raw, "", _shot).image_url
+        except WireError:
+            url = msgspec.Raw()
+        if is_text(url):
+            return msgspec.Raw(b'[{"type":"input_image","image_url":%b}]' % url)
     said = item.status or "done" if is_absent(raw) else bytes(raw).decode()
     return msgspec.Raw(msgspec.json.encode(said))

@@ -49,11 +49,11 @@ class _Image(msgspec.Struct, gc=False):
     detail: str | None = None
 
 
-class _File(msgspec.Struct, gc=False, omit_defaults=True):
-    filename: str | None = None
-    file_data: msgspec.Raw | None = None
-    file_url: str | None = None
-    file_id: str | None = None
+class _File(msgspec.Struct, gc=False):
+    filename: msgspec.Raw = msgspec.Raw()
+    file_data: msgspec.Raw = msgspec.Raw()
+    file_url: msgspec.Raw = msgspec.Raw()
+    file_id: msgspec.Raw = msgspec.Raw()
 
 
 class _Part(msgspec.Struct, gc=False):
@@ -82,7 +82,7 @@ def read_items(messages: msgspec.Raw) -> list[Item]:
     custom: set[str | None] = set()
     legacy: str | None = None
     for number, message in enumerate(load(messages, "messages", _messages)):
-        place = f"messages[{number}]"
+        place, first = f"messages[{number}]", len(items)
         role = message.role
         if role == "assistant":
             legacy = _said(message, number, items, custom)
@@ -94,6 +94,8 @@ def read_items(messages: msgspec.Raw) -> list[Item]:
         else:
             content = _content(message.content, "input_text", place)
             items.append(Item(type="message", role=role, content=content))
+        for item in items[first:]:
+            item.at = number
     return items
 
 
@@ -219,8 +221,13 @@ def _local_image(part: _Part, kind: bytes, place: str) -> bytes:
 
 
 def _file_part(part: _Part, kind: bytes, place: str) -> bytes:
-    fields = _encode(load(_given(part.file), f"{place}.file", _file))
-    return b'{"type":"input_file"%b%b' % (b"," if len(fields) > 2 else b"", fields[1:])
+    file = load(_given(part.file), f"{place}.file", _file)
+    made = [b'{"type":"input_file"']
+    for name in _File.__struct_fields__:
+        if not is_absent(raw := getattr(file, name)):
+            text = _must_be_text(raw, f"{place}.file.{name}")
+            made.append(b'"%b":%b' % (name.encode(), text))
+    return b",".join(made) + b"}"
 
 
 def _audio_part(part: _Part, kind: bytes, place: str) -> bytes:

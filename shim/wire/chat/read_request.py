@@ -132,7 +132,8 @@ def _named(inner: dict[str, Any], place: str) -> dict[str, Any]:
 def _choice(choice: Any, place: str) -> Any:
     if isinstance(choice, str):
         return choice
-    must_be(choice, "object", place)
+    if not isinstance(choice, dict):
+        raise WireError(f"{place} must be a string or an object", param=place)
     kind = must_be(choice.get("type"), "text", f"{place}.type")
     if kind == "allowed_tools" and isinstance(choice.get("allowed_tools"), dict):
         allowed, place = choice["allowed_tools"], f"{place}.allowed_tools"

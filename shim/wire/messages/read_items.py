@@ -64,16 +64,18 @@ def read_items(system: msgspec.Raw | None, messages: msgspec.Raw) -> list[Item]:
     if system is not None and not is_absent(system):
         items.append(Item(type="message", role="system", content=_content(system, "system")))
     for number, message in enumerate(load(messages, "messages", _messages)):
-        content = message.content
+        content, first = message.content, len(items)
         if isinstance(content, str):
             text = msgspec.Raw(_encode(content))
-            items.append(Item(type="message", role=message.role, content=text))
+            items.append(Item(type="message", role=message.role, content=text, at=number))
             continue
         blocks = _Blocks(content, f"messages[{number}].content", partial(_raw, messages, number))
         if message.role == "assistant":
             _said(blocks, items)
         else:
             _asked(message.role, blocks, items)
+        for item in items[first:]:
+            item.at = number
     return items
 
 
