@@ -7,15 +7,16 @@ client we must be exact for. Every codec in ``shim/wire`` translates from or to 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
 import msgspec
 
 from .json_text import WireError as WireError
-from .json_text import load, readable, split
+from .json_text import load, members, readable, split
 from .settings import check
+from .unread import Unread
 
 Tool = dict[str, Any]
 #: A finished item of an answer, as the client gets it.
@@ -66,6 +67,19 @@ class Item(msgspec.Struct, gc=False):
     at: int = -1
 
 
+class _Whole(Item, gc=False, forbid_unknown_fields=True):
+    """An item with nothing in it that is not read, or known to be for its own provider only."""
+
+    phase: msgspec.Raw = msgspec.Raw()
+    author: msgspec.Raw = msgspec.Raw()
+    recipient: msgspec.Raw = msgspec.Raw()
+    created_by: msgspec.Raw = msgspec.Raw()
+    execution: msgspec.Raw = msgspec.Raw()
+    pending_safety_checks: msgspec.Raw = msgspec.Raw()
+    acknowledged_safety_checks: msgspec.Raw = msgspec.Raw()
+    internal_chat_message_metadata_passthrough: msgspec.Raw = msgspec.Raw()
+
+
 class _Kind(msgspec.Struct, gc=False):
     type: str | None = None
 
@@ -84,9 +98,11 @@ _READ = frozenset(
         *_BRING_TOOLS,
     }
 )
+_whole_items = msgspec.json.Decoder(list[_Whole]).decode
 _items = msgspec.json.Decoder(list[Item]).decode
 _item = msgspec.json.Decoder(Item).decode
 _kind = msgspec.json.Decoder(_Kind).decode
+_KNOWN_FIELDS = frozenset(_Whole.__struct_fields__) - {"failed", "at"}
 
 
 def is_text(raw: msgspec.Raw) -> bool:
@@ -130,15 +146,15 @@ class Turn:
         own: dict[str, msgspec.Raw] | None = None,
         read_items: Callable[[], list[Item]] | None = None,
         halves: bool | None = None,
-        unread: Iterable[str] = (),
+        unread: Unread | None = None,
     ) -> None:
         self.body = body
         self.fields = fields
         self.protocol = protocol
         self.own = fields if own is None else own
         self._read_items = read_items
-        #: Top-level fields of the client for which ``fields`` has no word.
-        self.unread = [name for name in unread if not is_absent(self.own[name])]
+        #: What the client says that no other protocol has a word for; complete with the items.
+        self.unread = unread or Unread()
         if halves is not None:
             self.halves = halves
         self.model: str = self.setting("model", "")
@@ -174,9 +190,18 @@ class Turn:
         if is_text(raw):
             return [Item(type="message", role="user", content=raw)]
         try:
-            return _items(raw)
+            return [*_whole_items(raw)]
         except (msgspec.DecodeError, RecursionError):
-            return self._each(raw)
+            pass
+        try:
+            items = _items(raw)
+        except (msgspec.DecodeError, RecursionError):
+            items = self._each(raw)
+        for number, entry in enumerate(split(raw, "input")):
+            if items[number].type in (None, *_READ):
+                fields = members(entry, "input")
+                self.unread.add(fields, _KNOWN_FIELDS, f"input[{number}]")
+        return items
 
     def _each(self, raw: msgspec.Raw) -> list[Item]:
         """The items one by one: kinds that nobody here reads may have fields of any shape."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Callable, Set
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
 
 from ..json_text import joined, load, path_at, readable, written_back
 from ..turn import Turn, WireError
+from ..unread import Unread, is_empty
 from .messages.marks import mark
 from .moved import leave_out
 from .protocols import Caching
@@ -82,6 +85,13 @@ def must_be(value: Any, kind: str, place: str) -> Any:
     if value is not None and (not isinstance(value, types) or isinstance(value, bool)):
         raise WireError(f"{place} must be {said}", param=place)
     return value
+
+
+def unread_settings(own: Own, known: Set[str], look: Callable[[Own, Unread], None]) -> Unread:
+    """The top-level fields besides the ``known`` ones that say anything; ``look`` finds those of
+    the conversation."""
+    left = sorted(name for name in own.fields.keys() - known if not is_empty(own.fields[name]))
+    return Unread((f"setting {name}" for name in left), partial(look, own))
 
 
 def top_level(body: bytes, *required: str) -> dict[str, msgspec.Raw]:

@@ -183,9 +183,10 @@ class Translation:
                 f"{self.route.provider}; use a tool of your own, or a model of Anthropic's",
                 param="tools",
             )
+        self.turn.items  # noqa: B018
         self.notes += [
-            f"setting {name} left out: no counterpart for this upstream"
-            for name in sorted(self.turn.unread)
+            f"{place} left out: no counterpart in the upstream's protocol"
+            for place in self.turn.unread.places
         ]
         body = self.upstream.write_request(self.turn, self.bridge, self.target, self.notes)
         # Half a surrogate pair is a private character while a request is read.

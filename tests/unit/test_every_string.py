@@ -51,9 +51,9 @@ def strings(protocol: str) -> list[tuple[Any, ...]]:
         field = next(step for step in reversed(path) if isinstance(step, str))
         free = any(step in ("input", "arguments") for step in path[2:])
         machine = not free and field in MACHINE
-        if path[0] in TOLD[protocol] and isinstance(value, str) and not machine:
-            if path[-1] != "data" and "reasoning_details" not in path:
-                found.append(path)
+        sealed = path[-1] == "data" or "reasoning_details" in path
+        if path[0] in TOLD[protocol] and isinstance(value, str) and not (machine or sealed):
+            found.append(path)
     return found
 
 

@@ -12,8 +12,10 @@ from urllib.parse import quote
 
 import msgspec
 
-from ...json_text import load, split
+from ...json_text import load, members, split
 from ...turn import Item, WireError, is_absent, is_text, text_of
+from ...unread import Unread
+from ..fields import Own
 from ..stated import stated
 
 
@@ -34,7 +36,6 @@ class _Message(msgspec.Struct, gc=False):
     role: str
     content: msgspec.Raw = msgspec.Raw()
     refusal: msgspec.Raw = msgspec.Raw()
-    name: msgspec.Raw = msgspec.Raw()
     tool_calls: list[_Call] | None = None
     function_call: _Function | None = None
     tool_call_id: str | None = None
@@ -67,6 +68,8 @@ class _Part(msgspec.Struct, gc=False):
 
 
 _messages = msgspec.json.Decoder(list[_Message]).decode
+_KNOWN_FIELDS = frozenset({*_Message.__struct_fields__, "annotations"})
+_KNOWN_OF_PARTS = frozenset({*_Part.__struct_fields__})
 _parts = msgspec.json.Decoder(list[_Part]).decode
 _image = msgspec.json.Decoder(_Image).decode
 _file = msgspec.json.Decoder(_File).decode
@@ -97,6 +100,19 @@ def read_items(messages: msgspec.Raw) -> list[Item]:
         for item in items[first:]:
             item.at = number
     return items
+
+
+def note_unread(own: Own, unread: Unread) -> None:
+    """Note what messages and their parts hold besides what is read; parts of unknown kinds are put
+    into words."""
+    for number, entry in enumerate(split(own.fields["messages"], "messages")):
+        place, fields = f"messages[{number}]", members(entry)
+        unread.add(fields, _KNOWN_FIELDS, place)
+        content = fields.get("content", msgspec.Raw())
+        for n, part in enumerate(split(content) if bytes(memoryview(content)[:1]) == b"[" else ()):
+            read = members(part)
+            if load(read.get("type", msgspec.Raw(b"null"))) in _PARTS:
+                unread.add(read, _KNOWN_OF_PARTS, f"{place}.content[{n}]")
 
 
 def _said(message: _Message, number: int, items: list[Item], custom: set[str | None]) -> str | None:

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from ...turn import Turn, WireError
-from ..fields import Own, must_be, read_body
-from .read_items import read_items
+from ..fields import Own, must_be, read_body, unread_settings
+from .read_items import note_unread, read_items
 
 #: Settings that are canonical as they stand.
 _SAME = (
@@ -65,7 +65,7 @@ def read_request(body: bytes) -> Turn:
         own=read.fields,
         read_items=lambda: read_items(own.fields["messages"]),
         halves=read.halves,
-        unread=read.fields.keys() - _READ,
+        unread=unread_settings(own, _READ, note_unread),
     )
     for name in ("max_completion_tokens", "max_tokens"):
         if own.value(name, "number") is not None:

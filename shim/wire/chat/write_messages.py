@@ -139,7 +139,14 @@ class Messages:
             if plain(text):
                 self._texts.append(text)
         elif item.role in ("developer", "system"):
-            self.system(plain(self._text(item, item.content)))
+            text = plain(self._text(item, item.content))
+            if item.at > 0 and self._turn.protocol == "messages":
+                # Many templates take a system message at the beginning only.
+                self._flush()
+                reminder = f"<system-reminder>\n{text}\n</system-reminder>"
+                self.done.append({"role": "user", "content": reminder})
+            else:
+                self.system(text)
         else:
             if item.role not in (None, "user"):
                 self._note(f"role {item.role} sent as user: no counterpart in Chat Completions")

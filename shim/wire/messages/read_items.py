@@ -14,6 +14,8 @@ import msgspec
 
 from ...json_text import WireError, load, members, split
 from ...turn import Item, is_absent, is_text
+from ...unread import Unread
+from ..fields import Own
 from ..stated import stated
 
 
@@ -41,7 +43,6 @@ class _Block(msgspec.Struct, gc=False):
     signature: msgspec.Raw = msgspec.Raw()
     data: msgspec.Raw = msgspec.Raw()
     title: msgspec.Raw = msgspec.Raw()
-    context: msgspec.Raw = msgspec.Raw()
 
 
 class _Message(msgspec.Struct, gc=False):
@@ -54,6 +55,20 @@ _blocks = msgspec.json.Decoder(list[_Block]).decode
 _source = msgspec.json.Decoder(_Source).decode
 _text = msgspec.json.Decoder(str | None).decode
 _flag = msgspec.json.Decoder(bool | None).decode
+_KNOWN_FIELDS = frozenset({"role", "content"})
+#: What is read of each kind of block, besides its type.
+_FIELDS: dict[Any, frozenset[str]] = {
+    kind: frozenset({"type", *names})
+    for kind, names in {
+        "text": ("text",),
+        "image": ("source",),
+        "document": ("source", "title"),
+        "tool_use": ("id", "name", "input"),
+        "tool_result": ("tool_use_id", "content", "is_error"),
+        "thinking": ("thinking", "signature"),
+        "redacted_thinking": ("data",),
+    }.items()
+}
 _encode = msgspec.json.encode
 _EMPTY = msgspec.Raw(b'""')
 
@@ -77,6 +92,28 @@ def read_items(system: msgspec.Raw | None, messages: msgspec.Raw) -> list[Item]:
         for item in items[first:]:
             item.at = number
     return items
+
+
+def note_unread(own: Own, unread: Unread) -> None:
+    """Note what messages and blocks hold besides what is read."""
+    _besides(own.fields.get("system", msgspec.Raw()), "system", unread)
+    for number, entry in enumerate(split(own.fields["messages"])):
+        fields = members(entry)
+        unread.add(fields, _KNOWN_FIELDS, f"messages[{number}]")
+        _besides(fields["content"], f"messages[{number}].content", unread)
+
+
+def _besides(content: msgspec.Raw, place: str, unread: Unread) -> None:
+    """The same of a list of blocks; those of unknown kinds are put into words."""
+    if bytes(memoryview(content)[:1]) != b"[":
+        return
+    for number, block in enumerate(split(content)):
+        fields, at = members(block), f"{place}[{number}]"
+        kind = load(fields.get("type", msgspec.Raw(b"null")))
+        if known := _FIELDS.get(kind):
+            unread.add(fields, known, at)
+        if kind == "tool_result" and "content" in fields:
+            _besides(fields["content"], f"{at}.content", unread)
 
 
 def _raw(messages: msgspec.Raw, number: int) -> msgspec.Raw:

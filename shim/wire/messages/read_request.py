@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from ...turn import Turn, WireError
-from ..fields import Own, must_be, read_body
-from .read_items import read_items
+from ..fields import Own, must_be, read_body, unread_settings
+from .read_items import note_unread, read_items
 
 #: Settings that mean the same under the same name.
 _SAME = ("model", "stream", "temperature", "top_p", "top_k", "metadata", "service_tier")
@@ -95,7 +95,7 @@ def read_request(body: bytes) -> Turn:
         own=read.fields,
         read_items=lambda: read_items(own.fields.get("system"), own.fields["messages"]),
         halves=read.halves,
-        unread=read.fields.keys() - _READ,
+        unread=unread_settings(own, _READ, note_unread),
     )
     _set(fields, "max_output_tokens", own.value("max_tokens", "number"))
     _set(fields, "stop", own.value("stop_sequences", "list"))
