@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import msgspec
 
@@ -20,19 +19,12 @@ from ..policy.rules import Inject
 from ..turn import Turn
 from . import inject
 from .act import Acts
+from .besides import Besides, Hide
 from .catch import Catch
 from .dedup import Dedup
-from .elements import FIELDS, Element, Prompt, head_of, read_prompt, write_prompt
+from .elements import FIELDS, Element, Prompt, head_of, read_prompt, with_own, write_prompt
 from .light import glance, texts_of
 from .mask import Unmaskable
-
-
-class Hide(Protocol):
-    """Masks what must not be sent."""
-
-    def hide_json(self, raw: msgspec.Raw, place: str = "") -> msgspec.Raw:
-        """``raw``, which stands at ``place``, without secrets; the same object when it held none.
-        Unmaskable where one may not be changed."""
 
 
 @dataclass
@@ -79,6 +71,7 @@ class Editor:
         self._head_name, self._name = FIELDS[protocol]
         self._plain = False
         self._off = catch.off(facts)
+        self.besides = Besides(protocol, catch, self._off, hide)
         self._injects: list[Inject] = []
         for rule in catch.injects:
             if rule.rule.inject and rule.number not in self._off:
@@ -213,6 +206,15 @@ class Editor:
                 if rule.number not in self._off:
                     acts.act(rule, piece, element)
 
+    def beside(self, turn: Turn) -> tuple[dict[str, msgspec.Raw], Acts]:
+        """What becomes of the fields of ``turn`` beside its conversation, and what was done."""
+        try:
+            return self.besides.edited(turn)
+        except Unmaskable as e:
+            acts = Acts()
+            acts.refused = (e.rule, str(e))
+            return {}, acts
+
     def _place(self, number: int) -> str:
         return self._name if self._plain else f"{self._name}[{number}]"
 
@@ -276,11 +278,14 @@ class Editors:
             told = editor.tail(sent.copy(), acts) if catch.moves else sent
             if editor.changed or told != sent:
                 turn = write_prompt(turn, Prompt(turn.protocol, editor.head_sent, told))
+        fields, besides = editor.beside(turn)
+        if fields:
+            turn = with_own(turn, {**turn.own, **fields})
         return Outcome(
             turn,
-            editor.acts.tags | acts.tags,
-            editor.acts.refused or acts.refused,
-            editor.acts.notes() + acts.notes(),
+            editor.acts.tags | acts.tags | besides.tags,
+            editor.acts.refused or acts.refused or besides.refused,
+            editor.acts.notes() + acts.notes() + besides.notes(),
             editor.dedup.note() if editor.dedup and editor.dedup.runs else "",
             editor.dedup.saved if editor.dedup else 0,
             editor.dedup.saved - before if editor.dedup else 0,

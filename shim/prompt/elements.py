@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from ..json_text import WireError, doubled, in_words, load, single, split
+from ..json_text import WireError, doubled, in_words, joined, load, single, split
 from ..strings import Path
 from ..turn import Turn, is_absent, is_text
 from ..wire.protocols import codec
@@ -110,7 +110,7 @@ class Element:
 
     def where(self, piece: Piece) -> str:
         """The place of ``piece``, in the client's own words."""
-        return f"{self.place}{in_words(piece.path)}"
+        return joined(self.place, in_words(piece.path))
 
     def settled(self) -> msgspec.Raw | None:
         """The element after all edits; None when nothing of it is left."""

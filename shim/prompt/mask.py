@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import re2
 
-from ..json_text import WireError, doubled, in_words, single
+from ..json_text import WireError, doubled, in_words, joined, single
 from ..policy.match import pattern_options
 from ..strings import STATE, Path, Spot, is_words, spots
 from ..wire.masks import Table
@@ -117,7 +117,7 @@ class Masks:
         if (kept := why_kept(spot)) is None:
             return self.hide(text)
         if self.hide(text) is not text:
-            where = f"{place}{in_words(spot.path)}"
+            where = joined(place, in_words(spot.path))
             rule = self._found(text.encode("utf-8", "surrogatepass"))[0][2]
             raise Unmaskable(f"{where} may not be masked: {kept}", rule)
         return text

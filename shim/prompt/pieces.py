@@ -93,8 +93,8 @@ class Piece(msgspec.Struct, gc=False):
 
 
 def pieces_of(protocol: str) -> Callable[[dict[str, Any], dict[str, str]], list[Piece]]:
-    """What reads all texts of one element, the typed ones first, and puts the names of the tools
-    called into a table of them by id."""
+    """What reads all texts of one element, or of the "settings" beside them: the typed ones first.
+    The names of the tools called go into a table of them by id."""
     return _READ[protocol]
 
 
@@ -308,7 +308,18 @@ def _messages(message: dict[str, Any], tools: dict[str, str]) -> list[Piece]:
 
 
 _RESULT = frozenset({"type", "tool_use_id", "content", "is_error"})
-_READ = {"responses": _responses, "chat": _chat, "messages": _messages}
+
+
+def _settings(value: dict[str, Any], tools: dict[str, str]) -> list[Piece]:
+    return list(_others(value, [], "developer", None))
+
+
+_READ = {
+    "responses": _responses,
+    "chat": _chat,
+    "messages": _messages,
+    "settings": _settings,
+}
 
 
 def _others(

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from ...tools.bridge import Bridge, Bridged
-from ...turn import Turn
+from ...turn import Turn, is_absent
 from ..protocols import Target
 from ..quirks import apply, effort_fields
 from .write_messages import Messages
@@ -85,7 +85,7 @@ def _settings(turn: Turn, target: Target, body: dict[str, Any], notes: list[str]
             value = turn.setting(name)
             if value is not None and not (name == "parallel_tool_calls" and "tools" not in body):
                 body[name] = value
-        elif name not in _MEANINGLESS and turn.setting(name) is not None:
+        elif name not in _MEANINGLESS and not is_absent(turn.fields[name]):
             notes.append(f"setting {name} left out: no counterpart in Chat Completions")
     if (limit := turn.setting("max_output_tokens")) is not None:
         body["max_tokens"] = limit

@@ -32,15 +32,40 @@ BUDGETS = {
     "max": 30_720,
 }
 _SMALLEST_BUDGET = 1024
-#: Settings of other protocols that this one has no word for, and whose loss must be told.
-_UNKNOWN = (
-    "seed",
-    "presence_penalty",
-    "frequency_penalty",
-    "logit_bias",
-    "truncation",
-    "background",
+#: Settings that are read, or that say how another API keeps and shows things: all others are named.
+_READ = frozenset(
+    {
+        "model",
+        "input",
+        "instructions",
+        "tools",
+        "stream",
+        "stream_options",
+        "store",
+        "include",
+        "client_metadata",
+        "prompt_cache_key",
+        "previous_response_id",
+        "safety_identifier",
+        "tool_choice",
+        "parallel_tool_calls",
+        "reasoning",
+        "text",
+        "max_output_tokens",
+        "metadata",
+        "user",
+        "temperature",
+        "top_p",
+        "top_k",
+        "stop",
+        "n",
+        "logprobs",
+        "top_logprobs",
+        "service_tier",
+    }
 )
+#: What settings say that nobody misses.
+_USUAL = (b"null", b"false", b'"disabled"', b"[]", b"{}")
 
 
 def write_request(turn: Turn, bridge: Bridge, target: Target, notes: list[str]) -> bytes:
@@ -175,6 +200,6 @@ def _settings(
         notes.append("setting text.verbosity left out: no counterpart in Messages")
     notes += [
         f"setting {name} left out: no counterpart in Messages"
-        for name in _UNKNOWN
-        if turn.setting(name) not in (None, False, "disabled")
+        for name, raw in turn.fields.items()
+        if name not in _READ and bytes(raw) not in _USUAL
     ]

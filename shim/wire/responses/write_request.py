@@ -70,7 +70,7 @@ def write_request(turn: Turn, bridge: Bridge, target: Target, notes: list[str]) 
     notes += [
         f"setting {name} left out: no counterpart in the Responses API"
         for name in _UNKNOWN
-        if turn.setting(name) not in (None, False)
+        if bytes(turn.fields.get(name, b"null")) not in (b"null", b"false")
     ]
     items = _Items(turn, target, notes)
     pieces: list[bytes | memoryview] = []
