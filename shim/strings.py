@@ -52,7 +52,7 @@ _ENCODED = re.compile(r"[A-Za-z0-9+/_\r\n-]+={0,2}\s*")
 #: Words are never so long without a blank; those in a field of Base64 hardly so long.
 _LONG, _LONG_BASE64 = 512, 64
 _SHORTEST_STATE, LONG_STATE = 24, 100
-_FIELD = re.compile(r"[a-z$@][\w$-]{0,30}", re.ASCII)
+_FIELD = re.compile(r"[a-z$@][a-zA-Z_]{0,30}")
 
 
 class Spot(msgspec.Struct, gc=False):

@@ -166,7 +166,8 @@ def _rename(holder: msgspec.Raw, own: dict[str, str], place: str = "") -> msgspe
         inner = fields.get(kind, _NONE)
         if _is_object(inner):
             made[kind] = _rename_inner(inner, own)
-    return holder if made == fields else _encoded(made)
+    same = all(made[name] is fields[name] for name in fields)
+    return holder if same else _encoded(made)
 
 
 def _rename_inner(holder: msgspec.Raw, own: dict[str, str]) -> msgspec.Raw:
@@ -185,19 +186,26 @@ _kind = msgspec.json.Decoder(_Kind).decode
 
 
 def _calls_renamed(raw: msgspec.Raw, own: dict[str, str]) -> msgspec.Raw:
-    """An element with the tools it calls under their new names."""
+    """An element with the tools it calls under their new names; the same where it calls none."""
     if load(raw, "", _kind).type in ("function_call", "custom_tool_call"):
         return _rename(raw, own)
     made = members(raw)
+    legacy = made.get("function_call", _NONE)
+    if _is_object(legacy):
+        made["function_call"] = _rename_inner(legacy, own)
+    changed = made.get("function_call", _NONE) is not legacy and _is_object(legacy)
     for field, kinds in (("tool_calls", None), ("content", ("tool_use",))):
         entries = made.get(field, _NONE)
-        if bytes(memoryview(entries)[:1]) == b"[":
-            made[field] = _encoded(
-                [
-                    _rename(entry, own)
-                    if _is_object(entry) and (kinds is None or load(entry, "", _kind).type in kinds)
-                    else entry
-                    for entry in split(entries)
-                ]
-            )
-    return _encoded(made)
+        if bytes(memoryview(entries)[:1]) != b"[":
+            continue
+        given = split(entries)
+        renamed = [
+            _rename(entry, own)
+            if _is_object(entry) and (kinds is None or load(entry, "", _kind).type in kinds)
+            else entry
+            for entry in given
+        ]
+        if any(new is not old for new, old in zip(renamed, given, strict=True)):
+            made[field] = _encoded(renamed)
+            changed = True
+    return _encoded(made) if changed else raw

@@ -217,3 +217,16 @@ def test_settings_and_tools_are_looked_at_too() -> None:
     refused = made | {"zz_new": {"text": "zz"}}
     out = Editors().edit(codec("chat").read_request(json.dumps(refused).encode()), CATCH, FACTS)
     assert out.refused and out.refused[1] == "No."
+
+
+def test_a_renamed_tool_has_its_new_name_in_every_form_of_a_call() -> None:
+    calls = {
+        "role": "assistant",
+        "content": "run it",
+        "tool_calls": [{"id": "c", "type": "function", "function": {"name": "run", "arguments": "{}"}}],
+        "function_call": {"name": "run", "arguments": "{}"},
+    }
+    turn = codec("chat").read_request(body("chat", json.dumps(calls).encode(), SAID))
+    made = json.loads(Tools(turn, {"run": ToolRule(rename="walk")}).turn.body)["messages"][0]
+    assert made["function_call"]["name"] == "walk" and made["content"] == "run it"
+    assert made["tool_calls"][0]["function"]["name"] == "walk"
