@@ -176,8 +176,8 @@ def facts_of(
 def conversation(headers: Mapping[str, str]) -> tuple[str | None, str | None, str | None]:
     """The ids of session, thread and turn that the client itself names."""
     thread = _first(headers, _THREADS) or None
-    told = _TURN.search(headers.get("x-codex-turn-metadata", ""))
-    return _first(headers, _SESSIONS) or thread, thread, told[1] if told else None
+    metadata = _TURN.search(headers.get("x-codex-turn-metadata", ""))
+    return _first(headers, _SESSIONS) or thread, thread, metadata[1] if metadata else None
 
 
 def session_mark(headers: Mapping[str, str], turn: Turn, facts: Facts | None) -> str:
@@ -221,13 +221,13 @@ def _beginning(turn: Turn) -> str:
 
 
 def _project(headers: Mapping[str, str], body: bytes) -> str:
-    told: Any = headers.get("x-codex-turn-metadata", "")
-    if '"workspaces"' in told:
+    metadata: Any = headers.get("x-codex-turn-metadata", "")
+    if '"workspaces"' in metadata:
         try:
-            told = json.loads(told)
+            metadata = json.loads(metadata)
         except (ValueError, RecursionError):
-            told = None
-        folders = told.get("workspaces") if isinstance(told, dict) else None
+            metadata = None
+        folders = metadata.get("workspaces") if isinstance(metadata, dict) else None
         if isinstance(folders, dict) and folders:
             return str(next(iter(folders))).encode("utf-8", "replace").decode()
     for before, after in _FOLDERS:

@@ -55,52 +55,53 @@ class WireError(Exception):
         self.param = param
 
 
-def load(raw: msgspec.Raw | bytes, where: str = "", decode: Callable[[Any], Any] = _any) -> Any:
-    """What ``decode`` reads in ``raw``; WireError with the place below ``where`` when it cannot."""
+def load(raw: msgspec.Raw | bytes, place: str = "", decode: Callable[[Any], Any] = _any) -> Any:
+    """What ``decode`` reads in ``raw``; WireError with the place below ``place`` when it cannot."""
     try:
         return decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         error: Exception = e
     data = bytes(raw)
-    text = readable(data)
+    text = protect_surrogates(data)
     if text is not data:
         try:
             return decode(text)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
             error = e
-    raise refusal(text, error, where) from None
+    raise refusal(text, error, place) from None
 
 
-def split(raw: msgspec.Raw | bytes, where: str = "") -> list[msgspec.Raw]:
+def split(raw: msgspec.Raw | bytes, place: str = "") -> list[msgspec.Raw]:
     """The entries of an array, as they came; WireError where it is none."""
     try:
         return _array(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        entries: list[msgspec.Raw] = load(raw, where, _array)
-        return [msgspec.Raw(written_back(bytes(entry))) for entry in entries]
+        entries: list[msgspec.Raw] = load(raw, place, _array)
+        return [msgspec.Raw(restore_surrogates(bytes(entry))) for entry in entries]
 
 
-def members(raw: msgspec.Raw | bytes, where: str = "") -> dict[str, msgspec.Raw]:
+def members(raw: msgspec.Raw | bytes, place: str = "") -> dict[str, msgspec.Raw]:
     """The fields of an object, as they came; WireError where it is none."""
     try:
         return _object(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        found: dict[str, msgspec.Raw] = load(raw, where, _object)
-        return {k: msgspec.Raw(written_back(bytes(v))) for k, v in found.items()}
+        located: dict[str, msgspec.Raw] = load(raw, place, _object)
+        return {k: msgspec.Raw(restore_surrogates(bytes(v))) for k, v in located.items()}
 
 
-def readable(data: bytes) -> bytes:
+def protect_surrogates(data: bytes, *, always: bool = False) -> bytes:
     """``data`` with a private character for each half of a surrogate pair; the same object where
-    there is none."""
-    if not _HALF.search(data):
+    there is none. ``always``: such characters are guarded also where there is none, since it is a
+    part of what has one."""
+    if not always and not _HALF.search(data):
         return data
-    halves = 0
+    count = 0
 
     def read(match: re.Match[bytes]) -> bytes:
-        nonlocal halves
+        nonlocal count
         high, low, half, rare = match.groups()
         if half:
-            halves += 1
+            count += 1
             capitals = sum(1 << n for n, c in enumerate(half) if _CAPITAL.match(bytes((c,))))
             return chr(_FIRST + (capitals << 11) + int(half, 16) - 0xD800).encode()
         if high:
@@ -108,12 +109,12 @@ def readable(data: bytes) -> bytes:
             return _GUARD_BYTES + match[0] if code >= _GUARD else match[0]
         return _GUARD_BYTES + rare if rare and rare >= _GUARD_BYTES else match[0]
 
-    made = _READ.sub(read, data)
-    return made if halves else data
+    result = _READ.sub(read, data)
+    return result if count or always else data
 
 
-def written_back(data: bytes) -> bytes:
-    """What `readable` made, as it came."""
+def restore_surrogates(data: bytes) -> bytes:
+    """What `protect_surrogates` has changed, as it came."""
     return _WRITE.sub(_write, data) if b"\xf4" in data else data
 
 
@@ -136,7 +137,7 @@ def is_object(text: str) -> bool:
     return True
 
 
-def doubled(raw: bytes, value: Any) -> bool:
+def has_duplicate_keys(raw: bytes, value: Any) -> bool:
     """Whether an object in ``raw`` says a key twice; ``value`` is what was read there."""
     try:
         # As most programs write it, it is as long as what was read.
@@ -164,15 +165,15 @@ def _keys(value: Any) -> int:
     return count
 
 
-def single(raw: msgspec.Raw, where: str = "") -> msgspec.Raw:
+def without_duplicate_keys(raw: msgspec.Raw, place: str = "") -> msgspec.Raw:
     """``raw`` with each key of an object once: the last counts, as for most readers."""
     data = bytes(raw)
-    text = readable(data)
+    text = protect_surrogates(data)
     try:
-        made = _single(msgspec.Raw(text))
+        result = _single(msgspec.Raw(text))
     except RecursionError as e:
-        raise refusal(data, e, where) from None
-    return made if text is data else msgspec.Raw(written_back(bytes(made)))
+        raise refusal(data, e, place) from None
+    return result if text is data else msgspec.Raw(restore_surrogates(bytes(result)))
 
 
 def _single(raw: msgspec.Raw) -> msgspec.Raw:
@@ -184,10 +185,10 @@ def _single(raw: msgspec.Raw) -> msgspec.Raw:
     return raw
 
 
-def refusal(data: bytes, error: Exception, where: str = "") -> WireError:
-    """Why ``data`` could not be read, with its place below ``where``."""
-    found = _AT.match(str(error))
-    what, path = found.groups() if found else (str(error), "")
+def refusal(data: bytes, error: Exception, place: str = "") -> WireError:
+    """Why ``data`` could not be read, with its place below ``place``."""
+    located = _AT.match(str(error))
+    what, path = located.groups() if located else (str(error), "")
     if isinstance(error, RecursionError):
         what, path = "nested too deeply", _deepest(data)
     elif isinstance(error, msgspec.ValidationError):
@@ -200,17 +201,17 @@ def refusal(data: bytes, error: Exception, where: str = "") -> WireError:
     else:
         at = int(byte[1]) if (byte := _BYTE.search(what)) else len(data)
         path = path_at(data, at)
-    place = joined(where, path)
-    said = f"{place}: {what}" if place else what
-    return WireError(said, param=place or None)
+    place = join_place(place, path)
+    message = f"{place}: {what}" if place else what
+    return WireError(message, param=place or None)
 
 
-def joined(where: str, path: str) -> str:
-    """The place ``path`` below ``where``."""
-    return f"{where}{path}" if where else path.removeprefix(".")
+def join_place(place: str, path: str) -> str:
+    """The place ``path`` below ``place``."""
+    return f"{place}{path}" if place else path.removeprefix(".")
 
 
-def in_words(path: tuple[Any, ...]) -> str:
+def format_path(path: tuple[Any, ...]) -> str:
     """Keys and indices as the place they lead to: ``.content[0].text``."""
     steps = (f"[{step}]" if isinstance(step, int) else _key(str(step)) for step in path)
     return _shortened("".join(steps))
@@ -223,14 +224,14 @@ def path_at(data: bytes, offset: int) -> str:
     path: tuple[Any, ...] = ()
     for _, behind in _walk(_TOKEN, data, offset):
         path = behind
-    return in_words(path)
+    return format_path(path)
 
 
 def _deepest(data: bytes) -> str:
     """The beginning of the first place that is nested deeply."""
     for _, path in _walk(_TOKEN, data, len(data)):
         if len(path) > _DEEP:
-            return in_words(path[:6])
+            return format_path(path[:6])
     return ""
 
 
@@ -240,7 +241,7 @@ def _too_large(data: bytes) -> str:
         if number[0] in b"-0123456789" and (
             len(number) > _DIGITS or (not number.lstrip(b"-").isdigit() and _is_infinite(number))
         ):
-            return in_words(path)
+            return format_path(path)
     return ""
 
 

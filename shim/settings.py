@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 
 import msgspec
 
-from .json_text import WireError, joined
+from .json_text import WireError, join_place
 
 _Number = int | float | None
 
@@ -80,17 +80,17 @@ _KINDS = {
 }
 
 
-def check(name: str, value: Any, where: str = "") -> None:
+def check(name: str, value: Any, place: str = "") -> None:
     """WireError that names the place when ``value`` is not what the setting ``name`` must be."""
     shape = _SHAPES.get(name)
     if shape is None:
         return
-    where = where or name
+    place = place or name
     try:
         msgspec.convert(value, shape)
     except msgspec.ValidationError as e:
-        said, _, path = str(e).partition(" - at `$")
-        place = joined(where, path.rstrip("`").partition("[...]")[0])
-        what = _KINDS.get(shape, "") if place == where else ""
-        said = f"must be {what}" if what else said
-        raise WireError(f"{place}: {said}", param=place) from None
+        problem, _, path = str(e).partition(" - at `$")
+        inner = join_place(place, path.rstrip("`").partition("[...]")[0])
+        expected = _KINDS.get(shape, "") if inner == place else ""
+        problem = f"must be {expected}" if expected else problem
+        raise WireError(f"{inner}: {problem}", param=inner) from None

@@ -55,7 +55,7 @@ _SHORTEST_STATE, LONG_STATE = 24, 100
 _FIELD = re.compile(r"[a-z$@][a-zA-Z_]{0,30}")
 
 
-class Spot(msgspec.Struct, gc=False):
+class Leaf(msgspec.Struct, gc=False):
     """One string: where it is, the object that holds it, its field's name and the text itself.
     ``free``: it is a part of a call's arguments."""
 
@@ -71,7 +71,7 @@ class Spot(msgspec.Struct, gc=False):
         return bool(self.path) and isinstance(self.path[-1], tuple)
 
 
-def spots(value: Any, *, free: bool = False) -> Iterator[Spot]:
+def string_leaves(value: Any, *, free: bool = False) -> Iterator[Leaf]:
     """The strings of decoded JSON, in their order. ``arguments`` come as the JSON they are."""
     entries: Iterator[tuple[Any, Any]] = iter((("", value),))
     path: Path = ()
@@ -82,12 +82,12 @@ def spots(value: Any, *, free: bool = False) -> Iterator[Spot]:
             if in_object:
                 field = step
                 if (free or not is_plain(step)) and step:
-                    yield Spot((*path, (step,)), holder, step, step, True)
+                    yield Leaf((*path, (step,)), holder, step, step, True)
             kind = type(inner)
             if kind is str:
                 is_machine = not free and field in MACHINE
                 if not is_machine and not is_data(inner, field, holder, free=free):
-                    yield Spot((*path, step) if above else (), holder, field, inner, free)
+                    yield Leaf((*path, step) if above else (), holder, field, inner, free)
             elif kind is dict or kind is list:
                 above.append((entries, path, holder, field, in_object, free))
                 path = (*path, step) if len(above) > 1 else ()
@@ -118,7 +118,7 @@ def is_data(text: str, field: str, holder: dict[str, Any] | None, *, free: bool)
     if free:
         return False
     if field in STATE:
-        return len(text) >= LONG_STATE and not is_words(text)
+        return len(text) >= LONG_STATE and not is_plain_words(text)
     if field in _BASE64:
         kind = holder.get("type") if holder is not None else None
         long = kind == "base64" or (kind != "text" and len(text) >= _LONG_BASE64)
@@ -126,6 +126,6 @@ def is_data(text: str, field: str, holder: dict[str, Any] | None, *, free: bool)
     return False
 
 
-def is_words(text: str) -> bool:
+def is_plain_words(text: str) -> bool:
     """Whether what stands for a state is none: a blank is in it, or it is too short for one."""
     return " " in text or "\n" in text or "\t" in text or len(text) < _SHORTEST_STATE

@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 
 from .json_text import WireError as WireError
-from .json_text import load, members, readable, split
+from .json_text import load, members, protect_surrogates, split
 from .settings import check
-from .unread import Unread
+from .untranslated import Untranslated
 
 Tool = dict[str, Any]
 #: A finished item of an answer, as the client gets it.
@@ -124,9 +124,9 @@ def text_of(raw: msgspec.Raw) -> str:
     return "" if is_absent(raw) else bytes(raw).decode()
 
 
-def value_of(raw: msgspec.Raw, where: str = "") -> Any:
+def value_of(raw: msgspec.Raw, place: str = "") -> Any:
     """The value of undecoded JSON; None where there is none. WireError when it cannot be read."""
-    return load(raw, where) if memoryview(raw).nbytes else None
+    return load(raw, place) if memoryview(raw).nbytes else None
 
 
 class Turn:
@@ -145,8 +145,8 @@ class Turn:
         protocol: str = "responses",
         own: dict[str, msgspec.Raw] | None = None,
         read_items: Callable[[], list[Item]] | None = None,
-        halves: bool | None = None,
-        unread: Unread | None = None,
+        has_surrogates: bool | None = None,
+        untranslated: Untranslated | None = None,
     ) -> None:
         self.body = body
         self.fields = fields
@@ -154,20 +154,23 @@ class Turn:
         self.own = fields if own is None else own
         self._read_items = read_items
         #: What the client says that no other protocol has a word for; complete with the items.
-        self.unread = unread or Unread()
-        if halves is not None:
-            self.halves = halves
+        self.untranslated = untranslated or Untranslated()
+        if has_surrogates is not None:
+            self.has_surrogates = has_surrogates
         self.model: str = self.setting("model", "")
         self.stream: bool = self.setting("stream", False)
 
     @cached_property
-    def halves(self) -> bool:
+    def has_surrogates(self) -> bool:
         """Whether half a surrogate pair is in it: decoded texts have a private character there."""
-        return readable(self.body) is not self.body
+        return protect_surrogates(self.body) is not self.body
 
-    def readable(self, raw: msgspec.Raw) -> msgspec.Raw:
+    def decodable(self, raw: msgspec.Raw) -> msgspec.Raw:
         """``raw``, a part of the request, in a form that can be decoded."""
-        return msgspec.Raw(readable(bytes(raw))) if self.halves else raw
+        if self.protocol != "responses" or not self.has_surrogates:
+            # Codecs of other protocols have made the fields of what was protected.
+            return raw
+        return msgspec.Raw(protect_surrogates(bytes(raw), always=True))
 
     def setting(self, name: str, default: Any = None) -> Any:
         """The decoded top-level field ``name``; ``default`` where it is absent or null. WireError
@@ -175,7 +178,7 @@ class Turn:
         raw = self.fields.get(name)
         if raw is None:
             return default
-        value = load(self.readable(raw) if name != "model" else raw, name)
+        value = load(self.decodable(raw) if name != "model" else raw, name)
         if value is None:
             return default
         check(name, value)
@@ -186,7 +189,7 @@ class Turn:
         """The input as a list of items; a plain string becomes one user message."""
         if self._read_items:
             return self._read_items()
-        raw = self.readable(self.fields.get("input", msgspec.Raw(b"[]")))
+        raw = self.decodable(self.fields.get("input", msgspec.Raw(b"[]")))
         if is_text(raw):
             return [Item(type="message", role="user", content=raw)]
         try:
@@ -200,25 +203,25 @@ class Turn:
         for number, entry in enumerate(split(raw, "input")):
             if items[number].type in (None, *_READ):
                 fields = members(entry, "input")
-                self.unread.add(fields, _KNOWN_FIELDS, f"input[{number}]")
+                self.untranslated.add(fields, _KNOWN_FIELDS, f"input[{number}]")
         return items
 
     def _each(self, raw: msgspec.Raw) -> list[Item]:
         """The items one by one: kinds that nobody here reads may have fields of any shape."""
         if bytes(memoryview(raw)[:1]) != b"[":
             raise WireError("input must be a string or a list of items", param="input")
-        made = []
+        result = []
         for number, entry in enumerate(split(raw, "input")):
-            where = f"input[{number}]"
+            place = f"input[{number}]"
             try:
-                made.append(_item(entry))
+                result.append(_item(entry))
             except (msgspec.DecodeError, RecursionError):
-                kind = load(entry, where, _kind).type
+                kind = load(entry, place, _kind).type
                 if kind is None or kind in _READ:
-                    made.append(load(entry, where, _item))
+                    result.append(load(entry, place, _item))
                 else:
-                    made.append(Item(type=kind))
-        return made
+                    result.append(Item(type=kind))
+        return result
 
     def place(self, item: Item) -> str:
         """Where ``item`` stands, as far as the client's own words have it as one."""
@@ -231,14 +234,14 @@ class Turn:
     @cached_property
     def tools(self) -> list[Tool]:
         """Everything offered in this turn, also what ``additional_tools`` items bring."""
-        found = list(self.setting("tools", []))
+        offered = list(self.setting("tools", []))
         for item in self.items:
             if item.type in _BRING_TOOLS and not is_absent(item.tools):
-                where = f"{self.place(item)}.tools"
-                brought = value_of(item.tools, where)
-                check("tools", brought, where)
-                found += brought
-        return found
+                place = f"{self.place(item)}.tools"
+                brought = value_of(item.tools, place)
+                check("tools", brought, place)
+                offered += brought
+        return offered
 
     @property
     def effort(self) -> str | None:
@@ -246,9 +249,9 @@ class Turn:
         effort: str | None = self.setting("reasoning", {}).get("effort")
         for item in self.items:
             if item.type == "configuration_update" and not is_absent(item.reasoning):
-                where = f"{self.place(item)}.reasoning"
-                changed = value_of(item.reasoning, where)
-                check("reasoning", changed, where)
+                place = f"{self.place(item)}.reasoning"
+                changed = value_of(item.reasoning, place)
+                check("reasoning", changed, place)
                 effort = changed.get("effort") or effort
         return effort
 

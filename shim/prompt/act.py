@@ -31,7 +31,7 @@ class Acts:
         elif wants.tag is not None:
             self.tags.add(wants.tag)
             self.count(rule.label, 0)
-        elif not piece.gone and piece.item not in _CALLS and piece.keep != CALL:
+        elif not piece.gone and piece.item not in _CALLS and piece.immutable != CALL:
             if wants.drop:
                 piece.gone = True
             elif wants.replace:
@@ -40,10 +40,10 @@ class Acts:
                 self._strip(rule, piece)
             elif rule.limit is not None:
                 piece.text = _capped(rule, before)
-            if piece.keep and (piece.gone or piece.text != before):
+            if piece.immutable and (piece.gone or piece.text != before):
                 piece.gone, piece.text = False, before
-                said = f"{element.where(piece)} may not be changed: {piece.keep}"
-                self.refused = self.refused or (rule.label, said)
+                message = f"{element.where(piece)} may not be changed: {piece.immutable}"
+                self.refused = self.refused or (rule.label, message)
                 self.count(rule.label, 0)
             elif piece.gone:
                 self.count(rule.label, -len(before))
@@ -58,12 +58,12 @@ class Acts:
 
     def notes(self) -> list[str]:
         """What was done so far, a line per rule."""
-        said = []
+        message = []
         for label, (times, change) in self._done.items():
             size = f", {abs(change)} characters {'more' if change > 0 else 'less'}"
             often = "once" if times == 1 else f"{times} times"
-            said.append(f"rule {label} applied {often}{size if change else ''}")
-        return said
+            message.append(f"rule {label} applied {often}{size if change else ''}")
+        return message
 
     def _strip(self, rule: Rule, piece: Piece) -> None:
         """Leave out what stood there before: only a later one goes, nothing sent is changed."""

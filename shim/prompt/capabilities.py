@@ -46,9 +46,9 @@ def asked_for(raw: msgspec.Raw | bytes) -> dict[str, Any]:
     try:
         msgspec.convert(value, Capabilities)
     except msgspec.ValidationError as e:
-        said, _, path = str(e).partition(" - at `$")
+        message, _, path = str(e).partition(" - at `$")
         place = f"{FIELD}{path.rstrip('`')}"
-        raise WireError(f"{place}: {said}", param=place) from None
+        raise WireError(f"{place}: {message}", param=place) from None
     return value
 
 

@@ -19,12 +19,12 @@ from ..policy.rules import Inject
 from ..turn import Turn
 from . import inject
 from .act import Acts
-from .besides import Besides, Hide
 from .catch import Catch
 from .dedup import Dedup
 from .elements import FIELDS, Element, Prompt, head_of, read_prompt, with_own, write_prompt
 from .light import glance, texts_of
 from .mask import Unmaskable
+from .top_level import Hide, TopLevel
 
 
 @dataclass
@@ -71,7 +71,7 @@ class Editor:
         self._head_name, self._name = FIELDS[protocol]
         self._plain = False
         self._off = catch.off(facts)
-        self.besides = Besides(protocol, catch, self._off, hide)
+        self.top_level = TopLevel(protocol, catch, self._off, hide)
         self._injects: list[Inject] = []
         for rule in catch.injects:
             if rule.rule.inject and rule.number not in self._off:
@@ -100,11 +100,11 @@ class Editor:
         so."""
         if self.hide or self.dedup or self._injects or self._count:
             return False
-        found = glance(turn, self._tools)
-        if found is None or not self.catch.holds_nowhere(found):
+        elements = glance(turn, self._tools)
+        if elements is None or not self.catch.holds_nowhere(elements):
             self._tools.clear()
             return False
-        self._count = self.untouched = len(found)
+        self._count = self.untouched = len(elements)
         self._see(whole)
         return True
 
@@ -124,16 +124,16 @@ class Editor:
 
     def feed(self, elements: list[msgspec.Raw], whole: bytes) -> None:
         """The elements that come next; ``whole`` is the conversation with them."""
-        made: list[Element | None] = [None] * len(elements)
+        decoded: list[Element | None] = [None] * len(elements)
         search = False
         self._plain = whole[:1] == b'"'
         if self.catch.looks:
-            made = [
+            decoded = [
                 Element(self._protocol, raw, self._tools, False, self._place(self._count + n))
                 for n, raw in enumerate(elements)
             ]
-            search = self.catch.may_find(p for e in made if e for p in (*e.pieces, *e.fields))
-        for raw, element in zip(elements, made, strict=True):
+            search = self.catch.may_find(p for e in decoded if e for p in (*e.pieces, *e.fields))
+        for raw, element in zip(elements, decoded, strict=True):
             if self._leading:
                 self._inject(raw)
             kept = self._edited(raw, element, search)
@@ -206,10 +206,10 @@ class Editor:
                 if rule.number not in self._off:
                     acts.act(rule, piece, element)
 
-    def beside(self, turn: Turn) -> tuple[dict[str, msgspec.Raw], Acts]:
+    def top_level_fields(self, turn: Turn) -> tuple[dict[str, msgspec.Raw], Acts]:
         """What becomes of the fields of ``turn`` beside its conversation, and what was done."""
         try:
-            return self.besides.edited(turn)
+            return self.top_level.edited(turn)
         except Unmaskable as e:
             acts = Acts()
             acts.refused = (e.rule, str(e))
@@ -278,14 +278,14 @@ class Editors:
             told = editor.tail(sent.copy(), acts) if catch.moves else sent
             if editor.changed or told != sent:
                 turn = write_prompt(turn, Prompt(turn.protocol, editor.head_sent, told))
-        fields, besides = editor.beside(turn)
+        fields, more = editor.top_level_fields(turn)
         if fields:
             turn = with_own(turn, {**turn.own, **fields})
         return Outcome(
             turn,
-            editor.acts.tags | acts.tags | besides.tags,
-            editor.acts.refused or acts.refused or besides.refused,
-            editor.acts.notes() + acts.notes() + besides.notes(),
+            editor.acts.tags | acts.tags | more.tags,
+            editor.acts.refused or acts.refused or more.refused,
+            editor.acts.notes() + acts.notes() + more.notes(),
             editor.dedup.note() if editor.dedup and editor.dedup.runs else "",
             editor.dedup.saved if editor.dedup else 0,
             editor.dedup.saved - before if editor.dedup else 0,

@@ -11,7 +11,15 @@ from typing import Any
 
 import msgspec
 
-from ..json_text import WireError, doubled, in_words, joined, load, single, split
+from ..json_text import (
+    WireError,
+    format_path,
+    has_duplicate_keys,
+    join_place,
+    load,
+    split,
+    without_duplicate_keys,
+)
 from ..strings import Path
 from ..turn import Turn, is_absent, is_text
 from ..wire.protocols import codec
@@ -70,14 +78,14 @@ def write_prompt(turn: Turn, prompt: Prompt, **fields: Any) -> Turn:
 
 def with_own(turn: Turn, own: dict[str, msgspec.Raw], **fields: Any) -> Turn:
     """The turn whose top-level fields are ``own``, and ``fields``; None takes one away."""
-    made = dict(own)
+    result = dict(own)
     for field, value in fields.items():
-        made.pop(field, None)
+        result.pop(field, None)
         if value is not None:
-            made[field] = msgspec.Raw(_encode(value))
-    body = _encode(made)
+            result[field] = msgspec.Raw(_encode(value))
+    body = _encode(result)
     if turn.protocol == "responses":
-        return Turn(body, made, halves=turn.halves)
+        return Turn(body, result, has_surrogates=turn.has_surrogates)
     return codec(turn.protocol).read_request(body)
 
 
@@ -94,23 +102,23 @@ class Element:
         self.raw = raw
         self.place = place
         self._head = head
-        value, self._halves = readable_value(raw, place)
-        if doubled(bytes(raw), value):
+        value, self._has_surrogates = readable_value(raw, place)
+        if has_duplicate_keys(bytes(raw), value):
             # What is looked at is what is sent.
-            self.raw = single(raw, place)
+            self.raw = without_duplicate_keys(raw, place)
         self._value = value
         if head:
-            found = head_pieces(value)
+            pieces = head_pieces(value)
         elif isinstance(value, dict):
-            found = pieces_of(protocol)(value, tools)
+            pieces = pieces_of(protocol)(value, tools)
         else:
             raise WireError(f"{place}: must be an object", param=place)
-        self.pieces = [piece for piece in found if piece.part >= 0]
-        self.fields = [piece for piece in found if piece.part < 0]
+        self.pieces = [piece for piece in pieces if piece.part >= 0]
+        self.fields = [piece for piece in pieces if piece.part < 0]
 
     def where(self, piece: Piece) -> str:
         """The place of ``piece``, in the client's own words."""
-        return joined(self.place, in_words(piece.path))
+        return join_place(self.place, format_path(piece.path))
 
     def settled(self) -> msgspec.Raw | None:
         """The element after all edits; None when nothing of it is left."""
@@ -130,17 +138,17 @@ class Element:
                 changes[piece.path] = piece.text
         if not changes:
             return self.raw
-        made = spliced(self.raw, changes, halves=self._halves)
+        result = spliced(self.raw, changes, has_surrogates=self._has_surrogates)
         less = any(change in (GONE, None, "") for change in changes.values())
-        return None if less and self._is_empty(made) else made
+        return None if less and self._is_empty(result) else result
 
     def _says_no_more(self) -> bool:
         return self._head or not self._value.get("tool_calls")
 
-    def _is_empty(self, made: msgspec.Raw) -> bool:
+    def _is_empty(self, result: msgspec.Raw) -> bool:
         if self._head:
-            return bytes(made) in (b"[]", b'""')
-        left = load(made, self.place, _said)
+            return bytes(result) in (b"[]", b'""')
+        left = load(result, self.place, _said)
         empty = bytes(left.content).strip() in (b"[]", b'""')
         return empty and not self._value.get("tool_calls")
 

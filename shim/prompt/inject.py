@@ -73,10 +73,10 @@ def put(prompt: Prompt, injects: list[Inject]) -> Prompt:
 def instructs(raw: msgspec.Raw) -> bool:
     """Whether an element is an instruction, as they stand at the head of a conversation."""
     try:
-        found = load(raw, "", _heading)
+        heading = load(raw, "", _heading)
     except WireError:
         return False
-    return found.role in ("developer", "system") or found.type == "additional_tools"
+    return heading.role in ("developer", "system") or heading.type == "additional_tools"
 
 
 def _block(text: bytes | msgspec.Raw) -> msgspec.Raw:

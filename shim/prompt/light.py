@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from ..json_text import doubled
+from ..json_text import has_duplicate_keys
 from ..turn import Turn
 from .elements import FIELDS
 from .pieces import Piece, pieces_of
@@ -47,7 +47,7 @@ def glance(turn: Turn, tools: dict[str, str]) -> list[list[Piece]] | None:
         elements = _decode(raw)
     except (msgspec.DecodeError, RecursionError):
         return None
-    if not isinstance(elements, list) or doubled(bytes(raw), elements):
+    if not isinstance(elements, list) or has_duplicate_keys(bytes(raw), elements):
         return None
     if not all(isinstance(element, dict) for element in elements):
         return None
@@ -72,17 +72,17 @@ def _texts(item: _Item, tools: dict[str, str]) -> Iterator[Piece]:
     elif kind in ("function_call", "custom_tool_call"):
         name = str(item.name)
         tools[str(item.call_id)] = name
-        said = item.arguments if kind == "function_call" else item.input
-        yield from _each(said, "assistant", kind, name)
+        value = item.arguments if kind == "function_call" else item.input
+        yield from _each(value, "assistant", kind, name)
     elif kind in ("function_call_output", "custom_tool_call_output"):
         yield from _each(item.output, "tool", kind, tools.get(str(item.call_id)))
 
 
-def _each(said: _Texts, role: str, kind: str, tool: str | None) -> Iterator[Piece]:
-    if isinstance(said, str):
-        yield Piece(role, kind, tool, said, (), 0, said)
+def _each(value: _Texts, role: str, kind: str, tool: str | None) -> Iterator[Piece]:
+    if isinstance(value, str):
+        yield Piece(role, kind, tool, value, (), 0, value)
         return
-    texts = [part.text for part in said or () if part.text is not None]
+    texts = [part.text for part in value or () if part.text is not None]
     if not texts and role == "tool":
         yield Piece(role, kind, tool, "", (), 1, "")
     for n, text in enumerate(texts):

@@ -15,11 +15,17 @@ from typing import Any
 import msgspec
 import re2
 
-from ..json_text import WireError, doubled, in_words, joined, single
+from ..json_text import (
+    WireError,
+    format_path,
+    has_duplicate_keys,
+    join_place,
+    without_duplicate_keys,
+)
 from ..policy.match import pattern_options
-from ..strings import STATE, Path, Spot, is_words, spots
+from ..strings import STATE, Leaf, Path, is_plain_words, string_leaves
 from ..wire.masks import Table
-from .pieces import TOOL_NAMES, is_signed, why_kept
+from .pieces import TOOL_NAMES, immutable_name, is_signed
 from .secrets import SHORTEST, Finder
 from .splice import readable_value, spliced
 
@@ -90,56 +96,56 @@ class Masks:
 
         Only strings that held one differ; ids, kinds and data never do.
         """
-        value, halves = readable_value(raw, place)
-        if doubled(bytes(raw), value):
-            raw = single(raw, place)
+        value, has_surrogates = readable_value(raw, place)
+        if has_duplicate_keys(bytes(raw), value):
+            raw = without_duplicate_keys(raw, place)
         changes: dict[Path, str] = {}
-        for spot in spots(value):
-            text = spot.text
-            special = spot.field in _SPECIAL or spot.path[:1] == _STATE_OF_CHAT
-            hidden = self._hidden(spot, place) if special else self.hide(text)
+        for leaf in string_leaves(value):
+            text = leaf.text
+            special = leaf.field in _SPECIAL or leaf.path[:1] == _STATE_OF_CHAT
+            hidden = self._hidden(leaf, place) if special else self.hide(text)
             if hidden is not text and hidden != text:
-                changes[spot.path] = hidden
-        return spliced(raw, changes, halves=halves) if changes else raw
+                changes[leaf.path] = hidden
+        return spliced(raw, changes, has_surrogates=has_surrogates) if changes else raw
 
-    def _hidden(self, spot: Spot, place: str) -> str:
+    def _hidden(self, leaf: Leaf, place: str) -> str:
         """The string of ``spot`` without secrets; its field has a meaning of its own."""
-        text, holder = spot.text, spot.holder
-        if spot.free:
+        text, holder = leaf.text, leaf.holder
+        if leaf.free:
             return self.hide(text)
-        if spot.path[:1] == _STATE_OF_CHAT or (spot.field in STATE and not is_words(text)):
+        if leaf.path[:1] == _STATE_OF_CHAT or (leaf.field in STATE and not is_plain_words(text)):
             # Its upstream wrote it, and wants it back as it was.
             return text
-        if spot.field == "thinking" and holder and is_signed(holder):
+        if leaf.field == "thinking" and holder and is_signed(holder):
             return self._thought(text, holder["signature"])
-        if spot.field == "arguments":
+        if leaf.field == "arguments":
             return self._arguments(text)
-        if (kept := why_kept(spot)) is None:
+        if (reason := immutable_name(leaf)) is None:
             return self.hide(text)
         if self.hide(text) is not text:
-            where = joined(place, in_words(spot.path))
+            location = join_place(place, format_path(leaf.path))
             rule = self._found(text.encode("utf-8", "surrogatepass"))[0][2]
-            raise Unmaskable(f"{where} may not be masked: {kept}", rule)
+            raise Unmaskable(f"{location} may not be masked: {reason}", rule)
         return text
 
     def _arguments(self, text: str) -> str:
         """The arguments of a call: the strings in them where they are JSON, else all of it."""
         data = text.encode("utf-8", "surrogatepass")
         try:
-            value, halves = readable_value(data)
+            value, has_surrogates = readable_value(data)
         except WireError:
             return self.hide(text)
         if not isinstance(value, dict | list):
             return self.hide(text)
-        if doubled(data, value):
-            data = bytes(single(msgspec.Raw(data)))
+        if has_duplicate_keys(data, value):
+            data = bytes(without_duplicate_keys(msgspec.Raw(data)))
         changes = {
-            spot.path: hidden
-            for spot in spots(value, free=True)
-            if (hidden := self.hide(spot.text)) != spot.text
+            leaf.path: hidden
+            for leaf in string_leaves(value, free=True)
+            if (hidden := self.hide(leaf.text)) != leaf.text
         }
         if changes:
-            data = bytes(spliced(msgspec.Raw(data), changes, halves=halves))
+            data = bytes(spliced(msgspec.Raw(data), changes, has_surrogates=has_surrogates))
         return data.decode("utf-8", "surrogatepass")
 
     def _is_clean(self, text: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from ..strings import LONG_STATE, STATE, Path, Spot, is_words, spots
+from ..strings import LONG_STATE, STATE, Leaf, Path, is_plain_words, string_leaves
 from ..wire.reasoning import MARK
 
 _CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
@@ -83,7 +83,7 @@ class Piece(msgspec.Struct, gc=False):
     path: Path
     part: int
     text: str
-    keep: str | None = None
+    immutable: str | None = None
     gone: bool = False
 
     @property
@@ -100,16 +100,16 @@ def pieces_of(protocol: str) -> Callable[[dict[str, Any], dict[str, str]], list[
 
 def head_pieces(value: Any) -> list[Piece]:
     """The texts of the instructions before a conversation."""
-    found: list[Piece] = []
+    pieces: list[Piece] = []
     if isinstance(value, str):
         return [Piece("developer", "message", None, value, (), 0, value)]
-    if not _parts(value, (), "developer", "message", None, found):
-        found += _others(value, found, "developer", None)
-    return found
+    if not _parts(value, (), "developer", "message", None, pieces):
+        pieces += _others(value, pieces, "developer", None)
+    return pieces
 
 
 def _parts(
-    parts: Any, path: Path, role: str, item: str, tool: str | None, found: list[Piece]
+    parts: Any, path: Path, role: str, item: str, tool: str | None, pieces: list[Piece]
 ) -> bool:
     """Add the texts of a list of parts; whether that is all there is to read in it."""
     plain, number = True, 0
@@ -118,7 +118,7 @@ def _parts(
             text = part.get("text") if isinstance(part, dict) else None
             if isinstance(text, str):
                 number += 1
-                found.append(Piece(role, item, tool, text, (*path, n, "text"), number, text))
+                pieces.append(Piece(role, item, tool, text, (*path, n, "text"), number, text))
                 if part.keys() != _TEXT_PART and not _is_answer(part):
                     plain = False
             else:
@@ -127,7 +127,7 @@ def _parts(
         plain = False
     if not number and item in _OUTPUTS:
         # It counts, though there is nothing to be read.
-        found.append(Piece(role, item, tool, "", (), 1, ""))
+        pieces.append(Piece(role, item, tool, "", (), 1, ""))
     return plain
 
 
@@ -142,19 +142,19 @@ def _texts(
     role: str,
     item: str,
     tool: str | None,
-    found: list[Piece],
+    pieces: list[Piece],
 ) -> bool:
     value = box.get(key)
     if isinstance(value, str):
-        found.append(Piece(role, item, tool, value, (*path, key), 0, value))
+        pieces.append(Piece(role, item, tool, value, (*path, key), 0, value))
         return True
-    return _parts(value, (*path, key), role, item, tool, found)
+    return _parts(value, (*path, key), role, item, tool, pieces)
 
 
-def _named(name: Any, path: Path, found: list[Piece]) -> str:
+def _named(name: Any, path: Path, pieces: list[Piece]) -> str:
     """Add the name of a called tool."""
     if isinstance(name, str):
-        found.append(Piece("assistant", FIELD, name, name, path, -1, name, _NAME))
+        pieces.append(Piece("assistant", FIELD, name, name, path, -1, name, _NAME))
     return str(name)
 
 
@@ -164,7 +164,7 @@ def role_of(value: Any) -> str:
 
 
 def _responses(item: dict[str, Any], tools: dict[str, str]) -> list[Piece]:
-    found: list[Piece] = []
+    pieces: list[Piece] = []
     kind = item.get("type") or "message"
     if type(kind) is not str:
         kind = str(kind)
@@ -173,37 +173,37 @@ def _responses(item: dict[str, Any], tools: dict[str, str]) -> list[Piece]:
     # The three that make a long conversation, as they mostly are.
     if kind in _OUTPUTS:
         tool = tools.get(str(item.get("call_id")))
-        said = item.get("output")
-        if isinstance(said, str):
-            found.append(Piece(role, kind, tool, said, _AT_OUTPUT, 0, said))
+        raw_text = item.get("output")
+        if isinstance(raw_text, str):
+            pieces.append(Piece(role, kind, tool, raw_text, _AT_OUTPUT, 0, raw_text))
             plain = item.keys() <= _OUTPUT_ITEM
         else:
-            plain = _parts(said, _AT_OUTPUT, role, kind, tool, found)
+            plain = _parts(raw_text, _AT_OUTPUT, role, kind, tool, pieces)
             plain = plain and item.keys() <= _OUTPUT_ITEM
     elif kind in _CALLS:
         role, field, name = "assistant", _CALLS[kind], item.get("name")
         tool = str(name)
         tools[str(item.get("call_id"))] = tool
-        said = item.get(field)
-        if isinstance(said, str):
-            found.append(Piece(role, kind, tool, said, (field,), 0, said))
+        raw_text = item.get(field)
+        if isinstance(raw_text, str):
+            pieces.append(Piece(role, kind, tool, raw_text, (field,), 0, raw_text))
             plain = item.keys() <= _CALL_ITEMS[kind]
         else:
-            _parts(said, (field,), role, kind, tool, found)
+            _parts(raw_text, (field,), role, kind, tool, pieces)
             plain = False
         if isinstance(name, str):
-            found.append(Piece(role, FIELD, tool, name, _AT_NAME, -1, name, _NAME))
+            pieces.append(Piece(role, FIELD, tool, name, _AT_NAME, -1, name, _NAME))
     elif kind == "message":
         role = role_of(item.get("role"))
-        plain = _texts(item, "content", (), role, kind, None, found) and item.keys() <= _ITEM
+        plain = _texts(item, "content", (), role, kind, None, pieces) and item.keys() <= _ITEM
     elif kind == "reasoning":
         role = "assistant"
         plain = _is_sealed(item)
     else:
         role, plain = _role_of_kind(kind, item), False
     if not plain:
-        found += _others(item, found, role, tool)
-    return found
+        pieces += _others(item, pieces, role, tool)
+    return pieces
 
 
 def _is_sealed(item: dict[str, Any]) -> bool:
@@ -213,7 +213,7 @@ def _is_sealed(item: dict[str, Any]) -> bool:
         return False
     if not isinstance(sealed, str):
         return sealed is None
-    return len(sealed) >= LONG_STATE and not is_words(sealed)
+    return len(sealed) >= LONG_STATE and not is_plain_words(sealed)
 
 
 def _role_of_kind(kind: str, item: dict[str, Any]) -> str:
@@ -227,23 +227,23 @@ def _role_of_kind(kind: str, item: dict[str, Any]) -> str:
 
 
 def _chat(message: dict[str, Any], tools: dict[str, str]) -> list[Piece]:
-    found: list[Piece] = []
+    pieces: list[Piece] = []
     role = role_of(message.get("role"))
     if role == "tool":
         tool = tools.get(str(message.get("tool_call_id")))
-        plain = _texts(message, "content", (), role, "function_call_output", tool, found)
+        plain = _texts(message, "content", (), role, "function_call_output", tool, pieces)
         if not (plain and message.keys() <= _TOOL_MESSAGE):
-            found += _others(message, found, role, tool)
-        return found
-    plain = _texts(message, "content", (), role, "message", None, found)
+            pieces += _others(message, pieces, role, tool)
+        return pieces
+    plain = _texts(message, "content", (), role, "message", None, pieces)
     if "tool_calls" in message:
-        plain = _chat_calls(message["tool_calls"], tools, found) and plain
+        plain = _chat_calls(message["tool_calls"], tools, pieces) and plain
     if not (plain and message.keys() <= _CALLING):
-        found += _others(message, found, role, None)
-    return found
+        pieces += _others(message, pieces, role, None)
+    return pieces
 
 
-def _chat_calls(calls: Any, tools: dict[str, str], found: list[Piece]) -> bool:
+def _chat_calls(calls: Any, tools: dict[str, str], pieces: list[Piece]) -> bool:
     """Add the calls of an assistant's message; whether that is all there is to read in them."""
     if not isinstance(calls, list):
         return calls is None
@@ -257,18 +257,18 @@ def _chat_calls(calls: Any, tools: dict[str, str], found: list[Piece]) -> bool:
         name, path = str(inner.get("name")), ("tool_calls", n, kind)
         tools[str(call.get("id"))] = name
         key = "input" if "input" in inner else "arguments"
-        plain = _texts(inner, key, path, "assistant", "function_call", name, found) and plain
-        _named(inner.get("name"), (*path, "name"), found)
+        plain = _texts(inner, key, path, "assistant", "function_call", name, pieces) and plain
+        _named(inner.get("name"), (*path, "name"), pieces)
         plain = plain and call.keys() <= _CALL and inner.keys() <= _FUNCTION
     return plain
 
 
 def _messages(message: dict[str, Any], tools: dict[str, str]) -> list[Piece]:
-    found: list[Piece] = []
+    pieces: list[Piece] = []
     role = role_of(message.get("role"))
     content = message.get("content")
     if isinstance(content, str):
-        found.append(Piece(role, "message", None, content, ("content",), 0, content))
+        pieces.append(Piece(role, "message", None, content, ("content",), 0, content))
     others: list[tuple[Any, Path, str, str | None]] = []
     if isinstance(content, dict) or message.keys() - _MESSAGE:
         rest = {k: v for k, v in message.items() if k != "content" or isinstance(v, dict)}
@@ -280,31 +280,33 @@ def _messages(message: dict[str, Any], tools: dict[str, str]) -> list[Piece]:
         if kind == "tool_result":
             tool = tools.get(str(block.get("tool_use_id")))
             output = "function_call_output"
-            plain = _texts(block, "content", path, "tool", output, tool, found)
+            plain = _texts(block, "content", path, "tool", output, tool, pieces)
             if not plain or block.keys() - _RESULT:
                 others.append((block, path, "tool", tool))
         elif kind == "tool_use":
             name = str(block.get("name"))
             tools[str(block.get("id"))] = name
-            said = _encode(block.get("input")).decode()
+            raw_text = _encode(block.get("input")).decode()
             # Only to be looked at.
-            found.append(Piece("assistant", "function_call", name, said, (*path, "input"), 0, said))
-            _named(block.get("name"), (*path, "name"), found)
+            pieces.append(
+                Piece("assistant", "function_call", name, raw_text, (*path, "input"), 0, raw_text)
+            )
+            _named(block.get("name"), (*path, "name"), pieces)
             if block.keys() - _TOOL_USE:
                 rest = {k: v for k, v in block.items() if k not in _TOOL_USE}
                 others.append((rest, path, "assistant", name))
         elif kind == "text" and isinstance(block.get("text"), str):
             number += 1
             text = block["text"]
-            found.append(Piece(role, "message", None, text, (*path, "text"), number, text))
+            pieces.append(Piece(role, "message", None, text, (*path, "text"), number, text))
             if block.keys() != _TEXT_PART:
                 others.append((block, path, role, None))
         else:
             served = isinstance(kind, str) and kind.endswith("_tool_result")
             others.append((block, path, "tool" if served else role, None))
-    for value, path, said_by, tool in others:
-        found += _others(value, found, said_by, tool, path)
-    return found
+    for value, path, speaker, tool in others:
+        pieces += _others(value, pieces, speaker, tool, path)
+    return pieces
 
 
 _RESULT = frozenset({"type", "tool_use_id", "content", "is_error"})
@@ -323,31 +325,31 @@ _READ = {
 
 
 def _others(
-    value: Any, typed: list[Piece], role: str, tool: str | None, at: Path = ()
+    value: Any, typed: list[Piece], role: str, tool: str | None, base: Path = ()
 ) -> Iterator[Piece]:
     """The strings of ``value``, which stands at ``at``, that are no typed piece."""
     taken = {piece.path for piece in typed}
-    for spot in spots(value):
-        path = (*at, *spot.path)
-        if path in taken or not spot.text:
+    for leaf in string_leaves(value):
+        path = (*base, *leaf.path)
+        if path in taken or not leaf.text:
             continue
-        kind = _kind(value, spot)
-        keep = _keep(spot, kind)
-        yield Piece(role, kind, tool, spot.text, path, -1, spot.text, keep)
+        kind = _kind(value, leaf)
+        immutable = _immutable(leaf, kind)
+        yield Piece(role, kind, tool, leaf.text, path, -1, leaf.text, immutable)
 
 
-def _kind(value: Any, spot: Spot) -> str:
+def _kind(value: Any, leaf: Leaf) -> str:
     """The type of the outermost block around a string that is of a kind of its own."""
-    if spot.path[:1] == ("function_call",):
+    if leaf.path[:1] == ("function_call",):
         return "function_call"
-    for step in (None, *spot.path):
+    for step in (None, *leaf.path):
         if isinstance(step, tuple):
             break
         value = value if step is None else value[step]
         kind = value.get("type") if isinstance(value, dict) else None
         if isinstance(kind, str) and kind not in _PLAIN:
             return kind
-    return "function_call" if spot.free else FIELD
+    return "function_call" if leaf.free else FIELD
 
 
 def is_signed(block: dict[str, Any]) -> bool:
@@ -356,24 +358,24 @@ def is_signed(block: dict[str, Any]) -> bool:
     return isinstance(signature, str) and signature != "" and not signature.startswith(MARK)
 
 
-def why_kept(spot: Spot) -> str | None:
+def immutable_name(leaf: Leaf) -> str | None:
     """Why not even a mask may stand in a string, if none may."""
-    return _NAME if not spot.free and _names_tool(spot.field, spot.holder) else None
+    return _NAME if not leaf.free and _names_tool(leaf.field, leaf.holder) else None
 
 
-def _keep(spot: Spot, kind: str) -> str | None:
+def _immutable(leaf: Leaf, kind: str) -> str | None:
     """Why a string may not be changed, if it may not."""
-    holder, field = spot.holder, spot.field
-    if spot.free:
+    holder, field = leaf.holder, leaf.field
+    if leaf.free:
         return CALL
     if _names_tool(field, holder):
         return _NAME
     if kind == "function_call" or kind.endswith(("_call", "_use")):
         return CALL
-    if "reasoning_details" in spot.path:
+    if "reasoning_details" in leaf.path:
         return _SEALED
     if field in STATE:
-        return None if is_words(spot.text) else _SEALED
+        return None if is_plain_words(leaf.text) else _SEALED
     if holder is None:
         return None
     if field == "thinking" and is_signed(holder):

@@ -136,8 +136,8 @@ class Finder:
 def luhn(text: str) -> bool:
     """Whether the digits in ``text`` have the checksum of a card's number."""
     digits = [int(c) for c in text if c.isdigit()]
-    doubled = [2 * d - 9 if d > 4 else 2 * d for d in digits[-2::-2]]
-    return len(digits) > 11 and (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
+    has_duplicate_keys = [2 * d - 9 if d > 4 else 2 * d for d in digits[-2::-2]]
+    return len(digits) > 11 and (sum(digits[-1::-2]) + sum(has_duplicate_keys)) % 10 == 0
 
 
 def _is_one(data: bytes, start: int, end: int, rule: RedactRule) -> bool:

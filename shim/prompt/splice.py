@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from ..json_text import WireError, load, members, readable, split, written_back
+from ..json_text import WireError, load, members, protect_surrogates, restore_surrogates, split
 from ..strings import Path
 
 _encode = msgspec.json.encode
@@ -30,7 +30,7 @@ def readable_value(raw: msgspec.Raw | bytes, place: str = "") -> tuple[Any, bool
         return _decode(raw), False
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         data = bytes(raw)
-    text = readable(data)
+    text = protect_surrogates(data)
     try:
         return load(text, place), text is not data
     except WireError:
@@ -41,9 +41,9 @@ def readable_value(raw: msgspec.Raw | bytes, place: str = "") -> tuple[Any, bool
         raise
 
 
-def spliced(raw: msgspec.Raw, changes: dict[Path, Change], *, halves: bool) -> msgspec.Raw:
-    """``raw`` with ``changes`` made in it; ``halves``: it was read by `json_text.readable`."""
-    data = readable(bytes(raw)) if halves else bytes(raw)
+def spliced(raw: msgspec.Raw, changes: dict[Path, Change], *, has_surrogates: bool) -> msgspec.Raw:
+    """``raw`` with ``changes`` made in it; ``has_surrogates``: they are protected in it."""
+    data = protect_surrogates(bytes(raw)) if has_surrogates else bytes(raw)
     texts = {path: change for path, change in changes.items() if change is not GONE}
     if len(texts) == 1:
         ((path, text),) = texts.items()
@@ -52,7 +52,7 @@ def spliced(raw: msgspec.Raw, changes: dict[Path, Change], *, halves: bool) -> m
         data = _with_texts(data, texts)
     if gone := [path for path, change in changes.items() if change is GONE]:
         data = _without(msgspec.Raw(data), gone)
-    return msgspec.Raw(written_back(data) if halves else data)
+    return msgspec.Raw(restore_surrogates(data) if has_surrogates else data)
 
 
 def _with_text(data: bytes, path: Path, text: Change) -> bytes:
@@ -63,10 +63,10 @@ def _with_text(data: bytes, path: Path, text: Change) -> bytes:
             return _with_texts(data, {path: text})
         raw = split(raw)[step] if isinstance(step, int) else members(raw)[step]
     old = bytes(raw)
-    at = data.find(old)
-    if data.find(old, at + 1) >= 0:
+    start = data.find(old)
+    if data.find(old, start + 1) >= 0:
         return _with_texts(data, {path: text})
-    return b"".join((data[:at], _encode(text), data[at + len(old) :]))
+    return b"".join((data[:start], _encode(text), data[start + len(old) :]))
 
 
 def _with_texts(data: bytes, texts: dict[Path, Change]) -> bytes:

@@ -34,13 +34,13 @@ class Tools:
             return
         given = split(raw, "tools")
         self._taken = {_name(tool, f"tools[{n}]") for n, tool in enumerate(given)}
-        kept = self._kept(given, "tools")
-        if kept == given:
+        remaining = self._remaining(given, "tools")
+        if remaining == given:
             return
-        fields: dict[str, Any] = {"tools": kept or None}
+        fields: dict[str, Any] = {"tools": remaining or None}
         choice = turn.own.get("tool_choice")
         if choice is not None:
-            fields["tool_choice"] = self._choice(choice, kept)
+            fields["tool_choice"] = self._choice(choice, remaining)
         self.turn = self._renamed(with_own(turn, turn.own, **fields))
 
     def _rule(self, name: str) -> ToolRule | None:
@@ -49,8 +49,10 @@ class Tools:
             return rule
         return next((r for n, r in self._rules.items() if "*" in n and fits(n, name)), None)
 
-    def _kept(self, tools: list[msgspec.Raw], place: str, inside: str = "") -> list[msgspec.Raw]:
-        kept = []
+    def _remaining(
+        self, tools: list[msgspec.Raw], place: str, inside: str = ""
+    ) -> list[msgspec.Raw]:
+        remaining = []
         for number, tool in enumerate(tools):
             at = f"{place}[{number}]"
             name = _name(tool, at)
@@ -60,37 +62,37 @@ class Tools:
                 inner = fields.get("tools", msgspec.Raw())
                 if bytes(memoryview(inner)[:1]) == b"[":
                     given = split(inner, f"{at}.tools")
-                    left = self._kept(given, f"{at}.tools", f"{name}.")
+                    left = self._remaining(given, f"{at}.tools", f"{name}.")
                     if not left:
                         continue
                     if left != given:
                         tool = _encoded({**fields, "tools": _encoded(left)})
-                kept.append(tool)
+                remaining.append(tool)
             elif rule.remove:
                 self.notes.append(f"tool {inside}{name} taken away")
             else:
-                kept.append(self._changed(members(tool, at), name, rule, at))
-        return kept
+                remaining.append(self._changed(members(tool, at), name, rule, at))
+        return remaining
 
     def _changed(self, tool: Fields, name: str, rule: ToolRule, place: str) -> msgspec.Raw:
         kind, inner = _inner(tool, place)
-        made = dict(inner or tool)
+        result = dict(inner or tool)
         if rule.description is not None:
-            made["description"] = _encoded(rule.description)
+            result["description"] = _encoded(rule.description)
             self.notes.append(f"tool {name} described anew")
-        if rule.rename and "name" in made:
+        if rule.rename and "name" in result:
             if rule.rename in self._taken:
                 self.notes.append(f"tool {name} keeps its name: {rule.rename} is taken")
             else:
                 self._taken.add(rule.rename)
-                made["name"] = _encoded(rule.rename)
+                result["name"] = _encoded(rule.rename)
                 self.names[rule.rename] = name
                 self.notes.append(f"tool {name} renamed to {rule.rename}")
-        return _encoded(made if inner is None else {**tool, kind: _encoded(made)})
+        return _encoded(result if inner is None else {**tool, kind: _encoded(result)})
 
-    def _choice(self, choice: msgspec.Raw, kept: list[msgspec.Raw]) -> Any:
+    def _choice(self, choice: msgspec.Raw, remaining: list[msgspec.Raw]) -> Any:
         """``tool_choice`` under the new names; left to the model where its tool is gone."""
-        if not kept:
+        if not remaining:
             return None
         if not _is_object(choice):
             return choice
@@ -99,7 +101,7 @@ class Tools:
         inner = next((fields[f] for f in _INNER if _is_object(fields.get(f, _NONE))), renamed)
         raw = members(inner).get("name", _NONE)
         name = None if is_absent(raw) else load(raw)
-        gone = name is not None and all(_name(tool) != name for tool in kept)
+        gone = name is not None and all(_name(tool) != name for tool in remaining)
         if not gone:
             return renamed
         return {"type": "auto"} if self.turn.protocol == "messages" else "auto"
@@ -158,16 +160,16 @@ def _name(tool: msgspec.Raw, place: str = "tools") -> str:
 
 def _rename(holder: msgspec.Raw, own: dict[str, str], place: str = "") -> msgspec.Raw:
     fields = members(holder, place)
-    made = dict(fields)
+    result = dict(fields)
     raw = fields.get("name", _NONE)
     if memoryview(raw)[:1] == b'"' and (new := own.get(load(raw))):
-        made["name"] = _encoded(new)
+        result["name"] = _encoded(new)
     for kind in _INNER:
         inner = fields.get(kind, _NONE)
         if _is_object(inner):
-            made[kind] = _rename_inner(inner, own)
-    same = all(made[name] is fields[name] for name in fields)
-    return holder if same else _encoded(made)
+            result[kind] = _rename_inner(inner, own)
+    same = all(result[name] is fields[name] for name in fields)
+    return holder if same else _encoded(result)
 
 
 def _rename_inner(holder: msgspec.Raw, own: dict[str, str]) -> msgspec.Raw:
@@ -189,13 +191,13 @@ def _calls_renamed(raw: msgspec.Raw, own: dict[str, str]) -> msgspec.Raw:
     """An element with the tools it calls under their new names; the same where it calls none."""
     if load(raw, "", _kind).type in ("function_call", "custom_tool_call"):
         return _rename(raw, own)
-    made = members(raw)
-    legacy = made.get("function_call", _NONE)
+    result = members(raw)
+    legacy = result.get("function_call", _NONE)
     if _is_object(legacy):
-        made["function_call"] = _rename_inner(legacy, own)
-    changed = made.get("function_call", _NONE) is not legacy and _is_object(legacy)
+        result["function_call"] = _rename_inner(legacy, own)
+    changed = result.get("function_call", _NONE) is not legacy and _is_object(legacy)
     for field, kinds in (("tool_calls", None), ("content", ("tool_use",))):
-        entries = made.get(field, _NONE)
+        entries = result.get(field, _NONE)
         if bytes(memoryview(entries)[:1]) != b"[":
             continue
         given = split(entries)
@@ -206,6 +208,6 @@ def _calls_renamed(raw: msgspec.Raw, own: dict[str, str]) -> msgspec.Raw:
             for entry in given
         ]
         if any(new is not old for new, old in zip(renamed, given, strict=True)):
-            made[field] = _encoded(renamed)
+            result[field] = _encoded(renamed)
             changed = True
-    return _encoded(made) if changed else raw
+    return _encoded(result) if changed else raw

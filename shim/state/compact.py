@@ -52,10 +52,10 @@ _head = msgspec.json.Decoder(_Head).decode
 
 def read_compact(body: bytes) -> Turn:
     """The Turn in a body for ``/responses/compact``; WireError that names the field else."""
-    data, own, halves = read_body(body, "model")
+    data, own, has_surrogates = read_body(body, "model")
     if "input" not in own and "previous_response_id" not in own:
         raise WireError("the field input is missing", param="input")
-    return Turn(data, {"input": msgspec.Raw(b"[]"), **own}, own=own, halves=halves)
+    return Turn(data, {"input": msgspec.Raw(b"[]"), **own}, own=own, has_surrogates=has_surrogates)
 
 
 def is_triggered(turn: Turn) -> bool:

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ..json_text import joined, load, path_at, readable, written_back
+from ..json_text import join_place, load, path_at, protect_surrogates, restore_surrogates
 from ..turn import Turn, WireError
-from ..unread import Unread, is_empty
+from ..untranslated import Untranslated, is_empty
 from .messages.marks import mark
 from .moved import leave_out
 from .protocols import Caching
@@ -31,7 +31,7 @@ class Body(NamedTuple):
 
     data: bytes
     fields: dict[str, msgspec.Raw]
-    halves: bool
+    has_surrogates: bool
 
 
 def read_body(body: bytes, *required: str) -> Body:
@@ -40,35 +40,38 @@ def read_body(body: bytes, *required: str) -> Body:
     if not data.isascii():
         _check_utf8(data)
     try:
-        fields, halves = _fields.decode(data), False
+        fields, has_surrogates = _fields.decode(data), False
     except (msgspec.DecodeError, RecursionError):
-        text = readable(data)
-        halves = text is not data
+        text = protect_surrogates(data)
+        has_surrogates = text is not data
         fields = _read(text)
-        if halves:
-            fields = {k: msgspec.Raw(written_back(bytes(v))) for k, v in fields.items()}
+        if has_surrogates:
+            fields = {k: msgspec.Raw(restore_surrogates(bytes(v))) for k, v in fields.items()}
     for name in required:
         if name not in fields:
             raise WireError(f"the field {name} is missing", param=name)
     if _is_doubled(data, fields):
         data = msgspec.json.encode(fields)
-    return Body(data, fields, halves)
+    return Body(data, fields, has_surrogates)
 
 
-class Own:
+class ClientFields:
     """The top-level fields of a request that are to be decoded, in the client's own words."""
 
     def __init__(self, body: Body) -> None:
         self.fields = body.fields
-        if body.halves:
-            self.fields = {k: msgspec.Raw(readable(bytes(v))) for k, v in body.fields.items()}
+        if body.has_surrogates:
+            self.fields = {
+                k: msgspec.Raw(protect_surrogates(bytes(v), always=True))
+                for k, v in body.fields.items()
+            }
 
     def value(self, name: str, kind: str = "") -> Any:
         """The value of the field ``name``, None where it has none; ``kind`` is what it must be:
         text, number, list or object."""
         raw = self.fields.get(name)
         value = None if raw is None else load(raw, name)
-        return must_be(value, kind, name) if kind else value
+        return expect(value, kind, name) if kind else value
 
 
 _KINDS: dict[str, tuple[Any, str]] = {
@@ -79,19 +82,21 @@ _KINDS: dict[str, tuple[Any, str]] = {
 }
 
 
-def must_be(value: Any, kind: str, place: str) -> Any:
+def expect(value: Any, kind: str, place: str) -> Any:
     """``value``, unless it is neither null nor of the ``kind``: WireError with its place."""
-    types, said = _KINDS[kind]
+    types, description = _KINDS[kind]
     if value is not None and (not isinstance(value, types) or isinstance(value, bool)):
-        raise WireError(f"{place} must be {said}", param=place)
+        raise WireError(f"{place} must be {description}", param=place)
     return value
 
 
-def unread_settings(own: Own, known: Set[str], look: Callable[[Own, Unread], None]) -> Unread:
+def untranslated_settings(
+    own: ClientFields, known: Set[str], look: Callable[[ClientFields, Untranslated], None]
+) -> Untranslated:
     """The top-level fields besides the ``known`` ones that say anything; ``look`` finds those of
     the conversation."""
     left = sorted(name for name in own.fields.keys() - known if not is_empty(own.fields[name]))
-    return Unread((f"setting {name}" for name in left), partial(look, own))
+    return Untranslated((f"setting {name}" for name in left), partial(look, own))
 
 
 def top_level(body: bytes, *required: str) -> dict[str, msgspec.Raw]:
@@ -103,7 +108,7 @@ def _check_utf8(data: bytes) -> None:
     try:
         data.decode()
     except UnicodeDecodeError as e:
-        place = joined("", path_at(data, e.start))
+        place = join_place("", path_at(data, e.start))
         raise WireError(
             f"the request body is not valid UTF-8 at byte {e.start}{_within(place)}",
             param=place or None,
@@ -131,13 +136,13 @@ def _is_doubled(data: bytes, fields: dict[str, msgspec.Raw]) -> bool:
     # As programs write it: without blanks, or with one behind each comma and colon.
     if len(data) in (size, size + 2 * count - 1):
         return False
-    seen, at = 0, 0
-    while member := _MEMBER.match(data, at):
+    seen, offset = 0, 0
+    while member := _MEMBER.match(data, offset):
         raw = fields.get(load(member[1]))
         seen += 1
         if raw is None or not data.startswith(bytes(raw), member.end()):
             return True
-        at = member.end() + memoryview(raw).nbytes
+        offset = member.end() + memoryview(raw).nbytes
     return seen != count
 
 

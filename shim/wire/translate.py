@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import msgspec
 
 from ..codex.login import RENEW
-from ..json_text import written_back
+from ..json_text import restore_surrogates
 from ..repair.turn import Repairs, Rules
 from ..route.choose import Route
 from ..tools.bridge import Bridge
@@ -186,11 +186,11 @@ class Translation:
         self.turn.items  # noqa: B018
         self.notes += [
             f"{place} left out: no counterpart in the upstream's protocol"
-            for place in self.turn.unread.places
+            for place in self.turn.untranslated.places
         ]
         body = self.upstream.write_request(self.turn, self.bridge, self.target, self.notes)
         # Half a surrogate pair is a private character while a request is read.
-        return written_back(body) if b"\xf4" in body and self.turn.halves else body
+        return restore_surrogates(body) if b"\xf4" in body and self.turn.has_surrogates else body
 
     def translator(self) -> Translator:
         """A fresh transducer for the answer."""

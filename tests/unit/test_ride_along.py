@@ -97,10 +97,13 @@ def test_odd_elements_pass_as_they_came(protocol: str, section: str) -> None:
 @pytest.mark.parametrize("client", ["responses", "chat", "messages"])
 def test_half_a_surrogate_pair_arrives_everywhere(client: str, upstream: Any) -> None:
     said = b'{"role":"user","content":"a \\ud83d b \xf0\x9f\x98\x80 \xf4\x8f\xbf\xbf"}'
-    turn = codec(client).read_request(body(client, said))
+    other = b'{"role":"user","content":"\xf4\x88\x80\x80 whole"}'
+    turn = codec(client).read_request(body(client, said, other).replace(b"1.5", b'"\xf4\x8f\xbf\xbf"'))
     route = Route("up", upstream, "up-m", "m", "test", "http://127.0.0.1:9/v1")
     sent = Translation(turn, route, codex=False).request()
     assert b"a \\ud83d b \xf0\x9f\x98\x80 \xf4\x8f\xbf\xbf" in sent
+    # Characters of the private range by which it is read stay what they are.
+    assert b"\xf4\x88\x80\x80 whole" in sent and b'"x":"\xf4\x8f\xbf\xbf"' in sent.replace(b" ", b"")
     json.loads(sent)
 
 

@@ -14,9 +14,9 @@ import msgspec
 
 from ...json_text import load, members, split
 from ...turn import Item, WireError, is_absent, is_text, text_of
-from ...unread import Unread
-from ..fields import Own
-from ..stated import stated
+from ...untranslated import Untranslated
+from ..block_text import block_text
+from ..fields import ClientFields
 
 
 class _Function(msgspec.Struct, gc=False):
@@ -102,17 +102,17 @@ def read_items(messages: msgspec.Raw) -> list[Item]:
     return items
 
 
-def note_unread(own: Own, unread: Unread) -> None:
+def note_untranslated(own: ClientFields, untranslated: Untranslated) -> None:
     """Note what messages and their parts hold besides what is read; parts of unknown kinds are put
     into words."""
     for number, entry in enumerate(split(own.fields["messages"], "messages")):
         place, fields = f"messages[{number}]", members(entry)
-        unread.add(fields, _KNOWN_FIELDS, place)
+        untranslated.add(fields, _KNOWN_FIELDS, place)
         content = fields.get("content", msgspec.Raw())
         for n, part in enumerate(split(content) if bytes(memoryview(content)[:1]) == b"[" else ()):
             read = members(part)
             if load(read.get("type", msgspec.Raw(b"null"))) in _PARTS:
-                unread.add(read, _KNOWN_OF_PARTS, f"{place}.content[{n}]")
+                untranslated.add(read, _KNOWN_OF_PARTS, f"{place}.content[{n}]")
 
 
 def _said(message: _Message, number: int, items: list[Item], custom: set[str | None]) -> str | None:
@@ -172,10 +172,10 @@ def _thought(message: _Message, items: list[Item], place: str) -> None:
 def _states(details: msgspec.Raw, place: str) -> list[msgspec.Raw]:
     if b'"interpose"' not in bytes(details):
         return []
-    found: Any = load(details, f"{place}.reasoning_details")
+    entries: Any = load(details, f"{place}.reasoning_details")
     return [
         msgspec.Raw(_encode(d["data"]))
-        for d in (found if isinstance(found, list) else ())
+        for d in (entries if isinstance(entries, list) else ())
         if isinstance(d, dict) and d.get("format") == _OURS and isinstance(d.get("data"), str)
     ]
 
@@ -191,18 +191,18 @@ def _content(content: msgspec.Raw, kind: str, place: str) -> msgspec.Raw:
     if len(parts) == 1 and parts[0].type == "text" and is_text(parts[0].text):
         only: msgspec.Raw = parts[0].text
         return only
-    made: list[bytes] = []
+    encoded: list[bytes] = []
     raws: list[msgspec.Raw] = []
     for number, part in enumerate(parts):
         read = _PARTS.get(part.type)
         if read is not None:
-            made.append(read(part, kind.encode(), f"{place}[{number}]"))
+            encoded.append(read(part, kind.encode(), f"{place}[{number}]"))
         else:
             # Nobody else knows it: what can be read of it is text.
             raws = raws or split(content, place)
-            text = stated(raws[number], f"{place}[{number}]")
-            made.append(b'{"type":"%b","text":%b}' % (kind.encode(), _encode(text)))
-    return msgspec.Raw(b"[%b]" % b",".join(made))
+            text = block_text(raws[number], f"{place}[{number}]")
+            encoded.append(b'{"type":"%b","text":%b}' % (kind.encode(), _encode(text)))
+    return msgspec.Raw(b"[%b]" % b",".join(encoded))
 
 
 def _must_be_text(raw: msgspec.Raw, place: str) -> msgspec.Raw:
@@ -238,12 +238,12 @@ def _local_image(part: _Part, kind: bytes, place: str) -> bytes:
 
 def _file_part(part: _Part, kind: bytes, place: str) -> bytes:
     file = load(_given(part.file), f"{place}.file", _file)
-    made = [b'{"type":"input_file"']
+    encoded = [b'{"type":"input_file"']
     for name in _File.__struct_fields__:
         if not is_absent(raw := getattr(file, name)):
             text = _must_be_text(raw, f"{place}.file.{name}")
-            made.append(b'"%b":%b' % (name.encode(), text))
-    return b",".join(made) + b"}"
+            encoded.append(b'"%b":%b' % (name.encode(), text))
+    return b",".join(encoded) + b"}"
 
 
 def _audio_part(part: _Part, kind: bytes, place: str) -> bytes:

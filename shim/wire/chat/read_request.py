@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from ...turn import Turn, WireError
-from ..fields import Own, must_be, read_body, unread_settings
-from .read_items import note_unread, read_items
+from ..fields import ClientFields, expect, read_body, untranslated_settings
+from .read_items import note_untranslated, read_items
 
 #: Settings that are canonical as they stand.
 _SAME = (
@@ -56,7 +56,7 @@ _READ = frozenset(
 def read_request(body: bytes) -> Turn:
     """The Turn in ``body``; WireError (400) that names the field when it is none."""
     read = read_body(body, "messages")
-    own = Own(read)
+    own = ClientFields(read)
     fields = {name: own.fields[name] for name in _SAME if name in own.fields}
     turn = Turn(
         read.data,
@@ -64,27 +64,29 @@ def read_request(body: bytes) -> Turn:
         protocol="chat",
         own=read.fields,
         read_items=lambda: read_items(own.fields["messages"]),
-        halves=read.halves,
-        unread=unread_settings(own, _READ, note_unread),
+        has_surrogates=read.has_surrogates,
+        untranslated=untranslated_settings(own, _READ, note_untranslated),
     )
     for name in ("max_completion_tokens", "max_tokens"):
         if own.value(name, "number") is not None:
             fields.setdefault("max_output_tokens", own.fields[name])
-    made = [_tool(tool, f"tools[{n}]") for n, tool in enumerate(own.value("tools", "list") or ())]
-    if not made:
+    offered = [
+        _tool(tool, f"tools[{n}]") for n, tool in enumerate(own.value("tools", "list") or ())
+    ]
+    if not offered:
         functions = own.value("functions", "list") or ()
-        made = [_function(f, f"functions[{n}]") for n, f in enumerate(functions)]
+        offered = [_function(f, f"functions[{n}]") for n, f in enumerate(functions)]
     if "web_search_options" in own.fields:
-        made.append({"type": "web_search"})
-    if made:
-        _set(fields, "tools", made)
+        offered.append({"type": "web_search"})
+    if offered:
+        _set(fields, "tools", offered)
     for name in ("tool_choice", "function_call"):
         if choice := own.value(name):
             _set(fields, "tool_choice", _choice(choice, name))
             break
     reasoning = own.value("reasoning")
     named = reasoning.get("effort") if isinstance(reasoning, dict) else None
-    effort = own.value("reasoning_effort", "text") or must_be(named, "text", "reasoning.effort")
+    effort = own.value("reasoning_effort", "text") or expect(named, "text", "reasoning.effort")
     if effort:
         _set(fields, "reasoning", {"effort": effort})
     text = {"format": _format(own.value("response_format", "object"))}
@@ -109,11 +111,11 @@ def _tool(tool: Any, place: str) -> dict[str, Any]:
                 param=place,
             )
         return {"type": kind}
-    made = {"type": kind, **_named(inner, f"{place}.{kind}")}
+    offered = {"type": kind, **_named(inner, f"{place}.{kind}")}
     form = inner.get("format")
     if isinstance(form, dict) and isinstance(form.get("grammar"), dict):
-        made["format"] = {"type": "grammar", **form["grammar"]}
-    return made
+        offered["format"] = {"type": "grammar", **form["grammar"]}
+    return offered
 
 
 def _function(function: Any, place: str) -> dict[str, Any]:
@@ -125,7 +127,7 @@ def _function(function: Any, place: str) -> dict[str, Any]:
 
 def _named(inner: dict[str, Any], place: str) -> dict[str, Any]:
     for name in ("name", "description"):
-        must_be(inner.get(name), "text", f"{place}.{name}")
+        expect(inner.get(name), "text", f"{place}.{name}")
     return {name: value for name, value in inner.items() if name != "type"}
 
 
@@ -134,22 +136,22 @@ def _choice(choice: Any, place: str) -> Any:
         return choice
     if not isinstance(choice, dict):
         raise WireError(f"{place} must be a string or an object", param=place)
-    kind = must_be(choice.get("type"), "text", f"{place}.type")
+    kind = expect(choice.get("type"), "text", f"{place}.type")
     if kind == "allowed_tools" and isinstance(choice.get("allowed_tools"), dict):
         allowed, place = choice["allowed_tools"], f"{place}.allowed_tools"
-        tools = must_be(allowed.get("tools"), "list", f"{place}.tools") or ()
-        mode = must_be(allowed.get("mode"), "text", f"{place}.mode")
+        tools = expect(allowed.get("tools"), "list", f"{place}.tools") or ()
+        mode = expect(allowed.get("mode"), "text", f"{place}.mode")
         named = [_choice(tool, f"{place}.tools[{n}]") for n, tool in enumerate(tools)]
         return {"type": kind, "mode": mode or "auto", "tools": named}
     inner = choice.get(kind) if isinstance(kind, str) else choice
     name = inner.get("name") if isinstance(inner, dict) else None
-    must_be(name, "text", f"{place}.{kind}.name" if kind else f"{place}.name")
+    expect(name, "text", f"{place}.{kind}.name" if kind else f"{place}.name")
     return {"type": kind or "function", "name": name}
 
 
 def _format(form: dict[str, Any] | None) -> dict[str, Any] | None:
     place = "response_format"
-    kind = must_be(form.get("type"), "text", f"{place}.type") if form else None
+    kind = expect(form.get("type"), "text", f"{place}.type") if form else None
     if form is None or kind == "text":
         return None
     schema = form.get("json_schema")

@@ -16,9 +16,9 @@ from ...json_text import is_object, load
 from ...tools.bridge import Bridge
 from ...tools.hosted import CALLS, NAMES, OUTPUTS, SERVED, arguments_of, output_of
 from ...turn import Item, Part, Turn, WireError, is_absent, is_text, text_of, value_of
+from ..block_text import agent_text
 from ..protocols import Target
 from ..reasoning import unpack
-from ..stated import words_of
 
 #: Calls that most often have their output right behind them, and its type.
 _PAIRS = {
@@ -252,8 +252,8 @@ class Messages:
     def _result(self, item: Item) -> tuple[Text, list[dict[str, Any]]]:
         if item.type == "tool_search_output":
             tools = value_of(item.tools, f"{self._turn.place(item)}.tools")
-            found = [t.get("name") for t in tools or () if isinstance(t, dict)]
-            return f"Tools now offered: {', '.join(map(str, found)) or 'none'}", []
+            names = [t.get("name") for t in tools or () if isinstance(t, dict)]
+            return f"Tools now offered: {', '.join(map(str, names)) or 'none'}", []
         output = output_of(item)
         if is_text(output):
             return output, []
@@ -316,7 +316,7 @@ class Messages:
             return {"type": "image_url", "image_url": image}
         if kind == "input_file" and (file := _file(part)):
             return {"type": "file", "file": file}
-        if kind == "encrypted_content" and (words := words_of(part)):
+        if kind == "encrypted_content" and (words := agent_text(part)):
             return {"type": "text", "text": words}
         self._note(f"content {kind} left out: no counterpart in Chat Completions")
         return {"type": "text", "text": f"[{kind} left out: it cannot be sent to this model]"}

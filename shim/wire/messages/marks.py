@@ -40,14 +40,14 @@ def tails(roles: list[str]) -> list[int]:
 
 def mark(fields: dict[str, msgspec.Raw], life: str) -> None:
     """Put breakpoints into the top-level ``fields`` of a request."""
-    made = control(life)
+    marker = control(life)
     try:
         for name in ("tools", "system"):
-            if name in fields and (marked := _marked(fields[name], made)):
+            if name in fields and (marked := _marked(fields[name], marker)):
                 fields[name] = marked
         messages = split(fields["messages"])
         roles = [load(raw, "", _role).role or "" for raw in messages]
-        changed = [(n, marked) for n in tails(roles) if (marked := _message(messages[n], made))]
+        changed = [(n, marked) for n in tails(roles) if (marked := _message(messages[n], marker))]
     except (WireError, KeyError):
         # The upstream will say what is wrong with it.
         return
@@ -57,18 +57,18 @@ def mark(fields: dict[str, msgspec.Raw], life: str) -> None:
         fields["messages"] = msgspec.Raw(b"[%b]" % b",".join(messages))
 
 
-def _message(raw: msgspec.Raw, made: dict[str, str]) -> msgspec.Raw | None:
+def _message(raw: msgspec.Raw, marker: dict[str, str]) -> msgspec.Raw | None:
     message = members(raw)
-    marked = _marked(message.get("content", msgspec.Raw()), made)
+    marked = _marked(message.get("content", msgspec.Raw()), marker)
     return msgspec.Raw(_encode({**message, "content": marked})) if marked else None
 
 
-def _marked(raw: msgspec.Raw, made: dict[str, str]) -> msgspec.Raw | None:
+def _marked(raw: msgspec.Raw, marker: dict[str, str]) -> msgspec.Raw | None:
     """A text or a list of blocks with a breakpoint at its end; None where none can stand."""
     if is_text(raw) and text_of(raw).strip():
         raw = msgspec.Raw(b'[{"type":"text","text":%b}]' % raw)
     entries = split(raw) if bytes(memoryview(raw)[:1]) == b"[" else []
     if not entries or bytes(memoryview(entries[-1])[:1]) != b"{":
         return None
-    last = {**members(entries[-1]), "cache_control": msgspec.Raw(_encode(made))}
+    last = {**members(entries[-1]), "cache_control": msgspec.Raw(_encode(marker))}
     return msgspec.Raw(b"[%b]" % b",".join([*entries[:-1], _encode(last)]))

@@ -14,9 +14,9 @@ import msgspec
 
 from ...json_text import WireError, load, members, split
 from ...turn import Item, is_absent, is_text
-from ...unread import Unread
-from ..fields import Own
-from ..stated import stated
+from ...untranslated import Untranslated
+from ..block_text import block_text
+from ..fields import ClientFields
 
 
 class _Source(msgspec.Struct, gc=False):
@@ -94,26 +94,26 @@ def read_items(system: msgspec.Raw | None, messages: msgspec.Raw) -> list[Item]:
     return items
 
 
-def note_unread(own: Own, unread: Unread) -> None:
+def note_untranslated(own: ClientFields, untranslated: Untranslated) -> None:
     """Note what messages and blocks hold besides what is read."""
-    _besides(own.fields.get("system", msgspec.Raw()), "system", unread)
+    _note_blocks(own.fields.get("system", msgspec.Raw()), "system", untranslated)
     for number, entry in enumerate(split(own.fields["messages"])):
         fields = members(entry)
-        unread.add(fields, _KNOWN_FIELDS, f"messages[{number}]")
-        _besides(fields["content"], f"messages[{number}].content", unread)
+        untranslated.add(fields, _KNOWN_FIELDS, f"messages[{number}]")
+        _note_blocks(fields["content"], f"messages[{number}].content", untranslated)
 
 
-def _besides(content: msgspec.Raw, place: str, unread: Unread) -> None:
+def _note_blocks(content: msgspec.Raw, place: str, untranslated: Untranslated) -> None:
     """The same of a list of blocks; those of unknown kinds are put into words."""
     if bytes(memoryview(content)[:1]) != b"[":
         return
     for number, block in enumerate(split(content)):
-        fields, at = members(block), f"{place}[{number}]"
+        fields, block_place = members(block), f"{place}[{number}]"
         kind = load(fields.get("type", msgspec.Raw(b"null")))
         if known := _FIELDS.get(kind):
-            unread.add(fields, known, at)
+            untranslated.add(fields, known, block_place)
         if kind == "tool_result" and "content" in fields:
-            _besides(fields["content"], f"{at}.content", unread)
+            _note_blocks(fields["content"], f"{block_place}.content", untranslated)
 
 
 def _raw(messages: msgspec.Raw, number: int) -> msgspec.Raw:
@@ -133,9 +133,9 @@ class _Blocks:
         """Where a block stands."""
         return f"{self._place}[{number}]"
 
-    def stated(self, number: int) -> bytes:
+    def block_text(self, number: int) -> bytes:
         """A block that nobody else knows, in words, as JSON."""
-        return _encode(stated(split(self._raw())[number], self.place(number)))
+        return _encode(block_text(split(self._raw())[number], self.place(number)))
 
 
 def _read(raw: msgspec.Raw, place: str, decode: Any) -> Any:
@@ -212,7 +212,7 @@ def _said(blocks: _Blocks, items: list[Item]) -> None:
             items.append(Item(type="reasoning", encrypted_content=block.data))
         else:
             # What a server did in mid-answer: its readable part is all another upstream can use.
-            texts.append(msgspec.Raw(blocks.stated(n)))
+            texts.append(msgspec.Raw(blocks.block_text(n)))
     speak()
 
 
@@ -253,10 +253,10 @@ def _part(blocks: _Blocks, number: int) -> bytes:
     if block.type in ("image", "document"):
         place = blocks.place(number)
         source = load(bytes(block.source) or b"null", f"{place}.source", _source)
-        made = _image(source) if block.type == "image" else _document(block, source, place)
-        if made is not None:
-            return made
-    return b'{"type":"input_text","text":%b}' % blocks.stated(number)
+        part = _image(source) if block.type == "image" else _document(block, source, place)
+        if part is not None:
+            return part
+    return b'{"type":"input_text","text":%b}' % blocks.block_text(number)
 
 
 def _image(source: _Source) -> bytes | None:

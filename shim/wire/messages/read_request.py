@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from ...turn import Turn, WireError
-from ..fields import Own, must_be, read_body, unread_settings
-from .read_items import note_unread, read_items
+from ..fields import ClientFields, expect, read_body, untranslated_settings
+from .read_items import note_untranslated, read_items
 
 #: Settings that mean the same under the same name.
 _SAME = ("model", "stream", "temperature", "top_p", "top_k", "metadata", "service_tier")
@@ -86,7 +86,7 @@ _CLIENT_TOOLS: dict[str, dict[str, Any]] = {
 def read_request(body: bytes) -> Turn:
     """The Turn in ``body``; WireError (400) that names the field when it is none."""
     read = read_body(body, "messages")
-    own = Own(read)
+    own = ClientFields(read)
     fields = {name: own.fields[name] for name in _SAME if name in own.fields}
     turn = Turn(
         read.data,
@@ -94,14 +94,14 @@ def read_request(body: bytes) -> Turn:
         protocol="messages",
         own=read.fields,
         read_items=lambda: read_items(own.fields.get("system"), own.fields["messages"]),
-        halves=read.halves,
-        unread=unread_settings(own, _READ, note_unread),
+        has_surrogates=read.has_surrogates,
+        untranslated=untranslated_settings(own, _READ, note_untranslated),
     )
     _set(fields, "max_output_tokens", own.value("max_tokens", "number"))
     _set(fields, "stop", own.value("stop_sequences", "list"))
     _set(fields, "tools", _tools(own.value("tools", "list") or (), read.data) or None)
     choice = own.value("tool_choice", "object") or {}
-    if kind := must_be(choice.get("type"), "text", "tool_choice.type"):
+    if kind := expect(choice.get("type"), "text", "tool_choice.type"):
         _set(fields, "tool_choice", _CHOICES.get(kind) or _named(choice))
     if choice.get("disable_parallel_tool_use"):
         _set(fields, "parallel_tool_calls", False)
@@ -110,7 +110,7 @@ def read_request(body: bytes) -> Turn:
     if isinstance(form, dict) and form.get("type") == "json_schema":
         schema = {"type": "json_schema", "name": "answer", "schema": form.get("schema")}
         _set(fields, "text", {"format": {**schema, "strict": True}})
-    named = must_be(output.get("effort"), "text", "output_config.effort")
+    named = expect(output.get("effort"), "text", "output_config.effort")
     if effort := _effort(own.value("thinking", "object"), named):
         _set(fields, "reasoning", {"effort": effort})
     return turn
@@ -122,7 +122,7 @@ def _set(fields: dict[str, msgspec.Raw], name: str, value: Any) -> None:
 
 
 def _named(choice: dict[str, Any]) -> dict[str, Any] | None:
-    name = must_be(choice.get("name"), "text", "tool_choice.name")
+    name = expect(choice.get("name"), "text", "tool_choice.name")
     return {"type": "function", "name": name} if name else None
 
 
@@ -140,12 +140,12 @@ def _effort(thinking: dict[str, Any] | None, named: Any) -> str | None:
 def _tools(tools: Any, body: bytes) -> list[dict[str, Any]]:
     """The tools a model is to see: the API hides a deferred one until a `tool_reference` names it,
     unless it searches for tools itself, which nobody behind the chain would do for it."""
-    made = [_tool(tool, f"tools[{n}]") for n, tool in enumerate(tools)]
+    offered = [_tool(tool, f"tools[{n}]") for n, tool in enumerate(tools)]
     deferred = {t.get("name") for t in tools if t.get("defer_loading")}
-    if not deferred or any(t["type"].startswith(_SEARCH) for t in made):
-        return made
+    if not deferred or any(t["type"].startswith(_SEARCH) for t in offered):
+        return offered
     hidden = deferred - {name.decode() for name in _FOUND.findall(body)}
-    return [tool for tool in made if tool.get("name") not in hidden]
+    return [tool for tool in offered if tool.get("name") not in hidden]
 
 
 def _tool(tool: Any, place: str) -> dict[str, Any]:
@@ -153,14 +153,14 @@ def _tool(tool: Any, place: str) -> dict[str, Any]:
     if not isinstance(tool, dict):
         raise WireError(f"{place} must be an object", param=place)
     for name in ("type", "name", "description"):
-        must_be(tool.get(name), "text", f"{place}.{name}")
+        expect(tool.get(name), "text", f"{place}.{name}")
     kind = tool.get("type") or "custom"
     schema = tool.get("input_schema")
     if schema is None:
         schema = next((s for head, s in _CLIENT_TOOLS.items() if kind.startswith(head)), None)
         if schema is None:
             return {"type": kind}
-    made = {"type": "function", "name": tool.get("name"), "parameters": schema}
-    made["description"] = tool.get("description") or ""
-    made["strict"] = bool(tool.get("strict"))
-    return made
+    offered = {"type": "function", "name": tool.get("name"), "parameters": schema}
+    offered["description"] = tool.get("description") or ""
+    offered["strict"] = bool(tool.get("strict"))
+    return offered

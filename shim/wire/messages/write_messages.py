@@ -18,9 +18,9 @@ from ...json_text import is_object, load
 from ...tools.bridge import Bridge
 from ...tools.hosted import CALLS, NAMES, OUTPUTS, SERVED, arguments_of, output_of
 from ...turn import Item, Part, Turn, WireError, is_absent, is_text, text_of, value_of
+from ..block_text import agent_text
 from ..protocols import Target
 from ..reasoning import unpack
-from ..stated import words_of
 from .documents import document_of
 from .marks import tails
 
@@ -294,7 +294,7 @@ class Messages:
             return (b'{"type":"image","source":', _source(text_of(part.image_url)), b"}")
         if kind == "input_file" and (document := document_of(part)):
             return (document,)
-        if kind == "encrypted_content" and (words := words_of(part)):
+        if kind == "encrypted_content" and (words := agent_text(part)):
             return _text(_encode(words))
         self._note(f"content {kind} left out: no counterpart in Messages")
         return _text(_encode(f"[{kind} left out: it cannot be sent to this model]"))

@@ -8,5 +8,5 @@ from ..fields import read_body
 
 def read_request(body: bytes) -> Turn:
     """The Turn in ``body``; WireError (400) that names the field when it is none."""
-    data, fields, halves = read_body(body, "input")
-    return Turn(data, fields, halves=halves)
+    data, fields, has_surrogates = read_body(body, "input")
+    return Turn(data, fields, has_surrogates=has_surrogates)

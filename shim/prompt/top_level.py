@@ -74,7 +74,7 @@ class Hide(Protocol):
         Unmaskable where one may not be changed."""
 
 
-class Besides:
+class TopLevel:
     """The settings and tools of one thread's turns; what came of them is kept while they stay."""
 
     def __init__(self, protocol: str, catch: Catch, off: set[int], hide: Hide | None) -> None:
@@ -82,38 +82,38 @@ class Besides:
         self._off = off
         self._hide = hide
         self._read = {*_SILENT, *_TOOLS, *(name for name in FIELDS[protocol] if name)}
-        self._came: dict[str, msgspec.Raw] | None = None
-        self._made: dict[str, msgspec.Raw] = {}
+        self._given: dict[str, msgspec.Raw] | None = None
+        self._changed: dict[str, msgspec.Raw] = {}
         self._acts = Acts()
         self._tools: dict[str, tuple[msgspec.Raw, msgspec.Raw]] = {}
 
     def edited(self, turn: Turn) -> tuple[dict[str, msgspec.Raw], Acts]:
         """The top-level fields that become something else, and what was done."""
-        came = {name: turn.own[name] for name in turn.own.keys() - self._read}
-        if came != self._came:
-            self._came, self._acts = came, Acts()
-            self._made = self._edited(came) if came else {}
-        made = dict(self._made)
+        given = {name: turn.own[name] for name in turn.own.keys() - self._read}
+        if given != self._given:
+            self._given, self._acts = given, Acts()
+            self._changed = self._edited(given) if given else {}
+        changed = dict(self._changed)
         if self._hide:
             for name in _TOOLS:
                 if name in turn.own:
-                    made |= self._masked(name, turn.own[name], self._hide)
-        return made, self._acts
+                    changed |= self._masked(name, turn.own[name], self._hide)
+        return changed, self._acts
 
-    def _edited(self, came: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
-        raw = kept = msgspec.Raw(_encode(dict(sorted(came.items()))))
+    def _edited(self, given: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
+        raw = edited_raw = msgspec.Raw(_encode(dict(sorted(given.items()))))
         if self._catch.looks:
             element = Element("settings", raw, {}, False)
             for piece in element.fields:
                 for rule in self._catch.found(piece, _NUMBER):
                     if rule.number not in self._off:
                         self._acts.act(rule, piece, element)
-            kept = element.settled() or raw
+            edited_raw = element.settled() or raw
         if self._hide:
-            kept = self._hide.hide_json(kept)
-        if kept is raw:
+            edited_raw = self._hide.hide_json(edited_raw)
+        if edited_raw is raw:
             return {}
-        return {name: value for name, value in members(kept).items() if value != came[name]}
+        return {name: value for name, value in members(edited_raw).items() if value != given[name]}
 
     def _masked(self, name: str, raw: msgspec.Raw, hide: Hide) -> dict[str, msgspec.Raw]:
         known = self._tools.get(name)

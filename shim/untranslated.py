@@ -14,12 +14,12 @@ def is_empty(raw: msgspec.Raw) -> bool:
     return memoryview(raw).nbytes <= 5 and bytes(raw) in _NOTHING
 
 
-class Unread:
+class Untranslated:
     """The places of fields that are read by nobody, each name once. ``look`` adds those of the
     conversation, when somebody asks."""
 
     def __init__(
-        self, places: Iterable[str] = (), look: Callable[[Unread], None] | None = None
+        self, places: Iterable[str] = (), look: Callable[[Untranslated], None] | None = None
     ) -> None:
         self._places = list(places)
         self._names: set[str] = set()

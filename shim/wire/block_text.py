@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ..json_text import load
-from ..strings import is_words, spots
+from ..strings import is_plain_words, string_leaves
 from ..turn import Part, is_text, text_of
 
 #: What a block is called, and what a reader wants first.
@@ -13,16 +13,16 @@ _NAMES = ("name", "tool_name")
 _FIRST = ("title", "filename", "source", "url", "context")
 
 
-def stated(raw: msgspec.Raw, place: str = "") -> str:
+def block_text(raw: msgspec.Raw, place: str = "") -> str:
     """``raw``, a block of a kind that an upstream does not know, as text. WireError when it cannot
     be read."""
     value = load(raw, place)
     if not isinstance(value, dict):
         return value if isinstance(value, str) else bytes(raw).decode()
-    found = [spot for spot in spots(value) if not spot.is_name and spot.text.strip()]
-    first = {spot.field: spot.text for spot in found if len(spot.path) == 1}
+    leaves = [leaf for leaf in string_leaves(value) if not leaf.is_name and leaf.text.strip()]
+    first = {leaf.field: leaf.text for leaf in leaves if len(leaf.path) == 1}
     texts = [
-        spot.text for spot in found if len(spot.path) > 1 or spot.field not in (*_NAMES, *_FIRST)
+        leaf.text for leaf in leaves if len(leaf.path) > 1 or leaf.field not in (*_NAMES, *_FIRST)
     ]
     if value.keys() <= {"type", "text"} and texts:
         return "\n".join(texts)
@@ -33,8 +33,8 @@ def stated(raw: msgspec.Raw, place: str = "") -> str:
     return "\n".join([f"[{'; '.join(head)}]", *texts])
 
 
-def words_of(part: Part) -> str | None:
+def agent_text(part: Part) -> str | None:
     """What an agent has told another one, where it is no provider's own state: the model that wrote
     it knew of none."""
     text = text_of(part.encrypted_content) if is_text(part.encrypted_content) else ""
-    return text if is_words(text) else None
+    return text if is_plain_words(text) else None
