@@ -24,7 +24,7 @@ def _responses() -> dict[str, Any]:
         {"type": "new_part", "x": {"y": ["z", 1]}},
     ]
     annotation = {"type": "url_citation", "url": "https://a.example", "title": "A", "start_index": 1}
-    said = {"type": "output_text", "text": "ok", "annotations": [annotation], "logprobs": []}
+    answer = {"type": "output_text", "text": "ok", "annotations": [annotation], "logprobs": []}
     sealed = pack("up", {"reasoning_content": "hm", "blocks": [{"type": "thinking"}], "n": 1})
     calls = {
         "function_call": {"name": "run", "arguments": '{"cmd": "ls"}', "namespace": "mcp__lab"},
@@ -57,7 +57,7 @@ def _responses() -> dict[str, Any]:
             "content": [{"type": "reasoning_text", "text": "hm"}],
             "encrypted_content": sealed,
         },
-        {"type": "message", "role": "assistant", "content": [said], "status": "completed"},
+        {"type": "message", "role": "assistant", "content": [answer], "status": "completed"},
         {"type": "agent_message", "author": "/root", "content": [parts[0], {"type": "encrypted_content", "encrypted_content": "say pong to me"}]},
         {"type": "configuration_update", "reasoning": {"effort": "high"}},
         {"type": "web_search_call", "action": {"type": "search", "query": "q"}, "status": "completed"},
@@ -156,7 +156,7 @@ def _messages() -> dict[str, Any]:
         search,
         {"type": "container_upload", "file_id": "f1"},
     ]
-    found = {"type": "web_search_result", "url": "https://a.example", "title": "A", "encrypted_content": "Eq=="}
+    result = {"type": "web_search_result", "url": "https://a.example", "title": "A", "encrypted_content": "Eq=="}
     return {
         "max_tokens": 4096,
         "system": [text],
@@ -169,7 +169,7 @@ def _messages() -> dict[str, Any]:
                     {"type": "redacted_thinking", "data": "Eq=="},
                     {"type": "text", "text": "ok", "citations": [{"type": "page_location", "cited_text": "c", "document_title": None}]},
                     {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {"query": "q"}},
-                    {"type": "web_search_tool_result", "tool_use_id": "s1", "content": [found]},
+                    {"type": "web_search_tool_result", "tool_use_id": "s1", "content": [result]},
                     {"type": "tool_use", "id": "t1", "name": "Bash", "input": {"command": "ls"}},
                 ],
             },
@@ -193,8 +193,8 @@ def _messages() -> dict[str, Any]:
 
 
 SAMPLES = {
-    name: {"model": "m", "stream": True, **made()}
-    for name, made in (("responses", _responses), ("chat", _chat), ("messages", _messages))
+    name: {"model": "m", "stream": True, **build()}
+    for name, build in (("responses", _responses), ("chat", _chat), ("messages", _messages))
 }
 
 #: Stands in a value for JSON that no value makes; so many levels are hardly read any more.
@@ -226,11 +226,11 @@ _ODD: list[Any] = [
 
 
 def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    found = [path] if path else []
+    places = [path] if path else []
     steps = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for step, inner in steps:
-        found += _places(inner, (*path, step))
-    return found
+        places += _places(inner, (*path, step))
+    return places
 
 
 PLACES = {name: _places(sample) for name, sample in SAMPLES.items()}
@@ -239,10 +239,10 @@ PLACES = {name: _places(sample) for name, sample in SAMPLES.items()}
 @st.composite
 def odd_bodies(draw: st.DrawFn, protocol: str) -> bytes:
     """A request of ``protocol`` in which up to three things are not what they should be."""
-    made = copy.deepcopy(SAMPLES[protocol])
+    request = copy.deepcopy(SAMPLES[protocol])
     for _ in range(draw(st.integers(1, 3))):
-        _spoil(draw, made, draw(st.sampled_from(PLACES[protocol])))
-    return written(made)
+        _spoil(draw, request, draw(st.sampled_from(PLACES[protocol])))
+    return written(request)
 
 
 def _spoil(draw: st.DrawFn, value: Any, path: tuple[Any, ...]) -> None:

@@ -26,7 +26,7 @@ from tests.unit.odd_requests import PLACES, SAMPLES, odd_bodies
 SECRET = "CUST-123456"
 FACTS = Facts(client="codex", thread="t")
 FINDER = Finder([RedactRule(name="customer", pattern=r"CUST-\d{6}")])
-TOLD = {"responses": ("input", "instructions"), "chat": ("messages",), "messages": ("messages", "system")}
+SPOKEN = {"responses": ("input", "instructions"), "chat": ("messages",), "messages": ("messages", "system")}
 
 
 def rules(text: str) -> Catch:
@@ -43,7 +43,7 @@ DATA = {"data", "encrypted_content", "file_data", "image_url"}
 
 def strings(protocol: str) -> list[tuple[Any, ...]]:
     """Where strings stand in the sample that somebody may have written."""
-    found = []
+    places = []
     for path in PLACES[protocol]:
         value: Any = SAMPLES[protocol]
         for step in path:
@@ -52,19 +52,19 @@ def strings(protocol: str) -> list[tuple[Any, ...]]:
         free = any(step in ("input", "arguments") for step in path[2:])
         machine = not free and field in MACHINE
         sealed = path[-1] == "data" or "reasoning_details" in path
-        if path[0] in TOLD[protocol] and isinstance(value, str) and not (machine or sealed):
-            found.append(path)
-    return found
+        if path[0] in SPOKEN[protocol] and isinstance(value, str) and not (machine or sealed):
+            places.append(path)
+    return places
 
 
 def planted(protocol: str, path: tuple[Any, ...], text: str = f"a {SECRET} b") -> bytes:
-    made = copy.deepcopy(SAMPLES[protocol])
-    value: Any = made
+    request = copy.deepcopy(SAMPLES[protocol])
+    value: Any = request
     for step in path[:-1]:
         value = value[step]
     whole_json = path[-1] == "arguments" and isinstance(value[path[-1]], str)
     value[path[-1]] = json.dumps({"cmd": text}) if whole_json else text
-    return json.dumps(made).encode()
+    return json.dumps(request).encode()
 
 
 CASES = [(protocol, path) for protocol in SAMPLES for path in strings(protocol)]
@@ -177,8 +177,8 @@ def test_names_of_fields_are_strings_too(protocol: str) -> None:
     assert edited(protocol, body, REFUSE).refused
     masked = edited(protocol, body, Catch([]), Masks(FINDER, b"k")).turn.body
     assert SECRET.encode() not in masked
-    made = json.loads(masked)[field][0]
-    assert list(made) == list(elements[protocol])
+    request = json.loads(masked)[field][0]
+    assert list(request) == list(elements[protocol])
 
 
 def test_what_a_client_says_twice_is_sent_as_it_was_looked_at() -> None:

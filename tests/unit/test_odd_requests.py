@@ -69,7 +69,7 @@ PLACE = re.compile(r"[\w$-]+(\.[\w$-]+|\[\d+\]|\[\"|\[newest\])*")
 
 def rooms(turn: Turn) -> dict[str, Callable[[], Any]]:
     """Everything a request may pass, each on its own."""
-    made: dict[str, Callable[[], Any]] = {
+    result: dict[str, Callable[[], Any]] = {
         "items": lambda: turn.items,
         "tools": lambda: turn.tools,
         "facts": lambda: facts_of({}, turn),
@@ -87,12 +87,12 @@ def rooms(turn: Turn) -> dict[str, Callable[[], Any]]:
         "echo": lambda: echo(turn),
     }
     for upstream in ("responses", "chat", "messages"):
-        made[f"to {upstream}"] = lambda u=upstream: sendable(translation(turn, u).request())
-        made[f"repaired, to {upstream}"] = lambda u=upstream: sendable(
+        result[f"to {upstream}"] = lambda u=upstream: sendable(translation(turn, u).request())
+        result[f"repaired, to {upstream}"] = lambda u=upstream: sendable(
             translation(turn, u, Rules((), "strict", True, always=True)).request()
         )
     if turn.protocol == "responses":
-        made |= {
+        result |= {
             "previous": lambda: expand.previous(turn),
             "conversation": lambda: expand.refuse_conversation(turn),
             "stored": lambda: expand.is_stored(turn),
@@ -102,7 +102,7 @@ def rooms(turn: Turn) -> dict[str, Callable[[], Any]]:
             "summary": lambda: compact.summary_turn(turn).items,
             "compacted": lambda: compact.compacted(turn, {"id": 1, "created_at": 1, "usage": None}, {}),
         }
-    return made
+    return result
 
 
 def translation(turn: Turn, upstream: Any, repair: Rules | None = None) -> Translation:

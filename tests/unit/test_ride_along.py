@@ -49,7 +49,7 @@ ODD = {
     ),
 }
 #: An element that every section changes.
-SAID = b'{"role":"user","content":"NEEDLE kim@mail.example"}'
+CHANGED = b'{"role":"user","content":"NEEDLE kim@mail.example"}'
 TOOLS = {
     "responses": [{"type": "function", "name": "run", "parameters": {"x": 1.5}}],
     "chat": [{"type": "function", "function": {"name": "run", "parameters": {"x": 1.5}}}],
@@ -85,7 +85,7 @@ SECTIONS: dict[str, Any] = {
 @pytest.mark.parametrize("protocol", ODD)
 def test_odd_elements_pass_as_they_came(protocol: str, section: str) -> None:
     for element in ODD[protocol]:
-        sent = passed(SECTIONS[section](codec(protocol).read_request(body(protocol, element, SAID))))
+        sent = passed(SECTIONS[section](codec(protocol).read_request(body(protocol, element, CHANGED))))
         renamed = section in ("tools", "all") and b'"run"' in element
         assert (element.replace(b'"name":"run"', b'"name":"walk"') if renamed else element) in sent
         assert b'"new":[1e999]' in sent
@@ -96,9 +96,9 @@ def test_odd_elements_pass_as_they_came(protocol: str, section: str) -> None:
 @pytest.mark.parametrize("upstream", ["responses", "chat", "messages"])
 @pytest.mark.parametrize("client", ["responses", "chat", "messages"])
 def test_half_a_surrogate_pair_arrives_everywhere(client: str, upstream: Any) -> None:
-    said = b'{"role":"user","content":"a \\ud83d b \xf0\x9f\x98\x80 \xf4\x8f\xbf\xbf"}'
+    text = b'{"role":"user","content":"a \\ud83d b \xf0\x9f\x98\x80 \xf4\x8f\xbf\xbf"}'
     other = b'{"role":"user","content":"\xf4\x88\x80\x80 whole"}'
-    turn = codec(client).read_request(body(client, said, other).replace(b"1.5", b'"\xf4\x8f\xbf\xbf"'))
+    turn = codec(client).read_request(body(client, text, other).replace(b"1.5", b'"\xf4\x8f\xbf\xbf"'))
     route = Route("up", upstream, "up-m", "m", "test", "http://127.0.0.1:9/v1")
     sent = Translation(turn, route, codex=False).request()
     assert b"a \\ud83d b \xf0\x9f\x98\x80 \xf4\x8f\xbf\xbf" in sent
@@ -108,8 +108,8 @@ def test_half_a_surrogate_pair_arrives_everywhere(client: str, upstream: Any) ->
 
 
 def test_a_rule_changes_what_stands_beside_half_a_surrogate_pair() -> None:
-    said = b'{"role":"user","content":"\\uD83d NEEDLE \xf4\x8f\xbf\xbf \\udbff\\udfff"}'
-    turn = codec("chat").read_request(body("chat", said))
+    text = b'{"role":"user","content":"\\uD83d NEEDLE \xf4\x8f\xbf\xbf \\udbff\\udfff"}'
+    turn = codec("chat").read_request(body("chat", text))
     sent = Editors().edit(turn, CATCH, FACTS).turn.body
     assert json.loads(sent)["messages"][0]["content"] == "\ud83d thread \U0010ffff \U0010ffff"
     assert b'"\\uD83d thread' in sent
@@ -121,7 +121,7 @@ def test_a_byte_order_mark_is_no_part_of_a_request() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "param", "said"),
+    ("sent", "param", "text"),
     [
         (b'{"messages":[{"role":"user","content":"a\xff"}]}', "messages[0].content", "not valid UTF-8 at byte 40"),
         (b'{"messages":[{"role":"user","content":NaN}]}', "messages[0].content", "not valid JSON"),
@@ -135,11 +135,11 @@ def test_a_byte_order_mark_is_no_part_of_a_request() -> None:
         (b'{"messages":[],"stream":"yes"}', "stream", "true or false"),
     ],
 )
-def test_what_is_no_json_is_refused_with_its_place(sent: bytes, param: str | None, said: str) -> None:
+def test_what_is_no_json_is_refused_with_its_place(sent: bytes, param: str | None, text: str) -> None:
     for protocol in ("chat", "messages"):
         with pytest.raises(WireError) as e:
             codec(protocol).read_request(sent)
-        assert e.value.status == 400 and e.value.param == param and said in str(e.value)
+        assert e.value.status == 400 and e.value.param == param and text in str(e.value)
 
 
 PLACES = [
@@ -176,10 +176,10 @@ PLACES = [
 def test_what_is_not_valid_is_refused_with_its_place(
     protocol: str, field: str, value: Any, param: str
 ) -> None:
-    made = {"model": "m", FIELDS[protocol]: [{"role": "user", "content": "hi"}], field: value}
+    request = {"model": "m", FIELDS[protocol]: [{"role": "user", "content": "hi"}], field: value}
     upstream: Any = "chat" if protocol != "chat" else "messages"
     with pytest.raises(WireError) as e:
-        turn = codec(protocol).read_request(json.dumps(made).encode())
+        turn = codec(protocol).read_request(json.dumps(request).encode())
         Translation(turn, Route("up", upstream, "m", "m", "t"), codex=False).request()
     assert e.value.status == 400 and e.value.param == param
 
@@ -198,26 +198,26 @@ def test_what_another_protocol_has_no_word_for_is_named_in_a_note() -> None:
             }
         ).encode()
     )
-    made = Translation(turn, Route("up", "chat", "m", "m", "t"), codex=False)
-    sent = json.loads(made.request())
+    request = Translation(turn, Route("up", "chat", "m", "m", "t"), codex=False)
+    sent = json.loads(request.request())
     assert sent["messages"][1]["content"] == "[brand_new; title: T]\nwords"
     for place in ("setting container", "messages[0].content[0].cache_control", "messages[1].seen"):
-        assert any(note.startswith(f"{place} left out") for note in made.notes), made.notes
+        assert any(note.startswith(f"{place} left out") for note in request.notes), request.notes
 
 
 def test_settings_and_tools_are_looked_at_too() -> None:
-    made = {
+    request = {
         "model": "m",
         "messages": [{"role": "user", "content": "hi"}],
         "prediction": {"type": "content", "content": "NEEDLE kim@mail.example"},
         "tools": [{"type": "function", "function": {"name": "run", "description": "of kim@mail.example"}}],
     }
-    turn = codec("chat").read_request(json.dumps(made).encode())
+    turn = codec("chat").read_request(json.dumps(request).encode())
     out = Editors().edit(turn, CATCH, FACTS, Masks(FINDER, b"k"))
     sent = json.loads(out.turn.body)
     assert sent["prediction"]["content"].startswith("thread MASKED_MAIL_")
     assert sent["tools"][0]["function"]["description"].startswith("of MASKED_MAIL_")
-    refused = made | {"zz_new": {"text": "zz"}}
+    refused = request | {"zz_new": {"text": "zz"}}
     out = Editors().edit(codec("chat").read_request(json.dumps(refused).encode()), CATCH, FACTS)
     assert out.refused and out.refused[1] == "No."
 
@@ -229,7 +229,7 @@ def test_a_renamed_tool_has_its_new_name_in_every_form_of_a_call() -> None:
         "tool_calls": [{"id": "c", "type": "function", "function": {"name": "run", "arguments": "{}"}}],
         "function_call": {"name": "run", "arguments": "{}"},
     }
-    turn = codec("chat").read_request(body("chat", json.dumps(calls).encode(), SAID))
-    made = json.loads(Tools(turn, {"run": ToolRule(rename="walk")}).turn.body)["messages"][0]
-    assert made["function_call"]["name"] == "walk" and made["content"] == "run it"
-    assert made["tool_calls"][0]["function"]["name"] == "walk"
+    turn = codec("chat").read_request(body("chat", json.dumps(calls).encode(), CHANGED))
+    request = json.loads(Tools(turn, {"run": ToolRule(rename="walk")}).turn.body)["messages"][0]
+    assert request["function_call"]["name"] == "walk" and request["content"] == "run it"
+    assert request["tool_calls"][0]["function"]["name"] == "walk"
