@@ -113,6 +113,12 @@ def protect_surrogates(data: bytes, *, always: bool = False) -> bytes:
     return result if count or always else data
 
 
+def has_lone_surrogates(data: bytes | msgspec.Raw) -> bool:
+    """Whether half a surrogate pair is in ``data``."""
+    text = bytes(data)
+    return protect_surrogates(text) is not text
+
+
 def restore_surrogates(data: bytes) -> bytes:
     """What `protect_surrogates` has changed, as it came."""
     return _WRITE.sub(_write, data) if b"\xf4" in data else data
@@ -147,7 +153,7 @@ def has_duplicate_keys(raw: bytes, value: Any) -> bool:
         pass
     count = _keys(value)
     # In a string the quote before a colon has a backslash; with blanks there each is looked at.
-    spaced = any(blank in raw for blank in (b'" ', b'"\n', b'"\t', b'"\r'))
+    spaced = b'" ' in raw or b'"\n' in raw or b'"\t' in raw or b'"\r' in raw
     if not spaced and raw.count(b'":') - raw.count(b'\\":') == count:
         return False
     return sum(1 for match in _KEYED.finditer(raw) if match[1]) != count

@@ -1,7 +1,8 @@
 """The strings in JSON that a person or a model wrote, and where they stand.
 
-Whatever looks for something in a request, or masks it, sees every string that `spots` yields: also
-in blocks that nobody here knows. What is left out is the protocols' own: ids, kinds, data.
+Whatever looks for something in a request, or masks it, sees every string that `string_leaves`
+yields, also in blocks that nobody here knows. What is left out is the protocols' own: ids, kinds,
+data.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ FREE = frozenset({"arguments", "input"})
 #: Fields of data in Base64, and of addresses, which may hold data.
 _BASE64 = frozenset({"data", "file_data", "b64_json", "partial_image_b64", "result"})
 _ADDRESSES = frozenset({"image_url", "url", "file_data", "file_url", "video_url", "data"})
+#: Fields of words, of which none is too long.
+_TEXTS = frozenset({"text", "content", "output", "input", "arguments", "thinking"})
 _DATA = re.compile(r"data:[\w.+/-]*(?:;[\w=.-]+)*;base64,")
 _BLOB = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 _ENCODED = re.compile(r"[A-Za-z0-9+/_\r\n-]+={0,2}\s*")
@@ -113,10 +116,10 @@ def is_data(text: str, field: str, holder: dict[str, Any] | None, *, free: bool)
     """Whether a string is a picture, a file or an upstream's state, not words."""
     if text[:5] == "data:" and ((field in _ADDRESSES and not free) or _DATA.match(text)):
         return True
+    if free or field in _TEXTS:
+        return False
     if len(text) >= _LONG and _BLOB.fullmatch(text):
         return True
-    if free:
-        return False
     if field in STATE:
         return len(text) >= LONG_STATE and not is_plain_words(text)
     if field in _BASE64:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from ..client import Facts
-from ..json_text import split
+from ..json_text import has_lone_surrogates, split
 from ..policy.rules import Dedup as DedupRules
 from ..policy.rules import Inject
 from ..turn import Turn
@@ -22,8 +22,10 @@ from .act import Acts
 from .catch import Catch
 from .dedup import Dedup
 from .elements import FIELDS, Element, Prompt, head_of, read_prompt, with_own, write_prompt
-from .light import glance, texts_of
+from .light import glance, strings_of
 from .mask import Unmaskable
+from .pieces import Piece
+from .splice import spliced
 from .top_level import Hide, TopLevel
 
 
@@ -132,11 +134,15 @@ class Editor:
                 Element(self._protocol, raw, self._tools, False, self._place(self._count + n))
                 for n, raw in enumerate(elements)
             ]
-            search = self.catch.may_find(p for e in decoded if e for p in (*e.pieces, *e.fields))
-        for raw, element in zip(elements, decoded, strict=True):
+            search = self.catch.may_find(p for e in decoded if e for p in e.strings)
+        strings = [element.strings if element else None for element in decoded]
+        if not self.catch.looks and (self.hide or self.dedup):
+            strings = strings_of(self._protocol, elements, self._tools)
+        clean = self.hide.clean(strings) if self.hide else [False] * len(elements)
+        for n, raw in enumerate(elements):
             if self._leading:
                 self._inject(raw)
-            kept = self._edited(raw, element, search)
+            kept = self._edited(raw, decoded[n], search, strings=strings[n], clean=clean[n])
             self.changed = self.changed or kept is not raw
             self._count += 1
             if kept is not None:
@@ -157,51 +163,54 @@ class Editor:
         return sent + inject.elements(self._protocol, self._injects, "end")
 
     def _edited(
-        self, raw: msgspec.Raw, element: Element | None, search: bool, number: int | None = None
+        self,
+        raw: msgspec.Raw,
+        element: Element | None,
+        search: bool,
+        number: int | None = None,
+        *,
+        strings: list[Piece] | None = None,
+        clean: bool = False,
     ) -> msgspec.Raw | None:
         kept: msgspec.Raw | None = raw
         if element is not None:
-            if search or not self.catch.only_text((*element.pieces, *element.fields)):
+            if search or not self.catch.only_text(element.strings):
                 at = self._count if number is None else number
                 self._apply(element, at, self.acts, search=search)
             kept = element.settled()
         if kept is None:
             return None
-        if self.hide:
+        if self.hide and not (clean and kept is raw):
             place = str(self._head_name) if number == -1 else self._place(self._count)
             try:
                 kept = self.hide.hide_json(kept, place)
             except Unmaskable as e:
                 self.acts.refused = self.acts.refused or (e.rule, str(e))
         # The head is done when all is in it.
-        return kept if number == -1 else self._deduped(kept, element if kept is raw else None)
+        return kept if number == -1 else self._deduped(kept, strings if kept is raw else None)
 
     def _deduped(
-        self, raw: msgspec.Raw, element: Element | None, *, head: bool = False
+        self, raw: msgspec.Raw, strings: list[Piece] | None, *, head: bool = False
     ) -> msgspec.Raw:
         """``raw`` without what stands before it; what was masked or dropped is gone by now."""
         if self.dedup is None:
             return raw
-        texts = None
-        if element is None and self._protocol == "responses" and not head:
-            texts = texts_of(raw, self._tools)
-        if texts is not None and not self.dedup.feed(texts):
-            # Most elements stay as they are, and are not taken apart for that.
-            return raw
-        if element is None:
-            place = str(self._head_name) if head else self._place(self._count)
-            element = Element(self._protocol, raw, self._tools, head, place)
-        if texts is None:
-            self.dedup.feed(element.pieces)
-        else:
-            for piece, text in zip(element.pieces, texts, strict=True):
-                piece.text = text.text
+        if strings is not None:
+            pieces = [piece for piece in strings if piece.part >= 0]
+            if not self.dedup.feed(pieces):
+                # Most elements stay as they are, and are not taken apart for that.
+                return raw
+            changes = {piece.path: piece.text for piece in pieces if piece.text != piece.first}
+            return spliced(raw, changes, has_surrogates=has_lone_surrogates(raw))
+        place = str(self._head_name) if head else self._place(self._count)
+        element = Element(self._protocol, raw, self._tools, head, place)
+        self.dedup.feed(element.pieces)
         return element.settled() or raw
 
     def _apply(
         self, element: Element, number: int, acts: Acts, *, search: bool, newest: bool = False
     ) -> None:
-        for piece in (*element.pieces, *element.fields):
+        for piece in element.strings:
             for rule in self.catch.found(piece, number, newest=newest, search=search):
                 if rule.number not in self._off:
                     acts.act(rule, piece, element)

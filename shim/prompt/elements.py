@@ -93,7 +93,8 @@ class Element:
     """One element under an editor's eyes, decoded. ``place`` is where it stands; WireError with the
     place of what cannot be read.
 
-    ``pieces`` are the texts that rules know by role, item and tool, ``fields`` all other strings.
+    ``strings`` are all that anybody wrote in it, ``pieces`` those of them that rules know by role,
+    item and tool.
     """
 
     def __init__(
@@ -113,8 +114,8 @@ class Element:
             pieces = pieces_of(protocol)(value, tools)
         else:
             raise WireError(f"{place}: must be an object", param=place)
+        self.strings = pieces
         self.pieces = [piece for piece in pieces if piece.part >= 0]
-        self.fields = [piece for piece in pieces if piece.part < 0]
 
     def where(self, piece: Piece) -> str:
         """The place of ``piece``, in the client's own words."""
@@ -123,7 +124,7 @@ class Element:
     def settled(self) -> msgspec.Raw | None:
         """The element after all edits; None when nothing of it is left."""
         changes: dict[Path, Change] = {}
-        for piece in (*self.pieces, *self.fields):
+        for piece in self.strings:
             if piece.gone and piece.item == "message" and piece.part >= 0:
                 if piece.whole and self._says_no_more():
                     return None

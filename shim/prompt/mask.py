@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import json
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -25,7 +26,7 @@ from ..json_text import (
 from ..policy.match import pattern_options
 from ..strings import STATE, Leaf, Path, is_plain_words, string_leaves
 from ..wire.masks import Table
-from .pieces import TOOL_NAMES, immutable_name, is_signed
+from .pieces import TOOL_NAMES, Piece, immutable_name, is_signed
 from .secrets import SHORTEST, Finder
 from .splice import readable_value, spliced
 
@@ -37,6 +38,8 @@ _SHORT, _MOST_CLEAN = 64, 4096
 #: Fields in which not every secret may have its mask, or not simply.
 _SPECIAL = STATE | TOOL_NAMES | {"thinking", "arguments", "name"}
 _STATE_OF_CHAT = ("reasoning_details",)
+_GIVEN = (("arguments",), ("input",))
+_MAY_OPEN = tuple("{[ \t\r\n")
 #: Between label and end of a mask: a line and twelve digits.
 _MARK = 13
 
@@ -107,6 +110,25 @@ class Masks:
             if hidden is not text and hidden != text:
                 changes[leaf.path] = hidden
         return spliced(raw, changes, has_surrogates=has_surrogates) if changes else raw
+
+    def clean(self, elements: Sequence[Sequence[Piece] | None]) -> list[bool]:
+        """Which of ``elements``, by their pieces, surely hold no secret: many are searched at once.
+        None is an element that has to be looked at by itself."""
+        if self.finder.anchored or self.table.thoughts:
+            return [False] * len(elements)
+        texts = [None if pieces is None else _text_of(pieces) for pieces in elements]
+        clean = [text is not None for text in texts]
+        todo = [(0, len(texts))]
+        while todo:
+            first, end = todo.pop()
+            if not self._holds("\n".join(text for text in texts[first:end] if text)):
+                continue
+            if end - first == 1:
+                clean[first] = False
+            else:
+                middle = (first + end) // 2
+                todo += [(first, middle), (middle, end)]
+        return clean
 
     def _hidden(self, leaf: Leaf, place: str) -> str:
         """The string of ``spot`` without secrets; its field has a meaning of its own."""
@@ -188,6 +210,30 @@ class Masks:
                 pass
         mark = hmac.new(self._key, secret, hashlib.sha256).hexdigest()[: _MARK - 1]
         return f"{Table.BEGIN}{name.upper().replace('-', '_')}_{mark}"
+
+
+def _text_of(pieces: Sequence[Piece]) -> str | None:
+    """All that ``pieces`` say, what a call is given as its tool reads it; None where only a closer
+    look can tell."""
+    texts: list[str] = []
+    for piece in pieces:
+        text = piece.first
+        if piece.path[-1:] not in _GIVEN or text[:1] not in _MAY_OPEN:
+            texts.append(text)
+            continue
+        data = text.encode("utf-8", "surrogatepass")
+        try:
+            value, _ = readable_value(data)
+        except WireError:
+            texts.append(text)
+            continue
+        if has_duplicate_keys(data, value):
+            return None
+        texts += [leaf.text for leaf in string_leaves(value, free=True)]
+        if piece.path[-1] == "input":
+            # The input of a freeform tool is a text, whatever it looks like.
+            texts.append(text)
+    return "\n".join(texts)
 
 
 def _joined(found: list[tuple[int, int, str]]) -> list[tuple[int, int, str]]:

@@ -270,7 +270,7 @@ def _messages(message: dict[str, Any], tools: dict[str, str]) -> list[Piece]:
     if isinstance(content, str):
         pieces.append(Piece(role, "message", None, content, ("content",), 0, content))
     others: list[tuple[Any, Path, str, str | None]] = []
-    if isinstance(content, dict) or message.keys() - _MESSAGE:
+    if isinstance(content, dict) or not message.keys() <= _MESSAGE:
         rest = {k: v for k, v in message.items() if k != "content" or isinstance(v, dict)}
         others.append((rest, (), role, None))
     number = 0
@@ -281,7 +281,7 @@ def _messages(message: dict[str, Any], tools: dict[str, str]) -> list[Piece]:
             tool = tools.get(str(block.get("tool_use_id")))
             output = "function_call_output"
             plain = _texts(block, "content", path, "tool", output, tool, pieces)
-            if not plain or block.keys() - _RESULT:
+            if not (plain and block.keys() <= _RESULT):
                 others.append((block, path, "tool", tool))
         elif kind == "tool_use":
             name = str(block.get("name"))
@@ -292,7 +292,7 @@ def _messages(message: dict[str, Any], tools: dict[str, str]) -> list[Piece]:
                 Piece("assistant", "function_call", name, raw_text, (*path, "input"), 0, raw_text)
             )
             _named(block.get("name"), (*path, "name"), pieces)
-            if block.keys() - _TOOL_USE:
+            if not block.keys() <= _TOOL_USE:
                 rest = {k: v for k, v in block.items() if k not in _TOOL_USE}
                 others.append((rest, path, "assistant", name))
         elif kind == "text" and isinstance(block.get("text"), str):

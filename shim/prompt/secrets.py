@@ -14,7 +14,7 @@ from typing import Any
 
 import re2
 
-from ..policy.match import pattern_options
+from ..policy.match import ANCHORS, pattern_options
 from ..policy.rules import RedactRule
 from ..policy.warn import VARIABLE
 
@@ -96,6 +96,8 @@ class Finder:
                 sources.append(f"(?:{source})")
                 self._each.append((_compile(source), rule))
         self._any = _compile("|".join(sources)) if sources else None
+        #: Whether a pattern holds at the ends of a text only, which are lost where some are joined.
+        self.anchored = any(rule.pattern and ANCHORS.search(rule.pattern) for rule in rules)
 
     def __bool__(self) -> bool:
         return self._any is not None

@@ -13,6 +13,7 @@ from ..strings import Path
 
 _encode = msgspec.json.encode
 _decode = msgspec.json.decode
+_HEAD = 64
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\],]', re.DOTALL)
 
 #: In the place of an entry of a list: it goes.
@@ -63,8 +64,10 @@ def _with_text(data: bytes, path: Path, text: Change) -> bytes:
             return _with_texts(data, {path: text})
         raw = split(raw)[step] if isinstance(step, int) else members(raw)[step]
     old = bytes(raw)
-    start = data.find(old)
-    if data.find(old, start + 1) >= 0:
+    # Its beginning tells it apart; a long text takes long to be looked for.
+    head = old[:_HEAD]
+    start = data.find(head)
+    if data.find(head, start + 1) >= 0:
         return _with_texts(data, {path: text})
     return b"".join((data[:start], _encode(text), data[start + len(old) :]))
 

@@ -6,6 +6,7 @@ secrets are masked in the descriptions of tools too. Both are mostly the same fr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
@@ -15,6 +16,7 @@ from ..turn import Turn
 from .act import Acts
 from .catch import Catch
 from .elements import FIELDS, Element
+from .pieces import Piece
 
 #: Settings in whose values nobody says anything, and what only concerns the client's provider.
 _SILENT = frozenset(
@@ -69,6 +71,9 @@ _NUMBER = -1
 class Hide(Protocol):
     """Masks what must not be sent."""
 
+    def clean(self, elements: Sequence[Sequence[Piece] | None]) -> list[bool]:
+        """Which of ``elements``, by their pieces, surely hold nothing to be masked."""
+
     def hide_json(self, raw: msgspec.Raw, place: str = "") -> msgspec.Raw:
         """``raw``, which stands at ``place``, without secrets; the same object when it held none.
         Unmaskable where one may not be changed."""
@@ -104,7 +109,7 @@ class TopLevel:
         raw = edited_raw = msgspec.Raw(_encode(dict(sorted(given.items()))))
         if self._catch.looks:
             element = Element("settings", raw, {}, False)
-            for piece in element.fields:
+            for piece in element.strings:
                 for rule in self._catch.found(piece, _NUMBER):
                     if rule.number not in self._off:
                         self._acts.act(rule, piece, element)

@@ -21,6 +21,7 @@ from shim.prompt.mask import Masks
 from shim.prompt.secrets import Finder
 from shim.strings import MACHINE
 from shim.wire.protocols import codec
+from shim.wire.unmask import Unmask
 from tests.unit.odd_requests import PLACES, SAMPLES, odd_bodies
 
 SECRET = "CUST-123456"
@@ -93,6 +94,26 @@ def test_wherever_it_stands(protocol: str, path: tuple[Any, ...]) -> None:
             assert any(step in CALLS for step in path) or _is_call(protocol, path)
         if out.refused:
             assert "may not be changed" in out.refused[1] and place(path) in out.refused[1]
+
+
+#: As JSON writes it, it is another text.
+ESCAPED = 'pass"w\nrd'
+VALUES = Finder([RedactRule(name="value", pattern='pass"w\\nrd')])
+
+
+@pytest.mark.parametrize(("protocol", "path"), CASES, ids=names)
+def test_a_secret_that_json_writes_otherwise_is_masked_too(
+    protocol: str, path: tuple[Any, ...]
+) -> None:
+    masks = Masks(VALUES, b"k")
+    body = planted(protocol, path, f"a {ESCAPED} b")
+    for catch in (Catch([]), TAG):
+        out = edited(protocol, body, catch, masks)
+        value: Any = json.loads(out.turn.body)
+        for step in path:
+            value = value[step]
+        text = json.loads(value)["cmd"] if value[:1] == "{" else value
+        assert out.refused or (ESCAPED not in text and Unmask(masks.table).whole(text) == f"a {ESCAPED} b")
 
 
 CALLS = {"arguments", "input", "action", "operation", "tool_calls", "function_call"}
