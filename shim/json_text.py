@@ -8,6 +8,7 @@ written back as it came; all else is a `WireError` that names the path of what i
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,6 +19,10 @@ _object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _string = msgspec.json.Decoder(str).decode
 _encode = msgspec.json.encode
+_encoder = msgspec.json.Encoder()
+#: What is encoded only to be measured; a larger one is let go of.
+_scratch = threading.local()
+_MOST_SCRATCH = 4 << 20
 
 #: Half a pair is one of these characters while it is read: its 11 bits, and which of its hex digits
 #: are capitals. A character among them that was there already stands behind `_GUARD`.
@@ -147,7 +152,7 @@ def has_duplicate_keys(raw: bytes, value: Any) -> bool:
     """Whether an object in ``raw`` says a key twice; ``value`` is what was read there."""
     try:
         # As most programs write it, it is as long as what was read.
-        if len(_encode(value)) == len(raw):
+        if _length(value) == len(raw):
             return False
     except RecursionError:
         pass
@@ -157,6 +162,15 @@ def has_duplicate_keys(raw: bytes, value: Any) -> bool:
     if not spaced and raw.count(b'":') - raw.count(b'\\":') == count:
         return False
     return sum(1 for match in _KEYED.finditer(raw) if match[1]) != count
+
+
+def _length(value: Any) -> int:
+    """How long ``value`` is as JSON: of its bytes nothing is kept."""
+    buffer = getattr(_scratch, "buffer", None)
+    if buffer is None or len(buffer) > _MOST_SCRATCH:
+        buffer = _scratch.buffer = bytearray()
+    _encoder.encode_into(value, buffer)
+    return len(buffer)
 
 
 def _keys(value: Any) -> int:

@@ -137,7 +137,7 @@ class Editor:
             search = self.catch.may_find(p for e in decoded if e for p in e.strings)
         strings = [element.strings if element else None for element in decoded]
         if not self.catch.looks and (self.hide or self.dedup):
-            strings = strings_of(self._protocol, elements, self._tools)
+            strings = strings_of(self._protocol, elements, self._tools, exact=self.hide is not None)
         clean = self.hide.clean(strings) if self.hide else [False] * len(elements)
         for n, raw in enumerate(elements):
             if self._leading:
