@@ -96,9 +96,11 @@ class Catch:
         which are a conversation from its beginning."""
         if self._needles.anywhere([piece.first for pieces in elements for piece in pieces]):
             return False
+        known = self._kinds
         for number, pieces in enumerate(elements):
             for piece in pieces:
-                for rule in self._kind(piece, False).plain:
+                key = (piece.role, piece.item, piece.tool, piece.part < 0, False)
+                for rule in (known.get(key) or self._kind(piece, False)).plain:
                     if rule.holds(piece, number):
                         return False
         return True
