@@ -178,7 +178,9 @@ class Turn:
         raw = self.fields.get(name)
         if raw is None:
             return default
-        value = load(self.decodable(raw) if name != "model" else raw, name)
+        if name not in ("model", "stream"):
+            raw = self.decodable(raw)
+        value = load(raw, name)
         if value is None:
             return default
         check(name, value)

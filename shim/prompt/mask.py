@@ -131,7 +131,7 @@ class Masks:
         return clean
 
     def _hidden(self, leaf: Leaf, place: str) -> str:
-        """The string of ``spot`` without secrets; its field has a meaning of its own."""
+        """The string of ``leaf`` without secrets; its field has a meaning of its own."""
         text, holder = leaf.text, leaf.holder
         if leaf.free:
             return self.hide(text)

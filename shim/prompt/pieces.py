@@ -73,7 +73,7 @@ class Piece(msgspec.Struct, gc=False):
     ``role`` is developer, user, assistant or tool; ``item`` the kind of item it would be in
     Responses, or of the block it is in; ``tool`` the tool of a call or an output. ``first`` is the
     text as it came, ``part`` the number of a message's or an output's part, from 1, or 0 for all of
-    it; it is -1 for a string that is no such text. ``keep`` says why it may not be changed.
+    it; it is -1 for a string that is no such text. ``immutable`` says why it may not be changed.
     """
 
     role: str
