@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from ..codex.login import RENEW
+from ..json_text import restore_surrogates
 from ..repair.turn import Repairs, Rules
 from ..route.choose import Route
 from ..tools.bridge import Bridge
@@ -183,7 +184,14 @@ class Translation:
                 f"{self.route.provider}; use a tool of your own, or a model of Anthropic's",
                 param="tools",
             )
-        return self.upstream.write_request(self.turn, self.bridge, self.target, self.notes)
+        self.turn.items  # noqa: B018
+        self.notes += [
+            f"{place} left out: no counterpart in the upstream's protocol"
+            for place in self.turn.untranslated.places
+        ]
+        body = self.upstream.write_request(self.turn, self.bridge, self.target, self.notes)
+        # Half a surrogate pair is a private character while a request is read.
+        return restore_surrogates(body) if b"\xf4" in body and self.turn.has_surrogates else body
 
     def translator(self) -> Translator:
         """A fresh transducer for the answer."""
