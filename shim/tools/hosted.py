@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from ..turn import Item, OutputItem, is_text, value_of
+from ..wire.lenient import Unreadable, strict
 
 _TEXT = {"type": "string"}
 _TEXTS = {"type": "array", "items": _TEXT}
@@ -136,8 +137,8 @@ SERVED = frozenset(
 def call_item(tool: Hosted, call_id: str, arguments: str) -> OutputItem:
     """The item that calls ``tool``; arguments that are no object become its only field."""
     try:
-        value = msgspec.json.decode(arguments or "{}")
-    except msgspec.DecodeError:
+        value = strict(arguments or "{}")
+    except Unreadable:
         value = arguments
     given = value if isinstance(value, dict) else {"input": value}
     fields = {tool.field: {**tool.fixed, **given}, **tool.also}

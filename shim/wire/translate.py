@@ -21,10 +21,13 @@ from ..tools.offered import Offered
 from ..turn import Event, Failure, Text, Turn, Usage, WireError
 from .errors import http_failure
 from .fields import pass_on
-from .passthrough import Passthrough, is_stream
+from .lenient import Unreadable
+from .passthrough import Passthrough
 from .protocols import Caching, Codec, Target, codec
 from .quirks import CODEX, quirks
 from .responses.errors import CONTEXT, failed_stream
+from .seams import whole
+from .sse import is_stream
 from .unmask import Unmask, UnmaskEvents
 
 STREAM = "text/event-stream"
@@ -59,7 +62,7 @@ class Translator(Protocol):
 
     @property
     def response(self) -> dict[str, Any] | None:
-        """The whole answer once it has ended; None where the upstream's bytes pass."""
+        """The whole answer in the client's protocol, once it has ended."""
 
     @property
     def repaired(self) -> list[str]:
@@ -110,6 +113,8 @@ class Translation:
         self.turn = turn
         self.route = route
         self.codex = codex
+        #: The answer passes packed (content-encoding): nobody reads it.
+        self.packed = False
         self.notes: list[str] = []
 
     @cached_property
@@ -195,13 +200,15 @@ class Translation:
         """
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         encoded = headers.get("content-encoding", "identity") != "identity"
-        return (
+        streams = (
             status == 200
             and self.turn.stream
             and headers.get("content-length") != "0"
             and (kind == STREAM or not ("json" in kind or "html" in kind))
             and not (encoded and (self.translates or self.unmask or self.written_back))
         )
+        self.packed = streams and encoded
+        return streams
 
     def answer(
         self, translator: Translator, status: int, headers: Mapping[str, str], body: bytes
@@ -219,8 +226,9 @@ class Translation:
                 return Answer(status, {}, None, failure)
         elif not self.translates:
             kind = headers.get("content-type", "application/json")
-            changed = self.unmask or self.written_back
-            return Answer(status, {"content-type": kind}, out) if changed else None
+            if self.unmask or self.written_back or out != body:
+                return Answer(status, {"content-type": kind}, out, failure)
+            return Answer(status, {}, None, failure) if failure else None
         if failure and (out is None or not self.turn.stream):
             return self.error(failure)
         headers = {"content-type": STREAM if self.turn.stream else "application/json"}
@@ -319,7 +327,7 @@ class _Translated:
     def whole(self, body: bytes) -> bytes | None:
         if is_stream(body):
             events = [*self._decoder.feed(body), *self._decoder.close()]
-        elif not self._is_answer(_json(body)):
+        elif not self._is_answer(_value(body)):
             return None
         else:
             events = self._decoder.whole(body)
@@ -342,8 +350,8 @@ class _Translated:
         return stream if self._stream else msgspec.json.encode(self._encoder.response)
 
 
-def _json(body: bytes) -> Any:
+def _value(body: bytes) -> Any:
     try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return whole(body)[0]
+    except Unreadable:
         return None

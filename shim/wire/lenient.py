@@ -1,0 +1,166 @@
+"""An upstream's JSON as it was meant, and its values in the shape that was meant.
+
+Strategy: strict JSON first; where that fails, what Python's reader takes (NaN, control characters,
+halves of surrogate pairs), one value after the other. Bytes that are no UTF-8 become lone
+surrogates, which `seams` puts together. Whatever is left is `Unreadable`: nobody guesses.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+import msgspec
+
+#: ``[DONE]``, among the values of an event.
+DONE = object()
+#: Levels of an event, at most: what walks over it goes as deep.
+DEEPEST = 200
+#: Characters of what cannot be read that a message repeats.
+_EXCERPT = 100
+#: Beyond this a double does not hold each whole number, and clients read doubles.
+_MOST = 2**53
+
+_decode = msgspec.json.Decoder().decode
+_json = json.JSONDecoder(strict=False)
+_BETWEEN = re.compile(r"[\s,;\x00\ufeff]*(?:data:[\s\x00\ufeff]*)?")
+
+
+class Unreadable(ValueError):
+    """Something an upstream sent that has no plain meaning; the sentence says what it is."""
+
+
+def read(payload: bytes) -> tuple[list[Any], bool]:
+    """The values in an event's data, and whether they are other than strict JSON says."""
+    try:
+        value = _decode(payload)
+    except (ValueError, RecursionError):
+        if payload.strip() == b"[DONE]":
+            return [DONE], False
+        return _values(payload), True
+    if payload.count(b"{") + payload.count(b"[") > DEEPEST:
+        _check_depth(value)
+    return [value], False
+
+
+def one(body: bytes) -> tuple[Any, bool]:
+    """The one value of an answer that came as a whole, and whether it had to be mended."""
+    found, mended = read(body)
+    if len(found) != 1 or found[0] is DONE:
+        raise Unreadable(excerpt(body))
+    return found[0], mended
+
+
+def excerpt(data: bytes) -> str:
+    """The beginning of ``data``, as a message can repeat it."""
+    text = data[: 4 * _EXCERPT].decode("utf-8", "replace")
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return text if len(text) <= _EXCERPT else f"{text[:_EXCERPT]} …"
+
+
+def strict(text: str) -> Any:
+    """The value of ``text``, as JSON and nothing else; it is not too deep to be walked over."""
+    try:
+        value = _decode(text)
+    except (ValueError, RecursionError):
+        raise Unreadable(excerpt(text[:400].encode("utf-8", "replace"))) from None
+    if text.count("{") + text.count("[") > DEEPEST:
+        _check_depth(value)
+    return value
+
+
+def is_cut(payload: bytes) -> bool:
+    """Whether data that cannot be read may be JSON whose end is missing."""
+    return payload.lstrip(b" \t\r\n\x00\xef\xbb\xbf")[:1] in (b"{", b"[")
+
+
+def _values(payload: bytes) -> list[Any]:
+    text = payload.decode("utf-8", "surrogateescape")
+    found: list[Any] = []
+    at = _between(text, 0)
+    while at < len(text):
+        if text.startswith("[DONE]", at):
+            value, at = DONE, at + 6
+        else:
+            try:
+                value, at = _json.raw_decode(text, at)
+            except (ValueError, RecursionError):
+                raise Unreadable(excerpt(payload)) from None
+            _check_depth(value)
+        found.append(value)
+        at = _between(text, at)
+    return found
+
+
+def _between(text: str, at: int) -> int:
+    match = _BETWEEN.match(text, at)
+    return match.end() if match else at
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(DEEPEST):
+        inner: list[Any] = []
+        for entry in level:
+            if isinstance(entry, dict):
+                inner += entry.values()
+            elif isinstance(entry, list):
+                inner += entry
+        if not inner:
+            return
+        level = inner
+    raise Unreadable(f"something nested deeper than {DEEPEST} levels")
+
+
+def text_of(value: Any) -> str:
+    """A text; a number or a structure in its place as JSON, nothing for nothing."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None else msgspec.json.encode(value).decode()
+
+
+def name_of(value: Any) -> str:
+    """An id or a name: a text, or a number in its place."""
+    usable = isinstance(value, str | int | float) and not isinstance(value, bool)
+    return text_of(value) if usable else ""
+
+
+def objects(value: Any) -> list[dict[str, Any]]:
+    """The objects of a list; one that stands by itself counts as a list of one."""
+    if isinstance(value, dict):
+        return [value]
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+
+
+def only_objects(value: Any) -> list[dict[str, Any]]:
+    """The same, where nothing else may be: `Unreadable` by what would be lost."""
+    found = objects(value)
+    entries = value if isinstance(value, list) else [value]
+    if any(entry and not isinstance(entry, dict) for entry in entries):
+        raise Unreadable("")
+    return found
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """An object; an empty one in the place of anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def number(value: Any) -> int | None:
+    """A whole number, also as a text or with a fraction of nothing; None for anything else."""
+    if isinstance(value, str) and len(value) < 20:
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    if isinstance(value, float):
+        value = int(value) if math.isfinite(value) else None
+    usable = isinstance(value, int) and not isinstance(value, bool) and -_MOST < value < _MOST
+    return int(value) if usable else None
+
+
+def count(value: Any) -> int:
+    """A number of tokens or seconds: not negative, 0 where there is none."""
+    return max(0, number(value) or 0)
