@@ -20,7 +20,9 @@ from .sse import MOST, SSEDecoder
 
 #: What an event of a shape that nobody foresaw may raise.
 _ODD = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
-#: One event as it was read: its name and value, or None and a comment.
+#: A search for a byte by its number is the fastest.
+_LF, _CR, _OPEN = b"\n\r{"
+#: One event as it was read: its name, or None for a comment; its value, or the bytes that say it.
 Seen = tuple[str | None, Any]
 
 
@@ -30,12 +32,17 @@ class StreamDecoder:
     ``seed`` stands in for missing ids; ``taken`` gives the call ids the conversation has. Both
     cost a walk over the request, so they are asked for only when needed.
 
-    ``started`` is how the answer began; ``ended``: nothing more is read; ``spoilt``: it could not
-    be read to its end; ``mended``: some event was other than its bytes say; ``cut``: the last one
-    is not whole; ``stopped``: the stream ended, but no event said so. ``seen``, where it is a list,
-    gets each event that was read.
+    ``started`` is how the answer began; ``ended``: nothing more is read; ``spoilt``: it failed, and
+    no event of its protocol says so; ``mended``: some event was other than its bytes say; ``cut``:
+    the last one is not whole; ``stopped``: the stream ended, but no event said so. ``seen``, where
+    it is a list, gets each event that was read.
     """
 
+    #: Decodes no more of long events than is read here; ValueError for others.
+    light: Callable[[bytes], Any] | None = None
+    #: The name of an event of plain text, and how it begins on the wire.
+    NAME: ClassVar[str] = ""
+    PLAIN: ClassVar[bytes] = b"data: "
     #: What ends a whole answer on the wire, where the protocol has words for it alone.
     END: ClassVar[bytes] = b""
     #: The upstream's own account of the whole answer, where the protocol has one.
@@ -50,7 +57,7 @@ class StreamDecoder:
         self._upstream = upstream
         self._taken = taken
         self._ids: set[str] | None = None
-        #: Whether an event that is plain may pass by ``_event``.
+        #: Whether an event may be plain: nothing waits for the next one.
         self._fast = False
         self.started: Started | None = None
         self.ended = self.spoilt = self.mended = self.cut = self.stopped = False
@@ -66,8 +73,8 @@ class StreamDecoder:
         """How many tool calls the answer holds so far."""
         return 0
 
-    def plain(self, piece: bytes) -> str | None:
-        """The text of an event, with or without its end, that says nothing else; None: look at
+    def plain(self, data: bytes) -> str | None:
+        """The text of an event that says nothing else, by the JSON behind ``PLAIN``; None: look at
         it closely."""
         raise NotImplementedError
 
@@ -94,15 +101,27 @@ class StreamDecoder:
         out: list[Event] = []
         if self.ended:
             return out
-        if data[-2:] == b"\n\n" and self._sse.idle:
-            for piece in data[:-2].split(b"\n\n"):
-                # One event without its end; plain text, most of most answers, in one step.
-                if (text := self.plain(piece)) is None or len(piece) > MOST:
-                    self._slowly(piece + b"\n\n", out)
-                elif text:
-                    out.append(Text(text))
-        else:
+        if data[-2:] != b"\n\n" or not self._sse.idle or len(data) > MOST:
             self._slowly(data, out)
+            return out
+        plain = self.PLAIN
+        behind = len(plain)
+        for piece in data[:-2].split(b"\n\n"):
+            # Plain text, most of most answers, in one step.
+            if piece[:behind] != plain or (text := self.plain(piece[behind:])) is None:
+                self._single(piece, out, looked=piece[:behind] == plain)
+            elif text:
+                out.append(Text(text))
+        return out
+
+    def event(self, raw: bytes, *, looked: bool) -> list[Event]:
+        """The same for one event with its end; ``looked``: it is known not to be plain."""
+        out: list[Event] = []
+        if not self.ended:
+            if raw[-2:] == b"\n\n" and self._sse.idle:
+                self._single(raw[:-2], out, looked=looked)
+            else:
+                self._slowly(raw, out)
         return out
 
     def close(self) -> list[Event]:
@@ -136,6 +155,22 @@ class StreamDecoder:
             self._spoil(f"sent an answer that cannot be read: {_told(e, body)}", out)
         return out
 
+    def _single(self, piece: bytes, out: list[Event], *, looked: bool) -> None:
+        """One event without its end; in the two forms that nearly all have, without its lines."""
+        name, payload = b"", piece
+        if piece[:7] == b"event: ":
+            head, _, payload = piece.partition(b"\n")
+            name = head[7:]
+        if (
+            payload[:6] == b"data: "
+            and _LF not in payload
+            and _CR not in piece
+            and _OPEN not in name
+        ):
+            self._take(name.strip().decode("utf-8", "replace"), payload[6:], out, looked=looked)
+        else:
+            self._slowly(piece + b"\n\n", out)
+
     def _slowly(self, data: bytes, out: list[Event]) -> None:
         for name, payload in self._sse.feed(data):
             self._take(name, payload, out)
@@ -145,45 +180,60 @@ class StreamDecoder:
             self._spoil(f"sent an event of over {MOST >> 20} MB", out, retry=False)
 
     def _take(
-        self, name: str | None, payload: bytes, out: list[Event], *, last: bool = False
+        self,
+        name: str | None,
+        payload: bytes,
+        out: list[Event],
+        *,
+        last: bool = False,
+        looked: bool = False,
     ) -> None:
+        """One event; ``last``: its end is missing; ``looked``: it is known not to be plain."""
         if self.ended:
             return
         if name is None:
             self._see(None, payload)
             self._alive(out)
             return
+        # However it came: what is plain in one step is plain here too.
+        if not looked and name == self.NAME and (text := self.plain(payload)) is not None:
+            if text:
+                out.append(Text(text))
+            self._see(name, payload)
+            return
+        held = bool(self._seams.held)
         try:
-            values, mended = read(payload)
+            values, mended = read(payload, None if held else self.light)
+            self.mended |= mended
             for value in values:
-                if self.ended:
-                    break
-                self.mended |= mended
-                self._value(name, value, mended, out)
+                if not self.ended:
+                    self._value(name, value, None if mended or held else payload, out)
         except _ODD as e:
             if self.ended:
                 pass
             elif last and isinstance(e, Unreadable) and is_cut(payload):
                 self.cut = True
             elif name == "error":
-                self._fail(event_failure({"error": excerpt(payload)}, self._upstream), out)
+                failure = event_failure({"error": excerpt(payload)}, self._upstream)
+                self._fail(failure, out, own=False)
             else:
                 self._spoil(f"sent an event that cannot be read: {_told(e, payload)}", out)
         self._fast = not (self.ended or self._seams.held) and self._plain_next()
 
-    def _value(self, name: str, value: Any, mended: bool, out: list[Event]) -> None:
+    def _value(self, name: str, value: Any, payload: bytes | None, out: list[Event]) -> None:
+        """One value of an event; ``payload``: it is just what these bytes say."""
         if value is DONE:
             self._done(out)
             self._see(name, value)
         elif isinstance(value, dict):
-            if mended or self._seams.held:
+            if payload is None:
                 self.mended |= self._seams.mend(value)
             self._event(name, value, out)
-            self._see(name, value)
+            self._see(name, payload or value)
         elif isinstance(value, list):
             self.mended = True
             for inner in value:
-                self._value(name, inner, mended, out)
+                self._value(name, inner, None, out)
         elif value in (None, ""):
             self._alive(out)
         else:
@@ -224,15 +274,15 @@ class StreamDecoder:
     def _broke_off(self, out: list[Event]) -> None:
         self._spoil("broke off in mid-answer" if self.started else "sent an empty answer", out)
 
-    def _fail(self, failure: Failure, out: list[Event]) -> None:
-        """The upstream has told of a failure."""
+    def _fail(self, failure: Failure, out: list[Event], *, own: bool = True) -> None:
+        """The upstream has told of a failure; ``own``: by its protocol's event for that."""
         self.ended = True
+        self.spoilt = not own
         out.append(failure)
 
     def _spoil(self, what: str, out: list[Event], *, retry: bool = True) -> None:
         """The answer cannot be read any further."""
-        self.spoilt = True
-        self._fail(Failure(f"{self._upstream} {what}", retry=retry), out)
+        self._fail(Failure(f"{self._upstream} {what}", retry=retry), out, own=False)
 
 
 def _told(error: BaseException, payload: bytes) -> str:

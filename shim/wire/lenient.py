@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -18,13 +19,16 @@ import msgspec
 DONE = object()
 #: Levels of an event, at most: what walks over it goes as deep.
 DEEPEST = 200
+#: Bytes of an event that is worth a second look.
+_LONG = 1024
 #: Characters of what cannot be read that a message repeats.
 _EXCERPT = 100
 #: Beyond this a double does not hold each whole number, and clients read doubles.
 _MOST = 2**53
+#: Python reads no longer integers.
+_DIGITS = 4000
 
 _decode = msgspec.json.Decoder().decode
-_json = json.JSONDecoder(strict=False)
 _BETWEEN = re.compile(r"[\s,;\x00\ufeff]*(?:data:[\s\x00\ufeff]*)?")
 
 
@@ -32,15 +36,30 @@ class Unreadable(ValueError):
     """Something an upstream sent that has no plain meaning; the sentence says what it is."""
 
 
-def read(payload: bytes) -> tuple[list[Any], bool]:
-    """The values in an event's data, and whether they are other than strict JSON says."""
+def _whole(digits: str) -> int | float:
+    return int(digits) if len(digits) < _DIGITS else float(digits)
+
+
+_json = json.JSONDecoder(strict=False, parse_int=_whole)
+
+
+def read(payload: bytes, light: Callable[[bytes], Any] | None = None) -> tuple[list[Any], bool]:
+    """The values in an event's data, and whether they are other than strict JSON says.
+
+    ``light`` may decode a long one: only what somebody reads of it.
+    """
+    if payload.strip() == b"[DONE]":
+        return [DONE], False
+    if light and len(payload) > _LONG:
+        try:
+            return [light(payload)], False
+        except (ValueError, RecursionError):
+            pass
     try:
         value = _decode(payload)
     except (ValueError, RecursionError):
-        if payload.strip() == b"[DONE]":
-            return [DONE], False
         return _values(payload), True
-    if payload.count(b"{") + payload.count(b"[") > DEEPEST:
+    if len(payload) > 2 * DEEPEST and payload.count(b"{") + payload.count(b"[") > DEEPEST:
         _check_depth(value)
     return [value], False
 
@@ -129,16 +148,18 @@ def name_of(value: Any) -> str:
 
 def objects(value: Any) -> list[dict[str, Any]]:
     """The objects of a list; one that stands by itself counts as a list of one."""
-    if isinstance(value, dict):
-        return [value]
-    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+    if isinstance(value, list):
+        return [entry for entry in value if isinstance(entry, dict)]
+    return [value] if isinstance(value, dict) else []
 
 
 def only_objects(value: Any) -> list[dict[str, Any]]:
     """The same, where nothing else may be: `Unreadable` by what would be lost."""
+    if not value:
+        return []
     found = objects(value)
     entries = value if isinstance(value, list) else [value]
-    if any(entry and not isinstance(entry, dict) for entry in entries):
+    if len(found) < len(entries) and any(e and not isinstance(e, dict) for e in entries):
         raise Unreadable("")
     return found
 

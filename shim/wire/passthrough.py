@@ -17,7 +17,7 @@ import msgspec
 from ..tools.bridge import Bridge
 from ..turn import Event, Failure, Usage
 from .decoder import Seen
-from .lenient import DONE, Unreadable, read
+from .lenient import DONE, Unreadable
 from .responses.named import Named
 from .seams import whole
 from .sse import MOST, Splitter, SSEDecoder, encode, is_stream
@@ -26,6 +26,8 @@ from .unmask import UnmaskStream
 if TYPE_CHECKING:
     from .translate import Translation
 
+#: A search for a byte by its number is the fastest.
+_LF, _CR = 10, 13
 _NUMBER = re.compile(rb'"sequence_number": ?(\d{1,15})')
 
 
@@ -36,15 +38,19 @@ class Passthrough:
         turn, route = translation.turn, translation.route
         self._translation = translation
         self._decoder = translation.upstream.decoder(lambda: turn.seed, route.provider, set)
-        self._plain = self._decoder.plain
+        self._plain, self._begins = self._decoder.plain, self._decoder.PLAIN
+        self._behind = len(self._begins)
         self._events = Splitter()
+        self._held = self._events.held
         #: What the client got.
         self._sent: list[bytes] = []
-        self._over = False
+        self._append = self._sent.append
+        self._over = self._is_one = False
         unmask = translation.unmask
         self._unmask = UnmaskStream(turn.protocol, unmask) if unmask else None
         asked = translation.written_back
         self._named = Named(route.model, asked) if asked else None
+        self._changes = bool(self._unmask or self._named)
         self.failure: Failure | None = None
         self.repaired: list[str] = []
 
@@ -61,12 +67,22 @@ class Passthrough:
         return self._response if self._decoder.ended and not self.failure else None
 
     def feed(self, data: bytes) -> bytes:
+        inner = data[self._behind : -2]
+        if (
+            data[: self._behind] == self._begins
+            and data[-2:] == b"\n\n"
+            and not (_LF in inner or _CR in inner or self._held)
+            and self._plain(inner) is not None
+        ):
+            # One event of plain text, on one line.
+            if self._changes:
+                return self._back(data)
+            self._append(data)
+            return data
         if self._over or self._translation.packed:
             return b"" if self._over else data
-        one = data[-2:] == b"\n\n" or data[-4:] == b"\r\n\r\n"
-        if one and not self._events.held and self._plain(data) is not None:
-            return self._back(data)
-        out = self._back(b"".join([self._event(raw) for raw in self._events.feed(data)]))
+        found = self._events.feed(data)
+        out = self._back(b"".join([self._event(raw, looked=raw is data) for raw in found]))
         if self._events.too_long:
             self._note(self._decoder.give_up(f"sent an event of over {MOST >> 20} MB"))
             self._over = True
@@ -76,8 +92,11 @@ class Passthrough:
         if self._over or self._translation.packed:
             return b""
         decoder, rest = self._decoder, self._events.close()
+        if rest.strip():
+            # The blank line behind the last event is missing.
+            rest += b"\n" if rest.endswith(b"\n") else b"\n\n"
         if decoder.ended:
-            return self._back(self._event(rest)) + self._last()
+            return self._back(self._event(rest, looked=True)) + self._last()
         decoder.seen, decoder.mended = [], False
         self._note([*decoder.feed(rest), *decoder.close()])
         if decoder.spoilt or decoder.mended or decoder.cut:
@@ -86,7 +105,7 @@ class Passthrough:
             return self._back(rest) + self._broken()
         if decoder.stopped:
             # All is there but the mark that says so.
-            rest += (b"" if rest[-1:] in (b"", b"\n") else b"\n") + b"\n" * bool(rest) + decoder.END
+            rest += decoder.END
         return self._back(rest) + self._last()
 
     def abort(self, failure: Failure) -> bytes:
@@ -110,21 +129,25 @@ class Passthrough:
         body = msgspec.json.encode(value) if mended else body
         body = self._unmask.whole(body) if self._unmask else body
         body = self._named.whole(body) if self._named else body
-        self._sent = [body]
+        self._append(body)
+        self._is_one = True
         return body
 
-    def _event(self, raw: bytes) -> bytes:
-        """What the client gets for one event that is no plain text."""
+    def _event(self, raw: bytes, *, looked: bool) -> bytes:
+        """What the client gets for one event; ``looked``: it is known not to be plain text."""
         decoder = self._decoder
         if decoder.ended:
-            return raw if not decoder.spoilt and _is_strict(raw) else b""
+            return raw if not decoder.spoilt and _says_nothing(raw) else b""
         decoder.seen, decoder.mended = [], False
-        self._note(decoder.feed(raw))
+        # A CR at the end would be waited behind: it may be half of a line's end.
+        whole = raw + b"\n" if raw.endswith(b"\r") else raw
+        self._note(decoder.event(whole, looked=looked))
         return _written(decoder.seen) if decoder.mended or decoder.spoilt else raw
 
     def _note(self, events: list[Event]) -> None:
-        failures = [event for event in events if isinstance(event, Failure)]
-        self.failure = self.failure or next(iter(failures), None)
+        # It is the last event there is.
+        if events and isinstance(event := events[-1], Failure):
+            self.failure = self.failure or event
 
     def _back(self, data: bytes) -> bytes:
         """``data`` with what is the client's put back."""
@@ -158,10 +181,11 @@ class Passthrough:
     def _response(self) -> dict[str, Any] | None:
         """The whole answer, of what the client got."""
         translation, body = self._translation, b"".join(self._sent)
-        if not is_stream(body):
+        if self._is_one:
             return whole(body)[0]
         turn, route = translation.turn, translation.route
         decoder = translation.upstream.decoder(lambda: turn.seed, route.provider, set)
+        decoder.light = None
         events = [*decoder.feed(body), *decoder.close()]
         if decoder.response or not decoder.started:
             return decoder.response
@@ -181,16 +205,15 @@ def _written(seen: list[Seen]) -> bytes:
         elif value is DONE:
             out.append(b"data: [DONE]\n\n")
         else:
-            data = msgspec.json.encode(value)
+            # A line end in JSON is a blank.
+            raw = value.replace(b"\n", b" ") if isinstance(value, bytes) else None
+            data = raw or msgspec.json.encode(value)
             out.append(encode(name, data) if name else b"data: %b\n\n" % data)
     return b"".join(out)
 
 
-def _is_strict(raw: bytes) -> bool:
-    """Whether every client can read what comes behind the end."""
+def _says_nothing(raw: bytes) -> bool:
+    """Whether what comes behind the end is the mark of a stream's end, or a comment."""
     events = SSEDecoder()
-    try:
-        read_as = [read(data)[1] for name, data in events.feed(raw) + events.close() if name]
-    except Unreadable:
-        return False
-    return not (events.mended or any(read_as))
+    found = events.feed(raw) + events.close()
+    return all(name is None or data.strip() == b"[DONE]" for name, data in found)

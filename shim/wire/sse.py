@@ -18,6 +18,8 @@ BLANK = re.compile(b"|".join(BLANKS))
 MOST = 16 * 1024 * 1024
 #: What pads lines and data: NUL, a byte order mark, blanks.
 PADDING = b"\x00\xef\xbb\xbf \t"
+#: A search for a byte by its number is the fastest.
+_CR = 13
 _MARK = b"\xef\xbb\xbf"
 _KNOWN = (b"data:", b"event:", b"id:", b"retry:", b":")
 #: A field that the standard does not know is ignored, as it says; unless it holds JSON.
@@ -27,6 +29,7 @@ _FIELD = re.compile(rb"(?!error)[A-Za-z][\w-]*(?::[^{\[\"]*)?")
 class SSEDecoder:
     """Feed bytes, get ``(event name, data)``; a comment comes as ``(None, its text)``.
 
+    ``idle``: the last event is whole, so that the next piece begins with a new one.
     ``too_long``: an event went beyond ``MOST`` bytes; nothing is read from there on. ``mended``:
     something was read that the standard would leave out.
     """
@@ -41,13 +44,8 @@ class SSEDecoder:
         #: Bytes of the event under way: those held, and those of its whole lines.
         self._held_size = self._size = 0
         self._first = True
-        self.too_long = False
-        self.mended = False
-
-    @property
-    def idle(self) -> bool:
-        """Whether the last event is whole, so that the next piece begins with a new one."""
-        return not (self._held or self._data or self._event or self._first or self.too_long)
+        self.idle = True
+        self.too_long = self.mended = False
 
     def feed(self, chunk: bytes) -> list[tuple[str | None, bytes]]:
         """The events that ``chunk`` completes."""
@@ -55,6 +53,7 @@ class SSEDecoder:
         if not chunk or self.too_long:
             return out
         if held := self._held:
+            self.idle = False
             if not (self._first or b"\n" in chunk or b"\r" in chunk or held[-1].endswith(b"\r")):
                 held.append(chunk)
                 self._bound(len(chunk))
@@ -62,7 +61,7 @@ class SSEDecoder:
             chunk = b"".join((*held, chunk))
         if self._first:
             if len(chunk) < 3 and _MARK.startswith(chunk):
-                self._held = [chunk]
+                self._held, self.idle = [chunk], False
                 return out
             self._first = False
             chunk = chunk.removeprefix(_MARK)
@@ -78,8 +77,10 @@ class SSEDecoder:
         for line in lines:
             self._line(line, out)
             if self.too_long:
+                self.idle = False
                 return out
         self._bound(len(rest))
+        self.idle = not (rest or self._data or self._event or self.too_long)
         return out
 
     def close(self) -> list[tuple[str | None, bytes]]:
@@ -106,7 +107,7 @@ class SSEDecoder:
     def _line(self, line: bytes, out: list[tuple[str | None, bytes]]) -> None:
         if self._size + len(line) > MOST:
             self._give_up()
-        elif line.startswith(b"data:"):
+        elif line.startswith(b"data:") or line == b"data":
             self._add(line[6:] if line.startswith(b"data: ") else line[5:])
         elif not line:
             self._dispatch(out)
@@ -163,6 +164,7 @@ class Splitter:
     """Cuts a stream into its events as they came; ``too_long`` as in `SSEDecoder`."""
 
     def __init__(self) -> None:
+        #: What is no whole event yet, in pieces; always the same list.
         self.held: list[bytes] = []
         self._edge = b""
         self._size = 0
@@ -172,6 +174,10 @@ class Splitter:
         """The events that are whole with ``data``."""
         if self.too_long:
             return []
+        if not (self.held or _CR in data or data[-2:] != b"\n\n" or b"\n\n" in data[:-2]):
+            # One event, as most pieces are.
+            self.too_long = len(data) > MOST
+            return [] if self.too_long else [data]
         if not BLANK.search(self._edge + data):
             if data:
                 self.held.append(data)
@@ -180,7 +186,7 @@ class Splitter:
             self.too_long = self._size > MOST
             return []
         found, rest = split(b"".join(self.held), data)
-        self.held, self._size, self._edge = [rest] if rest else [], len(rest), rest[-2:]
+        self.held[:], self._size, self._edge = [rest] if rest else [], len(rest), rest[-2:]
         for n, event in enumerate(found):
             if len(event) > MOST:
                 self.too_long = True
@@ -191,7 +197,7 @@ class Splitter:
     def close(self) -> bytes:
         """What is left, without a blank line behind it."""
         rest = b"".join(self.held)
-        self.held, self._size, self._edge = [], 0, b""
+        self.held[:], self._size, self._edge = [], 0, b""
         return rest
 
 
@@ -202,14 +208,6 @@ def split(rest: bytes, data: bytes) -> tuple[list[bytes], bytes]:
         found.append(whole[at : match.end()])
         at = match.end()
     return found, whole[at:]
-
-
-def ends_well(event: bytes, start: int) -> bool:
-    """Whether no line ends behind ``start`` in ``event``, but for a blank one at its end."""
-    at = event.find(b"\n", start)
-    if event.find(b"\r", start) < 0:
-        return at < 0 or at == len(event) - 2
-    return event[-4:] == b"\r\n\r\n" and event.find(b"\r", start) == len(event) - 4
 
 
 def is_stream(body: bytes) -> bool:

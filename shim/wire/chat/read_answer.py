@@ -18,7 +18,6 @@ from ...turn import (
     CallDelta,
     CallStart,
     Event,
-    Failure,
     Finish,
     Reasoning,
     ReasoningState,
@@ -29,7 +28,6 @@ from ...turn import (
 from ..decoder import StreamDecoder
 from ..errors import event_failure
 from ..lenient import Unreadable, count, name_of, number, objects, only_objects, text_of
-from ..sse import ends_well
 from .read_thoughts import Thoughts
 from .read_usage import read_usage
 
@@ -108,17 +106,19 @@ class Decoder(StreamDecoder):
     def calls(self) -> int:
         return sum(call.key is not None for call in self._calls)
 
-    def plain(self, piece: bytes) -> str | None:
-        if not (self._fast and piece[:6] == b"data: " and ends_well(piece, 6)):
+    def plain(self, data: bytes) -> str | None:
+        if not self._fast:
             return None
         try:
-            (choice,) = _plain(piece[6:]).choices
+            (choice,) = _plain(data).choices
         except (ValueError, RecursionError):
             return None
-        return choice.delta.content
+        if text := choice.delta.content:
+            self._spoke = True
+        return text
 
     def _plain_next(self) -> bool:
-        return self._spoke
+        return self.started is not None and not self._thought.waits
 
     def _answer(self, data: dict[str, Any], out: list[Event]) -> None:
         self._event("", data, out)
@@ -133,7 +133,7 @@ class Decoder(StreamDecoder):
 
     def _event(self, name: str, data: dict[str, Any], out: list[Event]) -> None:
         if name == "error" or data.get("error") or data.get("type") == "error":
-            self._fail(event_failure(data, self._upstream), out)
+            self._fail(event_failure(data, self._upstream), out, own=bool(data.get("error")))
             return
         self._start(data.get("id"), count(data.get("created")), out)
         self._note_usage(data)
@@ -143,7 +143,7 @@ class Decoder(StreamDecoder):
 
     def _choice(self, choice: dict[str, Any], out: list[Event]) -> None:
         if choice.get("error"):
-            self._fail(event_failure(choice, self._upstream), out)
+            self._fail(event_failure(choice, self._upstream), out, own=False)
             return
         delta = choice.get("delta") or choice.get("message") or choice.get("text")
         if isinstance(delta, dict):
@@ -154,7 +154,7 @@ class Decoder(StreamDecoder):
             self._say(Text, text_of(delta), out)
         reason = text_of(choice.get("finish_reason") or "")
         if reason == "error":
-            self._fail(Failure(f"{self._upstream} stopped with an error", retry=True), out)
+            self._spoil("stopped with an error", out)
         elif reason:
             self._reason = _FINISH.get(reason, "stop")
 

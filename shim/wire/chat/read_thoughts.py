@@ -15,6 +15,11 @@ class Thoughts:
         self._details: list[dict[str, Any]] = []
         self._parts: list[str] = []
 
+    @property
+    def waits(self) -> bool:
+        """Whether anything has gathered since the last `drain`."""
+        return bool(self._text or self._details or self._parts)
+
     def take(self, delta: dict[str, Any]) -> str:
         """The readable thinking in ``delta``, each piece once however often it stands there."""
         shown = ""
@@ -51,7 +56,7 @@ class Thoughts:
 
     def drain(self) -> dict[str, Any]:
         """What gathered since the last time: the assistant message's fields to be given back."""
-        if not (self._text or self._details or self._parts):
+        if not self.waits:
             return {}
         fields: dict[str, Any] = {k: "".join(v) for k, v in self._text.items()}
         if self._details:

@@ -27,12 +27,10 @@ from ...turn import (
 from ..decoder import StreamDecoder
 from ..errors import event_failure
 from ..lenient import Unreadable, mapping, name_of, number, objects, only_objects, text_of
-from ..sse import ends_well
 from .read_usage import read_usage
 
 __all__ = ["Decoder", "is_answer"]
 
-_DELTA = b"event: content_block_delta\ndata: "
 _FINISH = {
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
@@ -51,6 +49,7 @@ class _PlainDelta(msgspec.Struct, gc=False):
 
     type: Literal["content_block_delta"]
     delta: _TextDelta
+    error: None = None
 
 
 _plain = msgspec.json.Decoder(_PlainDelta).decode
@@ -59,6 +58,8 @@ _plain = msgspec.json.Decoder(_PlainDelta).decode
 class Decoder(StreamDecoder):
     """Bytes of a Messages stream in, canonical events out."""
 
+    NAME = "content_block_delta"
+    PLAIN = b"event: content_block_delta\ndata: "
     END = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 
     def __init__(
@@ -80,11 +81,11 @@ class Decoder(StreamDecoder):
     def calls(self) -> int:
         return self._calls
 
-    def plain(self, piece: bytes) -> str | None:
-        if not (self._fast and piece.startswith(_DELTA) and ends_well(piece, len(_DELTA))):
+    def plain(self, data: bytes) -> str | None:
+        if not self._fast:
             return None
         try:
-            return _plain(piece[len(_DELTA) :]).delta.text
+            return _plain(data).delta.text
         except (ValueError, RecursionError):
             return None
 
@@ -108,7 +109,8 @@ class Decoder(StreamDecoder):
     def _event(self, name: str, data: dict[str, Any], out: list[Event]) -> None:
         kind = data.get("type") or name
         if kind == "error" or data.get("error"):
-            self._fail(event_failure(data, self._upstream), out)
+            own = kind == "error" and bool(data.get("error"))
+            self._fail(event_failure(data, self._upstream), out, own=own)
         elif isinstance(kind, str) and kind in _HANDLERS:
             _HANDLERS[kind](self, data, out)
         elif "delta" in data:
@@ -185,7 +187,7 @@ class Decoder(StreamDecoder):
     def _close(self, index: int | None, out: list[Event]) -> None:
         block = self._blocks.get(index)
         if block and block.get("type") in ("thinking", "redacted_thinking"):
-            out.append(ReasoningState({"blocks": [block]}))
+            out.append(ReasoningState({"blocks": [dict(block)]}))
 
     def _message_delta(self, data: dict[str, Any], out: list[Event]) -> None:
         self._start(None, 0, out)

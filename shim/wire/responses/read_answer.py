@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import msgspec
 
@@ -29,13 +29,11 @@ from ...turn import (
 from ..decoder import StreamDecoder
 from ..errors import event_failure
 from ..lenient import Unreadable, count, mapping, name_of, objects, only_objects, text_of
-from ..sse import ends_well
 from .items import CALLS, Item, Items
 from .read_usage import read_usage
 
 __all__ = ["Decoder", "is_answer"]
 
-_DELTA = b"event: response.output_text.delta\ndata: "
 _REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
 _FAILED = ("failed", "cancelled")
 
@@ -46,6 +44,33 @@ class _PlainDelta(msgspec.Struct, gc=False):
     type: Literal["response.output_text.delta"]
     output_index: int
     delta: str
+    item_id: str = ""
+    error: None = None
+
+
+class _Whole(TypedDict, total=False):
+    """What is read of a response in an event that tells of all of it."""
+
+    id: Any
+    created_at: Any
+    status: Any
+    error: Any
+    output: Any
+    usage: Any
+    incomplete_details: Any
+
+
+class _Snapshot(TypedDict):
+    """An event that repeats the whole request, with its tools and instructions."""
+
+    type: Literal[
+        "response.created",
+        "response.in_progress",
+        "response.queued",
+        "response.completed",
+        "response.incomplete",
+    ]
+    response: _Whole
 
 
 _plain = msgspec.json.Decoder(_PlainDelta).decode
@@ -54,14 +79,19 @@ _plain = msgspec.json.Decoder(_PlainDelta).decode
 class Decoder(StreamDecoder):
     """Bytes of a Responses stream in, canonical events out."""
 
+    light = msgspec.json.Decoder(_Snapshot).decode
+    NAME = "response.output_text.delta"
+    PLAIN = b"event: response.output_text.delta\ndata: "
+
     def __init__(
         self, seed: Callable[[], str], upstream: str, taken: Callable[[], set[str]]
     ) -> None:
         super().__init__(seed, upstream, taken)
         self._items = Items()
         self._calls = 0
-        #: Where the message is that is being told.
+        #: Which message is being told.
         self._message: Any = None
+        self._message_id: Any = ""
         self._part: tuple[Item, Any] | None = None
         self._usage: Usage | None = None
 
@@ -74,14 +104,15 @@ class Decoder(StreamDecoder):
         """Also those that the upstream runs itself."""
         return sum(item.kind.endswith("_call") for item in self._items.all)
 
-    def plain(self, piece: bytes) -> str | None:
-        if not (self._fast and piece.startswith(_DELTA) and ends_well(piece, len(_DELTA))):
+    def plain(self, data: bytes) -> str | None:
+        if not self._fast:
             return None
         try:
-            event = _plain(piece[len(_DELTA) :])
+            event = _plain(data)
         except (ValueError, RecursionError):
             return None
-        return event.delta if event.output_index == self._message else None
+        same = event.output_index == self._message and event.item_id == self._message_id
+        return event.delta if same else None
 
     def _plain_next(self) -> bool:
         return self._message is not None
@@ -96,7 +127,7 @@ class Decoder(StreamDecoder):
     def _event(self, name: str, data: dict[str, Any], out: list[Event]) -> None:
         kind = data.get("type") or name
         if kind == "error" or (data.get("error") and "response" not in data):
-            self._fail(event_failure(data, self._upstream), out)
+            self._fail(event_failure(data, self._upstream), out, own=kind == "error")
         elif isinstance(kind, str) and kind in _HANDLERS:
             _HANDLERS[kind](self, data, out)
 
@@ -120,7 +151,7 @@ class Decoder(StreamDecoder):
     def _tell(self, kind: type[Text | Refusal], data: dict[str, Any], out: list[Event]) -> None:
         self._start(None, 0, out)
         self._items.of_delta(data, "message").told = True
-        self._message = data.get("output_index")
+        self._message, self._message_id = data.get("output_index"), data.get("item_id", "")
         if delta := _delta(data):
             out.append(kind(delta))
 
@@ -210,7 +241,10 @@ class Decoder(StreamDecoder):
 
     def _completed(self, data: dict[str, Any], out: list[Event]) -> None:
         self._created(data, out)
-        self._end(mapping(data.get("response")), out, failed=False)
+        response = mapping(data.get("response"))
+        if data.get("type") == "response.cancelled":
+            response = {**response, "status": "cancelled"}
+        self._end(response, out, failed=False)
 
     def _failed(self, data: dict[str, Any], out: list[Event]) -> None:
         self._created(data, out)
@@ -224,7 +258,7 @@ class Decoder(StreamDecoder):
         status, error = response.get("status"), response.get("error")
         if failed or status in _FAILED or error:
             error = error or {"message": f"the response was {status or 'failed'}"}
-            self._fail(event_failure({"error": error}, self._upstream), out)
+            self._fail(event_failure({"error": error}, self._upstream), out, own=failed)
             return
         output = only_objects(response.get("output"))
         for known, item in zip(self._items.final(output), output, strict=True):
@@ -295,7 +329,7 @@ _HANDLERS: dict[str, Any] = {
     "response.completed": Decoder._completed,
     "response.incomplete": Decoder._completed,
     "response.failed": Decoder._failed,
-    "response.cancelled": Decoder._failed,
+    "response.cancelled": Decoder._completed,
 }
 
 

@@ -1,0 +1,89 @@
+"""Damaged streams of any upstream, over all pairs of protocols: nothing raises, the client's answer
+is one of its protocol however it was cut, and what could not be read is never made up."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.unit import damage, streams
+
+pytestmark = pytest.mark.slow
+
+#: Hypothesis's own limits on time say nothing on a machine that others use too.
+SETTINGS = settings(
+    max_examples=int(__import__("os").environ.get("NX","300")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[str, str, bytes]:
+    """(client, upstream, a recorded stream of it)."""
+    client, upstream = draw(st.sampled_from(streams.PAIRS))
+    return client, upstream, draw(st.sampled_from(streams.recorded(upstream)))
+
+
+CUTS = st.lists(st.integers(0, 20_000), max_size=12)
+
+
+@SETTINGS
+@given(case=cases(), name=st.sampled_from([*damage.HARMLESS]), at=st.integers(0, 200), cuts=CUTS)
+def test_what_is_plainly_meant_is_read(
+    case: tuple[str, str, bytes], name: str, at: int, cuts: list[int]
+) -> None:
+    client, upstream, stream = case
+    all = damage.parts(stream)
+    damaged = damage.HARMLESS[name](all, at % len(all))
+    right = streams.through(streams.translator(client, upstream, stream), stream)
+    made = streams.translator(client, upstream, stream)
+    out = streams.through(made, damaged, cuts)
+    assert streams.end(client, out) == "whole" and made.failure is None
+    assert streams.story(streams.read(client, out)) == streams.story(streams.read(client, right))
+    assert streams.finished_calls(client, out) == streams.finished_calls(client, right)
+    assert out == streams.through(streams.translator(client, upstream, stream), damaged)
+
+
+@SETTINGS
+@given(case=cases(), name=st.sampled_from([*damage.HARMFUL]), at=st.integers(0, 200), cuts=CUTS)
+def test_what_cannot_be_read_fails_the_turn(
+    case: tuple[str, str, bytes], name: str, at: int, cuts: list[int]
+) -> None:
+    client, upstream, stream = case
+    all = damage.parts(stream)
+    at = at % len(all)
+    damaged = damage.harmful(all, at, name)
+    if damaged == b"".join(part + b"\n\n" for part in all):
+        return
+    made = streams.translator(client, upstream, stream)
+    out = streams.through(made, damaged, cuts)
+    assert streams.end(client, out) == "failed" and made.failure
+    assert made.failure.message.startswith("up sent an event that cannot be read: ")
+    assert len(made.failure.message) < 160 and made.failure.retry
+    # Of an answer that passes, an item that was done before is whole.
+    right = streams.through(streams.translator(client, upstream, stream), stream)
+    whole = streams.finished_calls(client, right) if client == upstream else []
+    assert set(streams.finished_calls(client, out)) <= set(whole)
+    before = streams.story(streams.read(upstream, b"".join(part + b"\n\n" for part in all[:at])))
+    told = streams.story(streams.read(client, out))
+    assert told["said"] == before["said"] and told["thought"] == before["thought"]
+    assert out == streams.through(streams.translator(client, upstream, stream), damaged)
+
+
+@SETTINGS
+@given(data=st.data(), case=cases(), cuts=CUTS)
+def test_nothing_raises_and_every_answer_is_one(
+    data: st.DataObject, case: tuple[str, str, bytes], cuts: list[int]
+) -> None:
+    client, upstream, stream = case
+    damaged = data.draw(damage.anything(stream))
+    made = streams.translator(client, upstream, stream)
+    out = streams.through(made, damaged, cuts)
+    assert (streams.end(client, out) == "failed") == bool(made.failure)
+    assert made.response is None or made.failure is None or client != upstream
+    assert made.calls >= 0 and (made.usage is None or made.usage.input >= 0)
+    assert out == streams.through(streams.translator(client, upstream, stream), damaged)
+    if made.failure and client != upstream:
+        assert streams.finished_calls(client, out) == []
