@@ -40,7 +40,9 @@ class StreamDecoder:
 
     #: Decodes no more of long events than is read here; ValueError for others.
     light: Callable[[bytes], Any] | None = None
-    #: The name of an event of plain text, and how it begins on the wire.
+    #: An event of plain text: the field its text is in, where nothing but the text differs from one
+    #: to the next; its name; and how it begins on the wire.
+    KEY: ClassVar[bytes] = b""
     NAME: ClassVar[str] = ""
     PLAIN: ClassVar[bytes] = b"data: "
     #: What ends a whole answer on the wire, where the protocol has words for it alone.

@@ -142,7 +142,9 @@ def text_of(value: Any) -> str:
 
 def name_of(value: Any) -> str:
     """An id or a name: a text, or a number in its place."""
-    usable = isinstance(value, str | int | float) and not isinstance(value, bool)
+    if isinstance(value, str):
+        return value
+    usable = isinstance(value, int | float) and not isinstance(value, bool)
     return text_of(value) if usable else ""
 
 
@@ -171,6 +173,8 @@ def mapping(value: Any) -> dict[str, Any]:
 
 def number(value: Any) -> int | None:
     """A whole number, also as a text or with a fraction of nothing; None for anything else."""
+    if type(value) is int:
+        return value if -_MOST < value < _MOST else None
     if isinstance(value, str) and len(value) < 20:
         try:
             value = float(value)
@@ -178,8 +182,7 @@ def number(value: Any) -> int | None:
             return None
     if isinstance(value, float):
         value = int(value) if math.isfinite(value) else None
-    usable = isinstance(value, int) and not isinstance(value, bool) and -_MOST < value < _MOST
-    return int(value) if usable else None
+    return value if type(value) is int and -_MOST < value < _MOST else None
 
 
 def count(value: Any) -> int:

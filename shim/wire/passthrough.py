@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: A search for a byte by its number is the fastest.
 _LF, _CR = 10, 13
+#: Characters that stand for themselves in a text of JSON.
+_SAFE = bytes(c for c in range(0x20, 0x7F) if c not in b'"\\')
 _NUMBER = re.compile(rb'"sequence_number": ?(\d{1,15})')
 
 
@@ -39,7 +41,10 @@ class Passthrough:
         self._translation = translation
         self._decoder = translation.upstream.decoder(lambda: turn.seed, route.provider, set)
         self._plain, self._begins = self._decoder.plain, self._decoder.PLAIN
-        self._behind = len(self._begins)
+        self._behind, self._key = len(self._begins), self._decoder.KEY
+        #: What stands around the text of the last plain event; empty where the next may mean more.
+        self._head = self._tail = b""
+        self._from = self._to = self._least = 0
         self._events = Splitter()
         self._held = self._events.held
         #: What the client got.
@@ -67,18 +72,32 @@ class Passthrough:
         return self._response if self._decoder.ended and not self.failure else None
 
     def feed(self, data: bytes) -> bytes:
-        inner = data[self._behind : -2]
         if (
+            self._head
+            and data.startswith(self._head)
+            and data.endswith(self._tail)
+            and len(data) >= self._least
+            and not (self._held or data[self._from : self._to].translate(None, _SAFE))
+        ):
+            pass
+        elif (
             data[: self._behind] == self._begins
             and data[-2:] == b"\n\n"
-            and not (_LF in inner or _CR in inner or self._held)
-            and self._plain(inner) is not None
+            and not (_LF in (inner := data[self._behind : -2]) or _CR in inner or self._held)
+            and (text := self._plain(inner)) is not None
         ):
             # One event of plain text, on one line.
-            if self._changes:
-                return self._back(data)
-            self._append(data)
-            return data
+            if self._key:
+                self._learn(data, text.encode())
+        else:
+            return self._closely(data)
+        if self._changes:
+            return self._back(data)
+        self._append(data)
+        return data
+
+    def _closely(self, data: bytes) -> bytes:
+        """The same for anything else than one event of plain text."""
         if self._over or self._translation.packed:
             return b"" if self._over else data
         found = self._events.feed(data)
@@ -87,6 +106,18 @@ class Passthrough:
             self._note(self._decoder.give_up(f"sent an event of over {MOST >> 20} MB"))
             self._over = True
         return out + self._broken() if self._decoder.spoilt else out
+
+    def _learn(self, data: bytes, text: bytes) -> None:
+        """Remember what stands around the text of a plain event: another that is like it but for
+        its text is plain too, and needs no decoding."""
+        if self._head:
+            return
+        head, found, tail = data.partition(b'"%b"' % text)
+        named = head.rstrip().endswith(self._key) and data.count(self._key) == 1
+        if text and found and named and not text.translate(None, _SAFE):
+            self._head, self._tail = head + b'"', b'"' + tail
+            self._from, self._to = len(self._head), -len(self._tail)
+            self._least = self._from - self._to
 
     def close(self) -> bytes:
         if self._over or self._translation.packed:
@@ -138,7 +169,7 @@ class Passthrough:
         decoder = self._decoder
         if decoder.ended:
             return raw if not decoder.spoilt and _says_nothing(raw) else b""
-        decoder.seen, decoder.mended = [], False
+        decoder.seen, decoder.mended, self._head = [], False, b""
         # A CR at the end would be waited behind: it may be half of a line's end.
         whole = raw + b"\n" if raw.endswith(b"\r") else raw
         self._note(decoder.event(whole, looked=looked))

@@ -174,8 +174,7 @@ class Splitter:
         """The events that are whole with ``data``."""
         if self.too_long:
             return []
-        if not (self.held or _CR in data or data[-2:] != b"\n\n" or b"\n\n" in data[:-2]):
-            # One event, as most pieces are.
+        if not self.held and data[-2:] == b"\n\n" and _CR not in data and _is_one(data):
             self.too_long = len(data) > MOST
             return [] if self.too_long else [data]
         if not BLANK.search(self._edge + data):
@@ -199,6 +198,13 @@ class Splitter:
         rest = b"".join(self.held)
         self.held[:], self._size, self._edge = [], 0, b""
         return rest
+
+
+def _is_one(data: bytes) -> bool:
+    """Whether ``data`` is one event of one or two lines, as most pieces are."""
+    end = data.find(b"\n")
+    last = len(data) - 2
+    return end == last or (data.find(b"\n", end + 1) == last > end + 1)
 
 
 def split(rest: bytes, data: bytes) -> tuple[list[bytes], bytes]:

@@ -10,6 +10,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from shim.repair.dialects import DIALECTS
+from shim.repair.stream import Rules
 from shim.route.choose import Route
 from shim.turn import CallDelta, CallStart, Event, Failure, Finish, Reasoning, Refusal, Text
 from shim.wire.masks import Unmask
@@ -46,14 +48,31 @@ def request(protocol: str, names: list[str], *, stream: bool = True) -> bytes:
     return json.dumps({"model": "m", "stream": stream, "tools": tools, **body}).encode()
 
 
-def translator(
-    client: str, upstream: str, data: bytes = b"", *, codex: bool = False, stream: bool = True
-) -> Translator:
-    """For an answer of ``upstream`` whose calls are all of offered tools."""
+def translation(
+    client: str, upstream: str, data: bytes = b"", *, way: str = "plain", stream: bool = True
+) -> Translation:
+    """For an answer of ``upstream`` whose calls are all of offered tools; ``way``: what else is
+    done to it."""
     names = sorted({n.decode() for n in re.findall(rb'"name": ?"([\w-]{1,64})"', data)})
     turn = codec(client).read_request(request(client, names, stream=stream))
     route = Route("up", upstream, "m", "m", "test")  # type: ignore[arg-type]
-    return Translation(turn, route, codex=codex, unmask=Unmask({})).translator()
+    mask = Unmask({"MASKED_A_000000000001": "s3cret"}, {name: f"my_{name}" for name in names[:2]})
+    return Translation(
+        turn,
+        route,
+        codex=way == "codex" and client == "responses",
+        unmask=mask if way == "masked" else None,
+        repair=Rules(tuple(DIALECTS), "loose", always=True) if way == "repaired" else None,
+    )
+
+
+#: What may be done to an answer on its way.
+WAYS = ("plain", "codex", "masked", "repaired")
+
+
+def translator(client: str, upstream: str, data: bytes = b"", *, way: str = "plain") -> Translator:
+    """A fresh one, as `translation` makes it."""
+    return translation(client, upstream, data, way=way).translator()
 
 
 def through(made: Translator, data: bytes, cuts: list[int] = []) -> bytes:  # noqa: B006

@@ -86,6 +86,7 @@ class _Call:
 class Decoder(StreamDecoder):
     """Bytes of a Chat Completions stream in, canonical events out."""
 
+    KEY = b'"content":'
     END = b"data: [DONE]\n\n"
 
     def __init__(
@@ -135,10 +136,13 @@ class Decoder(StreamDecoder):
         if name == "error" or data.get("error") or data.get("type") == "error":
             self._fail(event_failure(data, self._upstream), out, own=bool(data.get("error")))
             return
-        self._start(data.get("id"), count(data.get("created")), out)
-        self._note_usage(data)
+        if self.started is None:
+            self._start(data.get("id"), count(data.get("created")), out)
+        if usage := data.get("usage"):
+            self._usage = read_usage(usage) if isinstance(usage, dict) else self._usage
         for choice in only_objects(data.get("choices")):
-            if (number(choice.get("index")) or 0) <= 0 and not self.ended:
+            index = choice.get("index")
+            if (index in (0, None) or (number(index) or 0) <= 0) and not self.ended:
                 self._choice(choice, out)
 
     def _choice(self, choice: dict[str, Any], out: list[Event]) -> None:
@@ -223,11 +227,6 @@ class Decoder(StreamDecoder):
             return last
         # Some servers send every parallel call with index 0.
         return known or (None if name else last)
-
-    def _note_usage(self, chunk: dict[str, Any]) -> None:
-        usage = chunk.get("usage")
-        if isinstance(usage, dict) and usage:
-            self._usage = read_usage(usage)
 
     def _done(self, out: list[Event]) -> None:
         if any(call.pieces for call in self._calls):

@@ -49,7 +49,6 @@ class _PlainDelta(msgspec.Struct, gc=False):
 
     type: Literal["content_block_delta"]
     delta: _TextDelta
-    error: None = None
 
 
 _plain = msgspec.json.Decoder(_PlainDelta).decode
@@ -58,6 +57,7 @@ _plain = msgspec.json.Decoder(_PlainDelta).decode
 class Decoder(StreamDecoder):
     """Bytes of a Messages stream in, canonical events out."""
 
+    KEY = b'"text":'
     NAME = "content_block_delta"
     PLAIN = b"event: content_block_delta\ndata: "
     END = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'

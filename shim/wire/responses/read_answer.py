@@ -44,8 +44,6 @@ class _PlainDelta(msgspec.Struct, gc=False):
     type: Literal["response.output_text.delta"]
     output_index: int
     delta: str
-    item_id: str = ""
-    error: None = None
 
 
 class _Whole(TypedDict, total=False):
@@ -89,9 +87,8 @@ class Decoder(StreamDecoder):
         super().__init__(seed, upstream, taken)
         self._items = Items()
         self._calls = 0
-        #: Which message is being told.
+        #: Where the message is that is being told.
         self._message: Any = None
-        self._message_id: Any = ""
         self._part: tuple[Item, Any] | None = None
         self._usage: Usage | None = None
 
@@ -111,8 +108,7 @@ class Decoder(StreamDecoder):
             event = _plain(data)
         except (ValueError, RecursionError):
             return None
-        same = event.output_index == self._message and event.item_id == self._message_id
-        return event.delta if same else None
+        return event.delta if event.output_index == self._message else None
 
     def _plain_next(self) -> bool:
         return self._message is not None
@@ -151,7 +147,7 @@ class Decoder(StreamDecoder):
     def _tell(self, kind: type[Text | Refusal], data: dict[str, Any], out: list[Event]) -> None:
         self._start(None, 0, out)
         self._items.of_delta(data, "message").told = True
-        self._message, self._message_id = data.get("output_index"), data.get("item_id", "")
+        self._message = data.get("output_index")
         if delta := _delta(data):
             out.append(kind(delta))
 
