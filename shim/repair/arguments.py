@@ -26,7 +26,7 @@ _COMMA = re.compile(r",(\s*[}\]])")
 _WORDS = {"None": "null", "True": "true", "False": "false", "undefined": "null"}
 _WORD = re.compile(r"\b(?:None|True|False|undefined)\b")
 _ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{4}|.)", re.S)
-#: What the rules raise where they do not fit; Python's literals may be sets, of which JSON has none.
+#: What the rules raise where they do not fit: Python's literals may be sets, which JSON lacks.
 _NO_VALUE = (
     ValueError,
     TypeError,

@@ -241,6 +241,11 @@ class StreamDecoder:
         else:
             raise Unreadable("")
 
+    def _kind(self, name: str, data: dict[str, Any]) -> str:
+        """What an event is: its type says, else its name."""
+        kind = data.get("type")
+        return kind if isinstance(kind, str) and kind else name
+
     def _see(self, name: str | None, value: Any) -> None:
         if self.seen is not None and not self.spoilt:
             self.seen.append((name, value))

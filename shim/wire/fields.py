@@ -35,9 +35,7 @@ def check_model(turn: Turn) -> None:
         raise WireError("model must be a string", param="model")
 
 
-def pass_on(
-    turn: Turn, *, model: str, third_party: bool, caching: Caching | None = None
-) -> bytes:
+def pass_on(turn: Turn, *, model: str, third_party: bool, caching: Caching | None = None) -> bytes:
     """The client's own bytes, but for the model's name, what third parties must not see, the
     reasoning of other upstreams, and what ``caching`` wants."""
     fields = dict(turn.own)

@@ -123,13 +123,12 @@ class Passthrough:
         if self._over or self._translation.packed:
             return b""
         decoder, rest = self._decoder, self._events.close()
-        if rest.strip():
-            # The blank line behind the last event is missing.
-            rest += b"\n" if rest.endswith(b"\n") else b"\n\n"
+        blank = b"\n" if rest.endswith(b"\n") else b"\n\n" if rest else b""
         if decoder.ended:
-            return self._back(self._event(rest, looked=True)) + self._last()
+            return self._back(self._event(rest + blank, looked=True)) + self._last()
         decoder.seen, decoder.mended = [], False
         self._note([*decoder.feed(rest), *decoder.close()])
+        rest += blank
         if decoder.spoilt or decoder.mended or decoder.cut:
             rest = _written(decoder.seen)
         if decoder.spoilt:

@@ -90,7 +90,7 @@ def sse(value: Any, name: str = "") -> bytes:
 
 def events(stream: bytes) -> list[Any]:
     """The data of each event, by the standard and nothing else: JSON, or ``[DONE]``. One that
-    does not say its type has the event's."""
+    does not say its type has the event's name for it."""
     found: list[Any] = []
     data: list[str] = []
     name = ""
@@ -101,7 +101,8 @@ def events(stream: bytes) -> list[Any]:
             if data:
                 joined = "\n".join(data)
                 made = joined if joined == "[DONE]" else _json(joined)
-                if name and isinstance(made, dict) and not made.get("type"):
+                kind = made.get("type") if isinstance(made, dict) else "-"
+                if name and not (kind and isinstance(kind, str)):
                     made["type"] = name
                 found.append(made)
             data, name = [], ""

@@ -107,12 +107,12 @@ class Decoder(StreamDecoder):
             self._end(out)
 
     def _event(self, name: str, data: dict[str, Any], out: list[Event]) -> None:
-        kind = data.get("type") or name
+        kind = self._kind(name, data)
         if kind == "error" or data.get("error"):
             own = kind == "error" and bool(data.get("error"))
             self._fail(event_failure(data, self._upstream), out, own=own)
-        elif isinstance(kind, str) and kind in _HANDLERS:
-            _HANDLERS[kind](self, data, out)
+        elif handler := _HANDLERS.get(kind):
+            handler(self, data, out)
         elif "delta" in data:
             # Whatever it calls itself, it goes on with something.
             self._block_delta(data, out)

@@ -121,11 +121,11 @@ class Decoder(StreamDecoder):
         self._broke_off(out)
 
     def _event(self, name: str, data: dict[str, Any], out: list[Event]) -> None:
-        kind = data.get("type") or name
+        kind = self._kind(name, data)
         if kind == "error" or (data.get("error") and "response" not in data):
             self._fail(event_failure(data, self._upstream), out, own=kind == "error")
-        elif isinstance(kind, str) and kind in _HANDLERS:
-            _HANDLERS[kind](self, data, out)
+        elif handler := _HANDLERS.get(kind):
+            handler(self, data, out)
 
     def _begin(self, response: dict[str, Any], out: list[Event]) -> None:
         wire_id = name_of(response.get("id")) or self._seed()
@@ -238,8 +238,11 @@ class Decoder(StreamDecoder):
     def _completed(self, data: dict[str, Any], out: list[Event]) -> None:
         self._created(data, out)
         response = mapping(data.get("response"))
-        if data.get("type") == "response.cancelled":
-            response = {**response, "status": "cancelled"}
+        self._end(response, out, failed=False)
+
+    def _cancelled(self, data: dict[str, Any], out: list[Event]) -> None:
+        self._created(data, out)
+        response = {**mapping(data.get("response")), "status": "cancelled"}
         self._end(response, out, failed=False)
 
     def _failed(self, data: dict[str, Any], out: list[Event]) -> None:
@@ -325,7 +328,7 @@ _HANDLERS: dict[str, Any] = {
     "response.completed": Decoder._completed,
     "response.incomplete": Decoder._completed,
     "response.failed": Decoder._failed,
-    "response.cancelled": Decoder._completed,
+    "response.cancelled": Decoder._cancelled,
 }
 
 

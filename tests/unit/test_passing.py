@@ -1,0 +1,217 @@
+"""Answers that pass in their own protocol: byte for byte where they are in order, and as well known
+as those that are translated: tokens, calls, how they ended."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import Any
+
+import pytest
+
+from shim.turn import Failure, Usage
+from shim.wire.masks import Unmask
+from shim.wire.translate import Translation
+from tests.unit import streams
+from tests.unit.fixtures import DONE, USAGE, call, chunk
+from tests.unit.test_unreadable import END, said
+
+ALL = [(p, data) for p in streams.PROTOCOLS for data in streams.recorded(p)]
+STREAM = {"content-type": "text/event-stream"}
+JSON = {"content-type": "application/json"}
+
+
+@pytest.mark.parametrize(("protocol", "data"), ALL)
+@pytest.mark.parametrize("size", [1, 7, 100, 1 << 20])
+def test_a_stream_passes_byte_for_byte(protocol: str, data: bytes, size: int) -> None:
+    made = streams.translator(protocol, protocol)
+    sent = b"".join(made.feed(data[n : n + size]) for n in range(0, len(data), size))
+    whole = sent + made.close()
+    # Only what ends it may be added where it is missing.
+    assert whole.startswith(data) and whole[len(data) :].strip() in (b"", b"data: [DONE]")
+    known = streams.translator("messages" if protocol == "chat" else "chat", protocol, data)
+    streams.through(known, data)
+    assert made.failure is None and made.usage == known.usage
+    assert made.calls >= known.calls
+    assert made.response and known.response
+
+
+@pytest.mark.parametrize("blank", ["", " "])
+def test_usage_is_read_however_it_is_spaced(blank: str) -> None:
+    last = json.dumps({"choices": [], "usage": USAGE}, separators=(",", ":" + blank)).encode()
+    data = chunk({"content": "hi"}, "stop") + b"data: " + last + b"\n\n" + DONE
+    made = streams.translator("chat", "chat")
+    assert streams.through(made, data) == data
+    assert made.usage == Usage(10, 6, 0, 4, 3)
+
+
+def test_the_whole_answer_is_known_as_the_client_got_it() -> None:
+    data = chunk({"content": "hel"}) + chunk({"content": "lo"}) + chunk(call("run", "{}", id="a"))
+    made = streams.translator("chat", "chat")
+    assert made.feed(data) == data and made.response is None
+    made.feed(chunk({}, "tool_calls", usage=USAGE) + DONE)
+    answer = made.response
+    assert answer and answer["id"] == "c1"
+    (choice,) = answer["choices"]
+    assert choice["message"]["content"] == "hello" and choice["finish_reason"] == "tool_calls"
+    assert choice["message"]["tool_calls"][0]["function"] == {"name": "run", "arguments": "{}"}
+    whole = {"id": "r", "object": "response", "status": "completed", "output": [], "tools": [1]}
+    event = streams.sse({"type": "response.completed", "response": {**whole, "pad": "x" * 2000}})
+    passed = streams.translator("responses", "responses")
+    assert streams.through(passed, event) == event
+    assert passed.response == {**whole, "pad": "x" * 2000}
+
+
+def begun(protocol: str) -> bytes:
+    """The beginning of an answer, of three events."""
+    start: dict[str, Any] = {
+        "chat": {"id": "c9", "choices": []},
+        "messages": {
+            "type": "message_start",
+            "message": {"id": "m9", "usage": {"input_tokens": 7}},
+        },
+        "responses": {
+            "type": "response.created",
+            "response": {"id": "resp_9"},
+            "sequence_number": 0,
+        },
+    }[protocol]
+    pieces = [{**said(protocol, text), "sequence_number": n + 1} for n, text in enumerate("hi")]
+    return b"".join(map(streams.sse, [start, *pieces]))
+
+
+@pytest.mark.parametrize("protocol", streams.PROTOCOLS)
+@pytest.mark.parametrize("rest", [b"", b"data: {", b"dat", b"event: x\n", b"data: {}"])
+def test_an_answer_without_its_end_has_failed(protocol: str, rest: bytes) -> None:
+    made = streams.translator(protocol, protocol)
+    before = begun(protocol)
+    assert made.feed(before + rest) == before
+    # Half an event is no event: what follows is one of its own.
+    told = streams.events(made.close())
+    error = told[1] if rest == b"data: {}" else told[0]
+    assert made.failure and made.failure.message == "up broke off in mid-answer"
+    assert "up broke off in mid-answer" in json.dumps(error)
+    if protocol == "responses":
+        response = error["response"]
+        assert (error["sequence_number"], response["id"]) == (3, "resp_9")
+        assert response["error"]["code"] == "server_error"
+    if protocol == "messages":
+        assert made.usage == Usage(7)
+
+
+@pytest.mark.parametrize("protocol", streams.PROTOCOLS)
+def test_nothing_follows_the_error(protocol: str) -> None:
+    made = streams.translator(protocol, protocol)
+    out = made.feed(begun(protocol) + b"data: oops\n\n" + streams.sse(said(protocol, "more")))
+    assert streams.end(protocol, out) == "failed" and b"more" not in out
+    assert made.feed(streams.sse(said(protocol, "more"))) == b"" == made.close()
+    assert made.response is None
+
+
+def test_an_error_of_the_upstreams_own_passes_alone() -> None:
+    for event in (b'data: {"error": {"message": "full"}}\n\n', b'data: {"error":"full"}\r\n\r\n'):
+        made = streams.translator("chat", "chat")
+        data = chunk({"content": "hi"}) + event + DONE
+        assert streams.through(made, data) == data
+        assert made.failure and made.failure.message == "up: full"
+    for last in (chunk({}, "error"), chunk(choices=[{"error": {"message": "full"}}])):
+        made = streams.translator("chat", "chat")
+        out = streams.through(made, chunk({"content": "hi"}) + last + DONE)
+        assert streams.end("chat", out) == "failed" and made.failure
+
+
+@pytest.mark.parametrize("protocol", ["chat", "messages"])
+def test_the_mark_of_an_end_is_added_where_it_is_missing(protocol: str) -> None:
+    last = END[protocol][0]
+    data = begun(protocol) + streams.sse(last)
+    for rest in (b"", b"data: [DO", b'data: {"typ'):
+        made = streams.translator(protocol, protocol)
+        out = streams.through(made, data + rest)
+        assert out.startswith(data) and streams.end(protocol, out) == "whole"
+        assert made.failure is None
+    # A response has no end but its own.
+    assert (
+        streams.end(
+            "responses",
+            streams.through(streams.translator("responses", "responses"), begun("responses")),
+        )
+        == "failed"
+    )
+
+
+def test_what_cannot_go_on_ends_in_the_clients_protocol() -> None:
+    for protocol in streams.PROTOCOLS:
+        for codex in ("plain", "codex"):
+            made = streams.translator(protocol, protocol, way=codex)
+            out = made.feed(begun(protocol) + b"data: {")
+            out += made.abort(Failure("interpose: oops"))
+            assert streams.end(protocol, out) == "failed" and b"interpose: oops" in out
+            assert made.feed(DONE) == b"" and made.failure
+
+
+def test_what_was_held_of_a_mask_leaves_before_the_error() -> None:
+    turn = streams.codec("chat").read_request(streams.request("chat", []))
+    route = streams.Route("up", "chat", "m", "m", "t")
+    unmask = Unmask({"MASKED_A_000000000001": "s"})
+    made = Translation(turn, route, codex=False, unmask=unmask).translator()
+    out = streams.through(made, chunk({"content": "a MASK"}) + b"data: oops\n\n")
+    first, second, error = streams.events(out)
+    texts = [event["choices"][0]["delta"]["content"] for event in (first, second)]
+    assert texts == ["a ", "MASK"] and error["error"]
+
+
+def test_packed_bytes_pass_unread() -> None:
+    turn = streams.codec("chat").read_request(streams.request("chat", []))
+    made = Translation(turn, streams.Route("up", "chat", "m", "m", "t"), codex=False)
+    assert made.streams(200, {**STREAM, "content-encoding": "gzip"})
+    data = gzip.compress(chunk({"content": "hi"}, "stop"))
+    translator = made.translator()
+    assert streams.through(translator, data, [3, 9]) == data
+    assert translator.failure is None and translator.usage is None
+    assert made.streams(200, STREAM) and not made.packed
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b'{"choices": [{"message": {"content": "hi"}}], "usage": {"prompt_tokens": 5}}', None),
+        (b"<html><title>Sign in</title></html>", "Sign in"),
+        (b'{"error": {"message": "no credit"}}', "no credit"),
+        (b'{"choices": 5}', "no model answer"),
+        (b"[" * 3000 + b"]" * 3000, "no model answer"),
+        (b"", "an empty answer"),
+    ],
+)
+def test_a_whole_answer_passes_and_is_known(body: bytes, told: str | None) -> None:
+    made = streams.translation("chat", "chat", stream=False)
+    translator = made.translator()
+    assert not made.streams(200, JSON)
+    answer = made.answer(translator, 200, JSON, body)
+    # Whatever it is, its bytes pass.
+    assert answer is None or answer.body is None
+    if told is None:
+        assert answer is None and translator.usage == Usage(5)
+    else:
+        assert answer and answer.failure and told in answer.failure.message
+
+
+def test_a_whole_answer_that_is_not_quite_json_passes_as_json() -> None:
+    body = b'\xef\xbb\xbf{"choices": [{"message": {"content": "a\tb\\ud83d"}, "odds": NaN}]}\x00'
+    made = streams.translation("chat", "chat", stream=False)
+    answer = made.answer(made.translator(), 200, JSON, body)
+    assert answer and answer.failure is None
+    choice = {"message": {"content": "a\tb�"}, "odds": None}
+    assert json.loads(answer.body or b"") == {"choices": [choice]}
+
+
+def test_a_failed_response_that_passes_is_known_as_one() -> None:
+    body = {
+        "object": "response",
+        "status": "failed",
+        "error": {"message": "no room"},
+        "usage": None,
+    }
+    made = streams.translation("responses", "responses", stream=False)
+    answer = made.answer(made.translator(), 200, JSON, json.dumps(body).encode())
+    assert answer and answer.body is None
+    assert answer.failure and "no room" in answer.failure.message
