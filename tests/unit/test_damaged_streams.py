@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 #: Hypothesis's own limits on time say nothing on a machine that others use too.
 SETTINGS = settings(
-    max_examples=int(__import__("os").environ.get("NX", "300")),
+    max_examples=300,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
