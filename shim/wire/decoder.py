@@ -2,9 +2,9 @@
 cannot be read.
 
 Strategy: a protocol says what an event means (``_event``), how an answer stops (``_stop``), and
-which events are so plain that one look is enough (``plain``). Here each event is read strictly,
-else as it was meant; one that says nothing plain ends the answer with a Failure, since the next
-ones may go on with what it held. Nothing here or in a protocol raises.
+which events are nothing but a piece of text (``plain_text``). Here each event is read as strict
+JSON, else leniently; one that cannot be read ends the answer with a Failure, since the next ones
+may go on with what it held. Neither feed nor close nor whole raises.
 """
 
 from __future__ import annotations
@@ -13,17 +13,24 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from ..turn import Event, Failure, KeepAlive, Started, Text, Usage
+from .characters import CharacterJoiner, whole
 from .errors import event_failure
-from .lenient import DONE, Unreadable, excerpt, is_cut, read
-from .seams import Seams, whole
+from .lenient import DONE, Unreadable, excerpt, is_truncated, read
 from .sse import MOST, SSEDecoder
 
-#: What an event of a shape that nobody foresaw may raise.
-_ODD = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
+#: What an event of an unforeseen shape may raise.
+_SHAPE_ERRORS = (
+    TypeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
 #: A search for a byte by its number is the fastest.
 _LF, _CR, _OPEN = b"\n\r{"
-#: One event as it was read: its name, or None for a comment; its value, or the bytes that say it.
-Seen = tuple[str | None, Any]
+#: One event as it was read: its name, or None for a comment; its value, or that value's own bytes.
+LoggedEvent = tuple[str | None, Any]
 
 
 class StreamDecoder:
@@ -32,21 +39,21 @@ class StreamDecoder:
     ``seed`` stands in for missing ids; ``taken`` gives the call ids the conversation has. Both
     cost a walk over the request, so they are asked for only when needed.
 
-    ``started`` is how the answer began; ``ended``: nothing more is read; ``spoilt``: it failed, and
-    no event of its protocol says so; ``mended``: some event was other than its bytes say; ``cut``:
-    the last one is not whole; ``stopped``: the stream ended, but no event said so. ``seen``, where
-    it is a list, gets each event that was read.
+    ``started`` is how the answer began. ``ended``: nothing more is read. ``unreported``: the answer
+    failed, and no error event of its protocol says so. ``mended``: an event was read otherwise than
+    its bytes say. ``truncated``: the last event is not whole. ``unterminated``: the stream ended
+    without the event that ends an answer. ``log``, where it is a list, gets each event read.
     """
 
-    #: Decodes no more of long events than is read here; ValueError for others.
-    light: Callable[[bytes], Any] | None = None
-    #: An event of plain text: the field its text is in, where nothing but the text differs from one
-    #: to the next; its name; and how it begins on the wire.
-    KEY: ClassVar[bytes] = b""
-    NAME: ClassVar[str] = ""
-    PLAIN: ClassVar[bytes] = b"data: "
+    #: Decodes of a long event only the fields that are read; ValueError where it does not apply.
+    decode_long: Callable[[bytes], Any] | None = None
+    #: An event of plain text: its name, what stands before its JSON on the wire, and the field of
+    #: its text; "" where events of plain text differ in more than that.
+    TEXT_EVENT: ClassVar[str] = ""
+    TEXT_PREFIX: ClassVar[bytes] = b"data: "
+    TEXT_FIELD: ClassVar[bytes] = b""
     #: What ends a whole answer on the wire, where the protocol has words for it alone.
-    END: ClassVar[bytes] = b""
+    TERMINATOR: ClassVar[bytes] = b""
     #: The upstream's own account of the whole answer, where the protocol has one.
     response: dict[str, Any] | None = None
 
@@ -54,16 +61,16 @@ class StreamDecoder:
         self, seed: Callable[[], str], upstream: str, taken: Callable[[], set[str]]
     ) -> None:
         self._sse = SSEDecoder()
-        self._seams = Seams()
+        self._joiner = CharacterJoiner()
         self._seed = seed
         self._upstream = upstream
         self._taken = taken
         self._ids: set[str] | None = None
-        #: Whether an event may be plain: nothing waits for the next one.
-        self._fast = False
+        #: Whether the next event may be plain text; else its context has to be read too.
+        self._expects_text = False
         self.started: Started | None = None
-        self.ended = self.spoilt = self.mended = self.cut = self.stopped = False
-        self.seen: list[Seen] | None = None
+        self.ended = self.unreported = self.mended = self.truncated = self.unterminated = False
+        self.log: list[LoggedEvent] | None = None
 
     @property
     def usage(self) -> Usage | None:
@@ -75,9 +82,8 @@ class StreamDecoder:
         """How many tool calls the answer holds so far."""
         return 0
 
-    def plain(self, data: bytes) -> str | None:
-        """The text of an event that says nothing else, by the JSON behind ``PLAIN``; None: look at
-        it closely."""
+    def plain_text(self, data: bytes) -> str | None:
+        """The text of the event with the JSON ``data``; None where it holds anything else."""
         raise NotImplementedError
 
     def _event(self, name: str, data: dict[str, Any], out: list[Event]) -> None:
@@ -94,8 +100,8 @@ class StreamDecoder:
     def _done(self, out: list[Event]) -> None:
         """``[DONE]`` has come."""
 
-    def _plain_next(self) -> bool:
-        """Whether the next event may be taken for plain."""
+    def _may_expect_text(self) -> bool:
+        """Whether an event of plain text now means nothing but its text."""
         return self.started is not None
 
     def feed(self, data: bytes) -> list[Event]:
@@ -104,26 +110,26 @@ class StreamDecoder:
         if self.ended:
             return out
         if data[-2:] != b"\n\n" or not self._sse.idle or len(data) > MOST:
-            self._slowly(data, out)
+            self._read_lines(data, out)
             return out
-        plain = self.PLAIN
-        behind = len(plain)
-        for piece in data[:-2].split(b"\n\n"):
+        prefix = self.TEXT_PREFIX
+        size = len(prefix)
+        for event in data[:-2].split(b"\n\n"):
             # Plain text, most of most answers, in one step.
-            if piece[:behind] != plain or (text := self.plain(piece[behind:])) is None:
-                self._single(piece, out, looked=piece[:behind] == plain)
+            if event[:size] != prefix or (text := self.plain_text(event[size:])) is None:
+                self._read_event(event, out, not_text=event[:size] == prefix)
             elif text:
                 out.append(Text(text))
         return out
 
-    def event(self, raw: bytes, *, looked: bool) -> list[Event]:
-        """The same for one event with its end; ``looked``: it is known not to be plain."""
+    def feed_event(self, raw: bytes, *, not_text: bool) -> list[Event]:
+        """The same for one event with its blank line; ``not_text``: it is not plain text."""
         out: list[Event] = []
         if not self.ended:
             if raw[-2:] == b"\n\n" and self._sse.idle:
-                self._single(raw[:-2], out, looked=looked)
+                self._read_event(raw[:-2], out, not_text=not_text)
             else:
-                self._slowly(raw, out)
+                self._read_lines(raw, out)
         return out
 
     def close(self) -> list[Event]:
@@ -131,18 +137,18 @@ class StreamDecoder:
         out: list[Event] = []
         if not self.ended:
             for name, payload in self._sse.close():
-                self._take(name, payload, out, last=True)
+                self._read_payload(name, payload, out, at_end=True)
         self.mended |= self._sse.mended
         if not self.ended:
-            self.stopped = True
+            self.unterminated = True
             self._stop(out)
         return out
 
     def give_up(self, what: str) -> list[Event]:
-        """The answer goes no further, for the reason that follows the upstream's name."""
+        """End the answer; ``what`` the upstream did follows its name in the message."""
         out: list[Event] = []
         if not self.ended:
-            self._spoil(what, out, retry=False)
+            self._abort(what, out, retry=False)
         return out
 
     def whole(self, body: bytes) -> list[Event]:
@@ -153,91 +159,89 @@ class StreamDecoder:
             if not isinstance(data, dict):
                 raise Unreadable(excerpt(body))
             self._answer(data, out)
-        except _ODD as e:
-            self._spoil(f"sent an answer that cannot be read: {_told(e, body)}", out)
+        except _SHAPE_ERRORS as e:
+            self._abort(f"sent an answer that cannot be read: {_describe(e, body)}", out)
         return out
 
-    def _single(self, piece: bytes, out: list[Event], *, looked: bool) -> None:
-        """One event without its end; in the two forms that nearly all have, without its lines."""
-        name, payload = b"", piece
-        if piece[:7] == b"event: ":
-            head, _, payload = piece.partition(b"\n")
+    def _read_event(self, event: bytes, out: list[Event], *, not_text: bool) -> None:
+        """Read one event without its blank line; most have one or two lines."""
+        name, line = b"", event
+        if event[:7] == b"event: ":
+            head, _, line = event.partition(b"\n")
             name = head[7:]
-        if (
-            payload[:6] == b"data: "
-            and _LF not in payload
-            and _CR not in piece
-            and _OPEN not in name
-        ):
-            self._take(name.strip().decode("utf-8", "replace"), payload[6:], out, looked=looked)
+        usual = line[:6] == b"data: " and not (_LF in line or _CR in event or _OPEN in name)
+        if usual:
+            title = name.strip().decode("utf-8", "replace")
+            self._read_payload(title, line[6:], out, not_text=not_text)
         else:
-            self._slowly(piece + b"\n\n", out)
+            self._read_lines(event + b"\n\n", out)
 
-    def _slowly(self, data: bytes, out: list[Event]) -> None:
+    def _read_lines(self, data: bytes, out: list[Event]) -> None:
         for name, payload in self._sse.feed(data):
-            self._take(name, payload, out)
+            self._read_payload(name, payload, out)
         self.mended |= self._sse.mended
         self._sse.mended = False
         if self._sse.too_long and not self.ended:
-            self._spoil(f"sent an event of over {MOST >> 20} MB", out, retry=False)
+            self._abort(f"sent an event of over {MOST >> 20} MB", out, retry=False)
 
-    def _take(
+    def _read_payload(
         self,
         name: str | None,
         payload: bytes,
         out: list[Event],
         *,
-        last: bool = False,
-        looked: bool = False,
+        at_end: bool = False,
+        not_text: bool = False,
     ) -> None:
-        """One event; ``last``: its end is missing; ``looked``: it is known not to be plain."""
+        """Read an event's data; ``at_end``: it has no blank line; ``not_text``: no plain text."""
         if self.ended:
             return
         if name is None:
-            self._see(None, payload)
-            self._alive(out)
+            self._add_to_log(None, payload)
+            self._keep_alive(out)
             return
-        # However it came: what is plain in one step is plain here too.
-        if not looked and name == self.NAME and (text := self.plain(payload)) is not None:
+        # The same check as in feed, so that it does not matter how the bytes were cut.
+        may_be_text = name == self.TEXT_EVENT and not not_text
+        if may_be_text and (text := self.plain_text(payload)) is not None:
             if text:
                 out.append(Text(text))
-            self._see(name, payload)
+            self._add_to_log(name, payload)
             return
-        held = bool(self._seams.held)
+        held = bool(self._joiner.held)
         try:
-            values, mended = read(payload, None if held else self.light)
+            values, mended = read(payload, None if held else self.decode_long)
             self.mended |= mended
             for value in values:
                 if not self.ended:
-                    self._value(name, value, None if mended or held else payload, out)
-        except _ODD as e:
+                    self._read_value(name, value, None if mended or held else payload, out)
+        except _SHAPE_ERRORS as e:
             if self.ended:
                 pass
-            elif last and isinstance(e, Unreadable) and is_cut(payload):
-                self.cut = True
+            elif at_end and isinstance(e, Unreadable) and is_truncated(payload):
+                self.truncated = True
             elif name == "error":
                 failure = event_failure({"error": excerpt(payload)}, self._upstream)
-                self._fail(failure, out, own=False)
+                self._fail(failure, out, reported=False)
             else:
-                self._spoil(f"sent an event that cannot be read: {_told(e, payload)}", out)
-        self._fast = not (self.ended or self._seams.held) and self._plain_next()
+                self._abort(f"sent an event that cannot be read: {_describe(e, payload)}", out)
+        self._expects_text = not (self.ended or self._joiner.held) and self._may_expect_text()
 
-    def _value(self, name: str, value: Any, payload: bytes | None, out: list[Event]) -> None:
-        """One value of an event; ``payload``: it is just what these bytes say."""
+    def _read_value(self, name: str, value: Any, payload: bytes | None, out: list[Event]) -> None:
+        """Read one value of an event; ``payload`` are its bytes where it is strict JSON."""
         if value is DONE:
             self._done(out)
-            self._see(name, value)
+            self._add_to_log(name, value)
         elif isinstance(value, dict):
             if payload is None:
-                self.mended |= self._seams.mend(value)
+                self.mended |= self._joiner.mend(value)
             self._event(name, value, out)
-            self._see(name, payload or value)
+            self._add_to_log(name, payload or value)
         elif isinstance(value, list):
             self.mended = True
             for inner in value:
-                self._value(name, inner, None, out)
+                self._read_value(name, inner, None, out)
         elif value in (None, ""):
-            self._alive(out)
+            self._keep_alive(out)
         else:
             raise Unreadable("")
 
@@ -246,17 +250,17 @@ class StreamDecoder:
         kind = data.get("type")
         return kind if isinstance(kind, str) and kind else name
 
-    def _see(self, name: str | None, value: Any) -> None:
-        if self.seen is not None and not self.spoilt:
-            self.seen.append((name, value))
+    def _add_to_log(self, name: str | None, value: Any) -> None:
+        if self.log is not None and not self.unreported:
+            self.log.append((name, value))
 
     def _start(self, wire_id: Any, created: int, out: list[Event]) -> None:
         if self.started is None:
-            known = wire_id if isinstance(wire_id, str) and wire_id else self._seed()
-            self.started = Started(known, created)
+            usable = isinstance(wire_id, str) and wire_id
+            self.started = Started(wire_id if usable else self._seed(), created)
             out.append(self.started)
 
-    def _alive(self, out: list[Event]) -> None:
+    def _keep_alive(self, out: list[Event]) -> None:
         self._start(None, 0, out)
         out.append(KeepAlive())
 
@@ -264,34 +268,34 @@ class StreamDecoder:
         """An id the client has not seen in this thread: providers repeat ``0`` or ``call_0``."""
         if self._ids is None:
             self._ids = self._taken()
-        made = wire_id or f"{prefix}_{self._seed()}_{number}"
-        if made in self._ids:
-            made = f"{made}_{self._seed()[:8]}_{number}"
-        self._ids.add(made)
-        return made
+        call_id = wire_id or f"{prefix}_{self._seed()}_{number}"
+        if call_id in self._ids:
+            call_id = f"{call_id}_{self._seed()[:8]}_{number}"
+        self._ids.add(call_id)
+        return call_id
 
     def _finish(self, out: list[Event], *events: Event) -> None:
         """The answer is whole."""
-        if self._seams.holds_call:
-            self._spoil("sent a call that ends in half a character", out)
+        if self._joiner.holds_call:
+            self._abort("sent a call that ends in half a character", out)
         else:
             self.ended = True
             out += events
 
     def _broke_off(self, out: list[Event]) -> None:
-        self._spoil("broke off in mid-answer" if self.started else "sent an empty answer", out)
+        self._abort("broke off in mid-answer" if self.started else "sent an empty answer", out)
 
-    def _fail(self, failure: Failure, out: list[Event], *, own: bool = True) -> None:
-        """The upstream has told of a failure; ``own``: by its protocol's event for that."""
+    def _fail(self, failure: Failure, out: list[Event], *, reported: bool = True) -> None:
+        """End the answer; ``reported``: by an error event of the upstream's protocol."""
         self.ended = True
-        self.spoilt = not own
+        self.unreported = not reported
         out.append(failure)
 
-    def _spoil(self, what: str, out: list[Event], *, retry: bool = True) -> None:
-        """The answer cannot be read any further."""
-        self._fail(Failure(f"{self._upstream} {what}", retry=retry), out, own=False)
+    def _abort(self, what: str, out: list[Event], *, retry: bool = True) -> None:
+        """End the answer, since it cannot be read any further."""
+        self._fail(Failure(f"{self._upstream} {what}", retry=retry), out, reported=False)
 
 
-def _told(error: BaseException, payload: bytes) -> str:
-    """What is wrong with ``payload``: our own words, or how it begins."""
+def _describe(error: BaseException, payload: bytes) -> str:
+    """What is wrong with ``payload``, or how it begins."""
     return (str(error) if isinstance(error, Unreadable) else "") or excerpt(payload)

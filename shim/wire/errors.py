@@ -13,8 +13,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from ..turn import Failure
+from .characters import whole
 from .lenient import Unreadable, text_of
-from .seams import whole
 
 #: Above this many seconds waiting is the user's decision, not a client's loop.
 LONGEST_WAIT = 60.0
@@ -163,11 +163,11 @@ def seconds(text: str) -> float | None:
     """``6m0s``, ``1.5s``, ``250ms`` or a plain number of seconds; None for anything else."""
     text = text.strip()
     try:
-        found = float(text)
+        delay = float(text)
     except ValueError:
         parts = _PART.findall(text)
-        found = sum(float(n) * _UNIT[u.lower()] for n, u in parts) if parts else math.nan
-    return max(0.0, found) if found < _LONGEST_NAMED else None
+        delay = sum(float(n) * _UNIT[u.lower()] for n, u in parts) if parts else math.nan
+    return max(0.0, delay) if delay < _LONGEST_NAMED else None
 
 
 def _delay(headers: Mapping[str, str], data: Any, message: str) -> float | None:

@@ -2,7 +2,7 @@
 
 Strategy: strict JSON first; where that fails, what Python's reader takes (NaN, control characters,
 halves of surrogate pairs), one value after the other. Bytes that are no UTF-8 become lone
-surrogates, which `seams` puts together. Whatever is left is `Unreadable`: nobody guesses.
+surrogates, which `characters` puts together. Whatever is left is `Unreadable`: nobody guesses.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ DONE = object()
 DEEPEST = 200
 #: Bytes of an event that is worth a second look.
 _LONG = 1024
+#: Values in one event, at most.
+_MOST_VALUES = 1000
 #: Characters of what cannot be read that a message repeats.
 _EXCERPT = 100
 #: Beyond this a double does not hold each whole number, and clients read doubles.
@@ -66,10 +68,10 @@ def read(payload: bytes, light: Callable[[bytes], Any] | None = None) -> tuple[l
 
 def one(body: bytes) -> tuple[Any, bool]:
     """The one value of an answer that came as a whole, and whether it had to be mended."""
-    found, mended = read(body)
-    if len(found) != 1 or found[0] is DONE:
+    values, mended = read(body)
+    if len(values) != 1 or values[0] is DONE:
         raise Unreadable(excerpt(body))
-    return found[0], mended
+    return values[0], mended
 
 
 def excerpt(data: bytes) -> str:
@@ -90,16 +92,18 @@ def strict(text: str) -> Any:
     return value
 
 
-def is_cut(payload: bytes) -> bool:
+def is_truncated(payload: bytes) -> bool:
     """Whether data that cannot be read may be JSON whose end is missing."""
     return payload.lstrip(b" \t\r\n\x00\xef\xbb\xbf")[:1] in (b"{", b"[")
 
 
 def _values(payload: bytes) -> list[Any]:
     text = payload.decode("utf-8", "surrogateescape")
-    found: list[Any] = []
+    values: list[Any] = []
     at = _between(text, 0)
     while at < len(text):
+        if len(values) == _MOST_VALUES:
+            raise Unreadable(excerpt(payload))
         if text.startswith("[DONE]", at):
             value, at = DONE, at + 6
         else:
@@ -108,9 +112,9 @@ def _values(payload: bytes) -> list[Any]:
             except (ValueError, RecursionError):
                 raise Unreadable(excerpt(payload)) from None
             _check_depth(value)
-        found.append(value)
+        values.append(value)
         at = _between(text, at)
-    return found
+    return values
 
 
 def _between(text: str, at: int) -> int:
@@ -159,11 +163,11 @@ def only_objects(value: Any) -> list[dict[str, Any]]:
     """The same, where nothing else may be: `Unreadable` by what would be lost."""
     if not value:
         return []
-    found = objects(value)
+    dicts = objects(value)
     entries = value if isinstance(value, list) else [value]
-    if len(found) < len(entries) and any(e and not isinstance(e, dict) for e in entries):
+    if len(dicts) < len(entries) and any(e and not isinstance(e, dict) for e in entries):
         raise Unreadable("")
-    return found
+    return dicts
 
 
 def mapping(value: Any) -> dict[str, Any]:

@@ -184,14 +184,14 @@ class Splitter:
                 self._edge = (self._edge + data)[-2:]
             self.too_long = self._size > MOST
             return []
-        found, rest = split(b"".join(self.held), data)
+        events, rest = split(b"".join(self.held), data)
         self.held[:], self._size, self._edge = [rest] if rest else [], len(rest), rest[-2:]
-        for n, event in enumerate(found):
+        for n, event in enumerate(events):
             if len(event) > MOST:
                 self.too_long = True
-                return found[:n]
+                return events[:n]
         self.too_long = len(rest) > MOST
-        return found
+        return events
 
     def close(self) -> bytes:
         """What is left, without a blank line behind it."""

@@ -19,6 +19,7 @@ from ..route.choose import Route
 from ..tools.bridge import Bridge
 from ..tools.offered import Offered
 from ..turn import Event, Failure, Text, Turn, Usage, WireError
+from .characters import whole
 from .errors import http_failure
 from .fields import pass_on
 from .lenient import Unreadable
@@ -26,7 +27,6 @@ from .passthrough import Passthrough
 from .protocols import Caching, Codec, Target, codec
 from .quirks import CODEX, quirks
 from .responses.errors import CONTEXT, failed_stream
-from .seams import whole
 from .sse import is_stream
 from .unmask import Unmask, UnmaskEvents
 

@@ -1,4 +1,4 @@
-"""An answer that cannot be read, or lacks its end, is told to the client and recorded as failed,
+"""An answer that cannot be read, or lacks its end, is message to the client and recorded as failed,
 whether it passes or is translated."""
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BEGUN = {
 
 @pytest.mark.parametrize("upstream", sorted(BEGUN))
 @pytest.mark.parametrize(
-    ("rest", "told"),
+    ("rest", "message"),
     [
         (b"", "broke off in mid-answer"),
         (b"data: {oops\n\n", "sent an event that cannot be read: {oops"),
@@ -34,15 +34,15 @@ def test_a_turn_that_cannot_be_read_is_told_and_recorded(
     stages: Stages,  # noqa: F811
     upstream: str,
     rest: bytes,
-    told: str,
+    message: str,
     agent: str,
 ) -> None:
     ctx.options.update(upstream=upstream)
     turn = stages.send(stages.flow(ASKED, user_agent=agent))
     sent = stages.answer(turn, BEGUN[upstream] + rest, content_type="text/event-stream")
-    assert streams.end("responses", sent) == "failed" and told.encode() in sent
+    assert streams.end("responses", sent) == "failed" and message.encode() in sent
     row = json.loads(json.dumps(stages.chain.rows[-1]))
-    assert row["error"] == f"reverse {told}" and row["status"] == 200
+    assert row["error"] == f"reverse {message}" and row["status"] == 200
 
 
 def test_a_passing_turn_in_order_is_recorded_with_its_tokens(stages: Stages) -> None:  # noqa: F811

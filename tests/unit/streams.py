@@ -28,23 +28,23 @@ SCHEMA = {"type": "object", "properties": {}}
 def recorded(protocol: str) -> tuple[bytes, ...]:
     """The recorded streams of a protocol; those of Messages are their servers' own."""
     names = {"chat": "*-chat__*", "responses": "*-responses__*", "messages": "anthropic__*"}
-    found = [*FOLDER.glob(f"{names[protocol]}.sse"), *FOLDER.glob(f"*-{protocol}__*.sse")]
-    return tuple(path.read_bytes() for path in sorted(set(found)))
+    paths = {*FOLDER.glob(f"{names[protocol]}.sse"), *FOLDER.glob(f"*-{protocol}__*.sse")}
+    return tuple(path.read_bytes() for path in sorted(paths))
 
 
 def request(protocol: str, names: list[str], *, stream: bool = True) -> bytes:
     """A request in the words of ``protocol`` that offers tools of these ``names``."""
-    said = [{"role": "user", "content": "hi"}]
+    messages = [{"role": "user", "content": "hi"}]
     tools: list[dict[str, Any]]
     if protocol == "responses":
         tools = [{"type": "function", "name": n, "parameters": SCHEMA} for n in names]
-        body: dict[str, Any] = {"input": said}
+        body: dict[str, Any] = {"input": messages}
     elif protocol == "chat":
         tools = [{"type": "function", "function": {"name": n, "parameters": SCHEMA}} for n in names]
-        body = {"messages": said, "stream_options": {"include_usage": True}}
+        body = {"messages": messages, "stream_options": {"include_usage": True}}
     else:
         tools = [{"name": n, "input_schema": SCHEMA} for n in names]
-        body = {"messages": said, "max_tokens": 99}
+        body = {"messages": messages, "max_tokens": 99}
     return json.dumps({"model": "m", "stream": stream, "tools": tools, **body}).encode()
 
 
@@ -75,11 +75,11 @@ def translator(client: str, upstream: str, data: bytes = b"", *, way: str = "pla
     return translation(client, upstream, data, way=way).translator()
 
 
-def through(made: Translator, data: bytes, cuts: list[int] = []) -> bytes:  # noqa: B006
+def through(translator: Translator, data: bytes, cuts: list[int] = []) -> bytes:  # noqa: B006
     """What the client gets for ``data``, cut at ``cuts``."""
     places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
     pieces = [data[a:b] for a, b in itertools.pairwise(places)]
-    return b"".join(map(made.feed, pieces)) + made.close()
+    return b"".join(map(translator.feed, pieces)) + translator.close()
 
 
 def sse(value: Any, name: str = "") -> bytes:
@@ -91,7 +91,7 @@ def sse(value: Any, name: str = "") -> bytes:
 def events(stream: bytes) -> list[Any]:
     """The data of each event, by the standard and nothing else: JSON, or ``[DONE]``. One that
     does not say its type has the event's name for it."""
-    found: list[Any] = []
+    parsed: list[Any] = []
     data: list[str] = []
     name = ""
     text = stream.decode("utf-8", "replace").removeprefix("\ufeff")
@@ -100,18 +100,18 @@ def events(stream: bytes) -> list[Any]:
         if not line:
             if data:
                 joined = "\n".join(data)
-                made = joined if joined == "[DONE]" else _json(joined)
-                kind = made.get("type") if isinstance(made, dict) else "-"
+                item = joined if joined == "[DONE]" else _json(joined)
+                kind = item.get("type") if isinstance(item, dict) else "-"
                 if name and not (kind and isinstance(kind, str)):
-                    made["type"] = name
-                found.append(made)
+                    item["type"] = name
+                parsed.append(item)
             data, name = [], ""
         elif field == "data":
             data.append(value.removeprefix(" "))
         elif field == "event":
             name = value.strip()
     assert not data, "the last event has no end"
-    return found
+    return parsed
 
 
 def _json(text: str) -> Any:
@@ -125,16 +125,16 @@ def _no(name: str) -> None:
 
 def end(client: str, stream: bytes) -> str:
     """How an answer ends for ``client``, "whole" or "failed"; it must end, and only once."""
-    found = events(stream)
-    marks = len(found)
-    while found and found[-1] == "[DONE]":
-        found.pop()
-    ends = [kind for event in found if (kind := _ends(client, event))]
+    parsed = events(stream)
+    marks = len(parsed)
+    while parsed and parsed[-1] == "[DONE]":
+        parsed.pop()
+    ends = [kind for event in parsed if (kind := _ends(client, event))]
     if client == "chat" and not ends:
-        assert marks > len(found), "the answer has no end"
+        assert marks > len(parsed), "the answer has no end"
         return "whole"
     assert len(ends) == 1, f"the answer has {len(ends)} ends"
-    assert _ends(client, found[-1]), "something stands behind the end"
+    assert _ends(client, parsed[-1]), "something stands behind the end"
     return ends[0]
 
 
@@ -157,22 +157,22 @@ def read(protocol: str, data: bytes, *, whole: bool = False) -> list[Event]:
     return decoder.whole(data) if whole else [*decoder.feed(data), *decoder.close()]
 
 
-def story(found: list[Event]) -> dict[str, Any]:
+def story(answer: list[Event]) -> dict[str, Any]:
     """What an answer comes to: texts, thoughts, calls, and how it ended."""
-    told: dict[str, Any] = {"said": "", "thought": "", "calls": {}, "end": None}
-    for event in found:
+    result: dict[str, Any] = {"text": "", "thought": "", "calls": {}, "end": None}
+    for event in answer:
         if isinstance(event, Text | Refusal):
-            told["said"] += event.text
+            result["text"] += event.text
         elif isinstance(event, Reasoning):
-            told["thought"] += event.text
+            result["thought"] += event.text
         elif isinstance(event, CallStart):
-            told["calls"][event.key] = [event.name, ""]
+            result["calls"][event.key] = [event.name, ""]
         elif isinstance(event, CallDelta):
-            told["calls"][event.key][1] += event.arguments
+            result["calls"][event.key][1] += event.arguments
         elif isinstance(event, Finish | Failure):
-            assert told["end"] is None, "an answer ends once"
-            told["end"] = event
-    return told
+            assert result["end"] is None, "an answer ends once"
+            result["end"] = event
+    return result
 
 
 def finished_calls(client: str, stream: bytes) -> list[str]:
@@ -180,18 +180,18 @@ def finished_calls(client: str, stream: bytes) -> list[str]:
     if client == "responses":
         items = [e["item"] for e in events(stream) if _is(e, "response.output_item.done")]
         return [i["arguments"] for i in items if i["type"] == "function_call"]
-    made: dict[Any, str] = {}
+    arguments: dict[Any, str] = {}
     for event in events(stream):
         if client == "chat" and isinstance(event, dict):
             for choice in event.get("choices") or ():
                 for call in choice["delta"].get("tool_calls") or ():
-                    said = call.get("function", {}).get("arguments") or ""
-                    made[call.get("index")] = made.get(call.get("index"), "") + said
+                    piece = call.get("function", {}).get("arguments") or ""
+                    arguments[call.get("index")] = arguments.get(call.get("index"), "") + piece
         elif _is(event, "content_block_start") and event["content_block"]["type"] == "tool_use":
-            made[event["index"]] = ""
+            arguments[event["index"]] = ""
         elif _is(event, "content_block_delta") and "partial_json" in event["delta"]:
-            made[event["index"]] += event["delta"]["partial_json"]
-    return [*made.values()] if end(client, stream) == "whole" else []
+            arguments[event["index"]] += event["delta"]["partial_json"]
+    return [*arguments.values()] if end(client, stream) == "whole" else []
 
 
 def _is(event: Any, kind: str) -> bool:

@@ -1,5 +1,5 @@
 """Damaged streams of any upstream, over all pairs of protocols: nothing raises, the client's answer
-is one of its protocol however it was cut, and what could not be read is never made up."""
+is one of its protocol however it was cut, and what could not be read is never translator up."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def test_what_is_plainly_meant_is_read(
     all = damage.parts(stream)
     damaged = damage.HARMLESS[name](all, at % len(all))
     right = streams.through(streams.translator(client, upstream, stream), stream)
-    made = streams.translator(client, upstream, stream)
-    out = streams.through(made, damaged, cuts)
-    assert streams.end(client, out) == "whole" and made.failure is None
+    translator = streams.translator(client, upstream, stream)
+    out = streams.through(translator, damaged, cuts)
+    assert streams.end(client, out) == "whole" and translator.failure is None
     assert streams.story(streams.read(client, out)) == streams.story(streams.read(client, right))
     assert streams.finished_calls(client, out) == streams.finished_calls(client, right)
     assert out == streams.through(streams.translator(client, upstream, stream), damaged)
@@ -60,18 +60,18 @@ def test_what_cannot_be_read_fails_the_turn(
     damaged = damage.harmful(all, at, name)
     if damaged == b"".join(part + b"\n\n" for part in all):
         return
-    made = streams.translator(client, upstream, stream)
-    out = streams.through(made, damaged, cuts)
-    assert streams.end(client, out) == "failed" and made.failure
-    assert made.failure.message.startswith("up sent an event that cannot be read: ")
-    assert len(made.failure.message) < 160 and made.failure.retry
+    translator = streams.translator(client, upstream, stream)
+    out = streams.through(translator, damaged, cuts)
+    assert streams.end(client, out) == "failed" and translator.failure
+    assert translator.failure.message.startswith("up sent an event that cannot be read: ")
+    assert len(translator.failure.message) < 160 and translator.failure.retry
     # Of an answer that passes, an item that was done before is whole.
     right = streams.through(streams.translator(client, upstream, stream), stream)
     whole = streams.finished_calls(client, right) if client == upstream else []
     assert set(streams.finished_calls(client, out)) <= set(whole)
     before = streams.story(streams.read(upstream, b"".join(part + b"\n\n" for part in all[:at])))
-    told = streams.story(streams.read(client, out))
-    assert told["said"] == before["said"] and told["thought"] == before["thought"]
+    result = streams.story(streams.read(client, out))
+    assert result["text"] == before["text"] and result["thought"] == before["thought"]
     assert out == streams.through(streams.translator(client, upstream, stream), damaged)
 
 
@@ -82,13 +82,13 @@ def test_nothing_raises_and_every_answer_is_one(
 ) -> None:
     client, upstream, stream = case
     damaged = data.draw(damage.anything(stream))
-    made = streams.translator(client, upstream, stream, way=way)
-    out = streams.through(made, damaged, cuts)
-    assert (streams.end(client, out) == "failed") == bool(made.failure)
-    assert made.failure or made.response is not None
-    assert made.calls >= 0 and (made.usage is None or made.usage.input >= 0)
+    translator = streams.translator(client, upstream, stream, way=way)
+    out = streams.through(translator, damaged, cuts)
+    assert (streams.end(client, out) == "failed") == bool(translator.failure)
+    assert translator.failure or translator.response is not None
+    assert translator.calls >= 0 and (translator.usage is None or translator.usage.input >= 0)
     assert out == streams.through(streams.translator(client, upstream, stream, way=way), damaged)
-    if made.failure and (client != upstream or way == "repaired"):
+    if translator.failure and (client != upstream or way == "repaired"):
         assert streams.finished_calls(client, out) == []
 
 
@@ -115,16 +115,16 @@ def test_an_odd_answer_that_came_as_a_whole_is_one_or_fails(
     case: tuple[str, str, bytes, bytes], way: str, streamed: bool
 ) -> None:
     client, upstream, stream, body = case
-    made = streams.translation(client, upstream, stream, way=way, stream=streamed)
-    translator = made.translator()
+    translation = streams.translation(client, upstream, stream, way=way, stream=streamed)
+    translator = translation.translator()
     head = {"content-type": "application/json"}
-    assert not made.streams(200, head)
-    answer = made.answer(translator, 200, head, body)
-    told = answer.failure if answer else None
+    assert not translation.streams(200, head)
+    answer = translation.answer(translator, 200, head, body)
+    failure = answer.failure if answer else None
     if answer and answer.body is not None:
         if answer.headers["content-type"] == "text/event-stream":
-            assert (streams.end(client, answer.body) == "failed") == bool(told)
+            assert (streams.end(client, answer.body) == "failed") == bool(failure)
         else:
             assert isinstance(json.loads(answer.body), dict)
-    if told:
-        assert told.message.startswith("up")
+    if failure:
+        assert failure.message.startswith("up")

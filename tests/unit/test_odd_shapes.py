@@ -24,7 +24,7 @@ def story(data: bytes, protocol: str = "chat") -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("event", "said"),
+    ("event", "text"),
     [
         ({"choices": {"index": 0, "delta": {"content": "a"}}}, "a"),
         ({"choices": [{"delta": "a"}]}, "a"),
@@ -54,9 +54,9 @@ def story(data: bytes, protocol: str = "chat") -> dict[str, Any]:
         ({"type": ["x"], "choices": []}, ""),
     ],
 )
-def test_a_chunk_of_an_odd_shape_is_read(event: Any, said: str) -> None:
-    made = story(streams.sse(event) + TEXT)
-    assert made["said"] == f"{said}hi" and isinstance(made["end"], Finish)
+def test_a_chunk_of_an_odd_shape_is_read(event: Any, text: str) -> None:
+    result = story(streams.sse(event) + TEXT)
+    assert result["text"] == f"{text}hi" and isinstance(result["end"], Finish)
 
 
 @pytest.mark.parametrize(
@@ -82,9 +82,9 @@ def test_a_chunk_that_would_lose_something_fails_the_turn(event: Any) -> None:
 def test_numbers_that_are_none_count_nothing(number: str) -> None:
     usage = '{"prompt_tokens": @, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": @}}'
     text = '{"id": "c", "created": @, "choices": [], "usage": ' + usage + "}"
-    found = streams.read("chat", b"data: " + text.replace("@", number).encode() + b"\n\n" + TEXT)
-    assert found[0] == Started("c", 0)
-    assert Usage(0, 0, 0, 4, 0) in found
+    events = streams.read("chat", b"data: " + text.replace("@", number).encode() + b"\n\n" + TEXT)
+    assert events[0] == Started("c", 0)
+    assert Usage(0, 0, 0, 4, 0) in events
     for protocol, event in (
         (
             "messages",
@@ -105,8 +105,8 @@ def test_arguments_that_are_no_text_are_its_json(arguments: Any, right: str) -> 
         "tool_calls": [{"index": 0, "id": 7, "function": {"name": "run", "arguments": arguments}}]
     }
     for data in (chunk(piece) + DONE, json.dumps({"choices": [{"message": piece}]}).encode()):
-        made = streams.story(streams.read("chat", data, whole=data[:1] == b"{"))
-        assert made["calls"] == {0: ["run", right]}
+        result = streams.story(streams.read("chat", data, whole=data[:1] == b"{"))
+        assert result["calls"] == {0: ["run", right]}
 
 
 DEEP = b"[" * 3000 + b"]" * 3000
@@ -123,10 +123,12 @@ NESTS = {
 def test_deep_nesting_is_read_or_fails_the_turn(client: str, upstream: str, levels: int) -> None:
     event = NESTS[upstream].replace(b"@", b"[" * levels + b"]" * levels)
     for way in streams.WAYS:
-        made = streams.translator(client, upstream, way=way)
-        out = streams.through(made, b"data: " + event + b"\n\n")
-        assert streams.end(client, out) == "failed" and made.failure
-        deep = "nested" in made.failure.message or "cannot be read" in made.failure.message
+        translator = streams.translator(client, upstream, way=way)
+        out = streams.through(translator, b"data: " + event + b"\n\n")
+        assert streams.end(client, out) == "failed" and translator.failure
+        deep = (
+            "nested" in translator.failure.message or "cannot be read" in translator.failure.message
+        )
         assert deep == (levels > 200)
 
 
@@ -152,8 +154,12 @@ def test_deep_nesting_in_arguments_and_whole_answers(client: str, upstream: str)
         json.dumps(whole[upstream]).encode()[:-1] + b', "b": ' + DEEP + b"}",
     ):
         for way in ("plain", "masked", "repaired"):
-            made = streams.translation(client, upstream, b'"name": "run"', way=way, stream=False)
-            answer = made.answer(made.translator(), 200, {"content-type": "application/json"}, body)
+            translation = streams.translation(
+                client, upstream, b'"name": "run"', way=way, stream=False
+            )
+            answer = translation.answer(
+                translation.translator(), 200, {"content-type": "application/json"}, body
+            )
             if answer and answer.body is not None:
                 json.loads(answer.body)
 
@@ -198,7 +204,7 @@ EVENTS: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("protocol", "event"), EVENTS)
 def test_events_of_an_odd_shape_are_read(protocol: str, event: dict[str, Any]) -> None:
-    assert story(streams.sse(event), protocol)["said"] == "a"
+    assert story(streams.sse(event), protocol)["text"] == "a"
 
 
 @pytest.mark.parametrize(
@@ -230,11 +236,11 @@ def test_events_that_would_lose_something_fail_the_turn(
 
 
 @pytest.mark.parametrize(
-    "said", ["inf", "-inf", "nan", "1e999", "9" * 400, "1e300", "infinity", "9" * 400 + "h"]
+    "text", ["inf", "-inf", "nan", "1e999", "9" * 400, "1e300", "infinity", "9" * 400 + "h"]
 )
-def test_a_wait_without_an_end_is_none(said: str) -> None:
-    assert seconds(said) in (None, 0.0)
-    failure = http_failure(429, {"retry-after": said, "retry-after-ms": said}, b"", "up")
+def test_a_wait_without_an_end_is_none(text: str) -> None:
+    assert seconds(text) in (None, 0.0)
+    failure = http_failure(429, {"retry-after": text, "retry-after-ms": text}, b"", "up")
     assert failure.delay in (None, 0.0)
 
 
@@ -324,15 +330,15 @@ BODIES = st.sampled_from(
 def test_no_head_breaks_an_answer(
     pair: tuple[str, str], way: str, stream: bool, status: int, headers: dict[str, str], body: bytes
 ) -> None:
-    made = streams.translation(*pair, way=way, stream=stream)
-    translator = made.translator()
-    if made.streams(status, headers):
+    translation = streams.translation(*pair, way=way, stream=stream)
+    translator = translation.translator()
+    if translation.streams(status, headers):
         assert status == 200
         out = streams.through(translator, body)
-        if not made.packed:
+        if not translation.packed:
             assert streams.end(pair[0], out) == ("failed" if translator.failure else "whole")
         return
-    answer = made.answer(translator, status, headers, body)
+    answer = translation.answer(translator, status, headers, body)
     assert answer or (status == 200 and body == TEXT)
     if answer and status != 200:
         assert answer.failure and answer.failure.message.startswith("up")

@@ -21,7 +21,7 @@ from tests.unit.fixtures import DONE, call, chunk
 BLOCK = {"type": "content_block_delta", "index": 0}
 
 
-def said(protocol: str, text: str) -> Any:
+def text_event(protocol: str, text: str) -> Any:
     """An event that says a piece of text."""
     if protocol == "chat":
         return {"id": "c", "choices": [{"index": 0, "delta": {"content": text}}]}
@@ -30,7 +30,7 @@ def said(protocol: str, text: str) -> Any:
     return {"type": "response.output_text.delta", "output_index": 0, "delta": text}
 
 
-def argued(protocol: str, text: str) -> Any:
+def arguments_event(protocol: str, text: str) -> Any:
     """An event that says a piece of the arguments of a call."""
     if protocol == "chat":
         return {"choices": [{"index": 0, "delta": call(None, text, index=0)}]}
@@ -76,11 +76,11 @@ def stream(protocol: str, kind: str, *middle: bytes) -> bytes:
 
 def events_of(protocol: str, data: bytes) -> list[Event]:
     """What is read of ``data``, which is the same in pieces of one byte."""
-    found = streams.read(protocol, data)
+    events = streams.read(protocol, data)
     apart = streams.codec(protocol).decoder(lambda: "seed", "up", set)
     pieces = [event for n in range(len(data)) for event in apart.feed(data[n : n + 1])]
-    assert [*pieces, *apart.close()] == found
-    return found
+    assert [*pieces, *apart.close()] == events
+    return events
 
 
 @pytest.mark.parametrize("protocol", streams.PROTOCOLS)
@@ -98,20 +98,22 @@ def events_of(protocol: str, data: bytes) -> list[Event]:
 def test_a_character_cut_in_two_is_one(
     client: str, protocol: str, halves: tuple[bytes, ...]
 ) -> None:
-    pieces = [streams.sse(said(protocol, "@")).replace(b"@", half) for half in halves]
+    pieces = [streams.sse(text_event(protocol, "@")).replace(b"@", half) for half in halves]
     data = stream(protocol, "text", *pieces)
     out = streams.through(streams.translator(client, protocol), data)
     assert streams.end(client, out) == "whole" and b"\\ufffd" not in out
-    assert streams.story(events_of(client, out))["said"] == "Done 🎉 all."
+    assert streams.story(events_of(client, out))["text"] == "Done 🎉 all."
 
 
 @pytest.mark.parametrize("protocol", streams.PROTOCOLS)
 @pytest.mark.parametrize("client", streams.PROTOCOLS)
 def test_a_character_cut_in_two_in_arguments_is_one(client: str, protocol: str) -> None:
     for halves in ((b"\\ud83c", b"\\udf89"), (b"\xf0\x9f", b"\x8e\x89")):
-        pieces = [argued(protocol, '{"say":"@'), argued(protocol, '@"}')]
-        made = [streams.sse(p).replace(b"@", half) for p, half in zip(pieces, halves, strict=True)]
-        data = stream(protocol, "call", *made)
+        pieces = [arguments_event(protocol, '{"say":"@'), arguments_event(protocol, '@"}')]
+        events = [
+            streams.sse(p).replace(b"@", half) for p, half in zip(pieces, halves, strict=True)
+        ]
+        data = stream(protocol, "call", *events)
         out = streams.through(streams.translator(client, protocol, b'"name": "run"'), data)
         (arguments,) = streams.finished_calls(client, out) or [""]
         if client == protocol == "responses":
@@ -122,11 +124,11 @@ def test_a_character_cut_in_two_in_arguments_is_one(client: str, protocol: str) 
 
 @pytest.mark.parametrize("protocol", streams.PROTOCOLS)
 def test_half_a_character_alone_is_none(protocol: str) -> None:
-    half = streams.sse(said(protocol, "a@")).replace(b"@", b"\\ud83c")
-    more = streams.sse(said(protocol, "b"))
+    half = streams.sse(text_event(protocol, "a@")).replace(b"@", b"\\ud83c")
+    more = streams.sse(text_event(protocol, "b"))
     story = streams.story(events_of(protocol, stream(protocol, "text", half, more)))
-    assert story["said"] == "a�b" and isinstance(story["end"], Finish)
-    assert streams.story(events_of(protocol, stream(protocol, "text", half)))["said"] == "a"
+    assert story["text"] == "a�b" and isinstance(story["end"], Finish)
+    assert streams.story(events_of(protocol, stream(protocol, "text", half)))["text"] == "a"
 
 
 @pytest.mark.parametrize("protocol", streams.PROTOCOLS)
@@ -135,8 +137,8 @@ def test_half_a_character_alone_is_none(protocol: str) -> None:
 def test_half_a_character_in_arguments_fails_the_turn(
     protocol: str, pieces: tuple[str, ...], half: bytes
 ) -> None:
-    made = [streams.sse(argued(protocol, piece)).replace(b"@", half) for piece in pieces]
-    end = streams.story(events_of(protocol, stream(protocol, "call", *made)))["end"]
+    events = [streams.sse(arguments_event(protocol, piece)).replace(b"@", half) for piece in pieces]
+    end = streams.story(events_of(protocol, stream(protocol, "call", *events)))["end"]
     assert isinstance(end, Failure) and end.retry
 
 
@@ -146,17 +148,17 @@ def test_a_hole_in_arguments_is_no_call(client: str, upstream: str) -> None:
     data = stream(
         upstream,
         "call",
-        streams.sse(argued(upstream, '{"cmd":"rm -rf ./build')),
-        streams.sse(argued(upstream, "/old-artefacts")).replace(b'cts"', b"c"),
-        streams.sse(argued(upstream, '"}')),
+        streams.sse(arguments_event(upstream, '{"cmd":"rm -rf ./build')),
+        streams.sse(arguments_event(upstream, "/old-artefacts")).replace(b'cts"', b"c"),
+        streams.sse(arguments_event(upstream, '"}')),
     )
-    made = streams.translator(client, upstream, b'"name": "run"')
-    out = streams.through(made, data)
+    translator = streams.translator(client, upstream, b'"name": "run"')
+    out = streams.through(translator, data)
     assert streams.end(client, out) == "failed" and streams.finished_calls(client, out) == []
-    assert made.failure and made.failure.message.startswith(
+    assert translator.failure and translator.failure.message.startswith(
         "up sent an event that cannot be read: {"
     )
-    assert 60 < len(made.failure.message) < 160 and made.failure.retry
+    assert 60 < len(translator.failure.message) < 160 and translator.failure.retry
     assert b"rm -rf" in out
 
 
@@ -175,13 +177,13 @@ def test_an_error_object_without_a_frame_is_told(
     protocol: str, end: bytes, indent: int | None
 ) -> None:
     error = {"error": {"message": "the engine is on fire", "code": 500}}
-    data = streams.sse(said(protocol, "hi")) + json.dumps(error, indent=indent).encode() + end
+    data = streams.sse(text_event(protocol, "hi")) + json.dumps(error, indent=indent).encode() + end
     end_of = streams.story(events_of(protocol, data))["end"]
     assert isinstance(end_of, Failure)
     assert end_of.message == "up: the engine is on fire (HTTP 500)"
 
 
-@pytest.mark.parametrize("value", [b'"ping"', b"5", b"true", b'["ping"]', b"NaN"])
+@pytest.mark.parametrize("value", [b'"ping"', b"5", b"true", b'["ping"]', b"NaN", b"{}" * 2000])
 @pytest.mark.parametrize("protocol", streams.PROTOCOLS)
 def test_a_value_that_is_no_event_fails_the_turn(protocol: str, value: bytes) -> None:
     data = stream(protocol, "text", b"data: " + value + b"\n\n")
@@ -193,16 +195,16 @@ def test_a_value_that_is_no_event_fails_the_turn(protocol: str, value: bytes) ->
 @pytest.mark.parametrize("protocol", streams.PROTOCOLS)
 def test_an_event_that_says_nothing_is_none(protocol: str, nothing: bytes) -> None:
     data = stream(
-        protocol, "text", b"data: " + nothing + b"\n\n", streams.sse(said(protocol, "hi"))
+        protocol, "text", b"data: " + nothing + b"\n\n", streams.sse(text_event(protocol, "hi"))
     )
     story = streams.story(events_of(protocol, data))
-    assert story["said"] == "hi" and isinstance(story["end"], Finish)
+    assert story["text"] == "hi" and isinstance(story["end"], Finish)
 
 
-def calls(found: list[Event]) -> list[tuple[str, str]]:
-    names = {e.key: e.name for e in found if isinstance(e, CallStart)}
+def calls(events: list[Event]) -> list[tuple[str, str]]:
+    names = {e.key: e.name for e in events if isinstance(e, CallStart)}
     texts = dict.fromkeys(names, "")
-    for event in found:
+    for event in events:
         if isinstance(event, CallDelta):
             texts[event.key] += event.arguments
     return [(name, texts[key]) for key, name in names.items()]
@@ -217,8 +219,8 @@ def test_parallel_calls_in_pieces_of_one_index_are_apart() -> None:
         + chunk(call(None, " ", index=0, id="a"))
         + chunk({}, "tool_calls")
     )
-    found = events_of("chat", data + DONE)
-    assert calls(found) == [("run", '{"cmd": "ls"} '), ("run", '{"cmd": "pwd"}')]
+    events = events_of("chat", data + DONE)
+    assert calls(events) == [("run", '{"cmd": "ls"} '), ("run", '{"cmd": "pwd"}')]
 
 
 @pytest.mark.parametrize("index", ["0", 0.0, None, -1, 10**30, [0]])
@@ -243,8 +245,8 @@ MESSAGE = {"type": "message", "role": "assistant"}
 
 
 def message(id: str | None, text: str) -> dict[str, Any]:
-    made = {**MESSAGE, "content": [{"type": "output_text", "text": text}]}
-    return {**made, "id": id} if id else made
+    item = {**MESSAGE, "content": [{"type": "output_text", "text": text}]}
+    return {**item, "id": id} if id else item
 
 
 @pytest.mark.parametrize("at", [{}, {"output_index": 0}])
@@ -254,7 +256,7 @@ def test_items_are_told_apart_without_their_index(at: dict[str, int], whole: boo
     piece = {"type": "response.function_call_arguments.delta", "item_id": "fc_1", "delta": "{}"}
     done = {**ITEM, "arguments": "{}"}
     items = [message("msg_1", "Let me look."), done, message("msg_2", "And now?")]
-    told = [
+    sent_events = [
         {"type": "response.output_item.added", "item": {**MESSAGE, "id": "msg_1"}},
         text,
         {"type": "response.output_item.done", "item": items[0]},
@@ -265,25 +267,25 @@ def test_items_are_told_apart_without_their_index(at: dict[str, int], whole: boo
     ]
     output = {"output": items} if whole else {}
     last = {"type": "response.completed", "response": {"status": "completed", **output}}
-    data = b"".join(streams.sse({**e, **at}) for e in told) + streams.sse(last)
-    found = events_of("responses", data)
-    assert "".join(e.text for e in found if isinstance(e, Text)) == "Let me look.And now?"
-    assert calls(found) == [("run", "{}")]
+    data = b"".join(streams.sse({**e, **at}) for e in sent_events) + streams.sse(last)
+    events = events_of("responses", data)
+    assert "".join(e.text for e in events if isinstance(e, Text)) == "Let me look.And now?"
+    assert calls(events) == [("run", "{}")]
 
 
 def test_an_item_may_have_another_id_in_each_event() -> None:
-    told = [
+    sent_events = [
         {"type": "response.output_item.added", "item": {**MESSAGE, "id": "a"}},
         {"type": "response.output_text.delta", "item_id": "b", "delta": "hi"},
         {"type": "response.output_item.done", "item": message("c", "hi")},
     ]
     last = {"type": "response.completed", "response": {"output": [message("d", "hi")]}}
-    data = b"".join(streams.sse({**e, "output_index": 0}) for e in told) + streams.sse(last)
+    data = b"".join(streams.sse({**e, "output_index": 0}) for e in sent_events) + streams.sse(last)
     assert "".join(e.text for e in events_of("responses", data) if isinstance(e, Text)) == "hi"
 
 
 @pytest.mark.parametrize(
-    ("told", "whole", "right"),
+    ("sent_events", "whole", "right"),
     [
         ('{"cmd":"rm -rf ./build"}', '{"cmd":"rm -rf ./build/old"}', None),
         ('{"cmd":', '{"cmd":"ls"}', '{"cmd":"ls"}'),
@@ -294,18 +296,18 @@ def test_an_item_may_have_another_id_in_each_event() -> None:
     ],
 )
 def test_pieces_that_do_not_make_a_calls_arguments_are_no_call(
-    told: str, whole: str | None, right: str | None
+    sent_events: str, whole: str | None, right: str | None
 ) -> None:
-    middle = [streams.sse(argued("responses", told))] if told else []
+    middle = [streams.sse(arguments_event("responses", sent_events))] if sent_events else []
     if whole is not None:
         item = {**ITEM, "arguments": whole}
         done = {"type": "response.output_item.done", "output_index": 0, "item": item}
         middle.append(streams.sse(done))
-    found = events_of("responses", stream("responses", "call", *middle))
+    events = events_of("responses", stream("responses", "call", *middle))
     if right is None:
-        assert isinstance(found[-1], Failure)
+        assert isinstance(events[-1], Failure)
     else:
-        assert isinstance(found[-1], Finish) and calls(found) == [("run", right)]
+        assert isinstance(events[-1], Finish) and calls(events) == [("run", right)]
 
 
 def test_a_failed_response_has_the_words_beside_it() -> None:
@@ -319,35 +321,37 @@ def test_a_failed_response_has_the_words_beside_it() -> None:
 @pytest.mark.parametrize("client", streams.PROTOCOLS)
 @pytest.mark.parametrize("frame", [b"data: %b\n\n", b": %b\n\n", b"%b", b"data: %b\ndata: \n"])
 def test_an_event_without_an_end_fails_the_turn(client: str, protocol: str, frame: bytes) -> None:
-    made = streams.translator(client, protocol)
-    begun = made.feed(stream(protocol, "text")[: -len(b"".join(map(streams.sse, END[protocol])))])
+    translator = streams.translator(client, protocol)
+    begun = translator.feed(
+        stream(protocol, "text")[: -len(b"".join(map(streams.sse, END[protocol])))]
+    )
     long = frame % (b'"' + b"x" * (16 * 1024 * 1024) + b'"')
-    out = b"".join(made.feed(long[n : n + 65536]) for n in range(0, len(long), 65536))
-    assert len(out) < 2000 and made.feed(long[:1000]) == b""
-    assert streams.end(client, begun + out + made.close()) == "failed"
-    assert made.failure and made.failure.message == "up sent an event of over 16 MB"
-    assert not made.failure.retry
+    out = b"".join(translator.feed(long[n : n + 65536]) for n in range(0, len(long), 65536))
+    assert len(out) < 2000 and translator.feed(long[:1000]) == b""
+    assert streams.end(client, begun + out + translator.close()) == "failed"
+    assert translator.failure and translator.failure.message == "up sent an event of over 16 MB"
+    assert not translator.failure.retry
 
 
 def test_the_bound_is_one_of_the_event_not_of_its_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse, "MOST", 100)
     monkeypatch.setattr(decoder, "MOST", 100)
     for size in range(90, 110):
-        text = "x" * (size - len(json.dumps(said("chat", ""))) - 6)
-        data = streams.sse(said("chat", "a")) + streams.sse(said("chat", text)) + DONE
-        found = events_of("chat", data)
+        text = "x" * (size - len(json.dumps(text_event("chat", ""))) - 6)
+        data = streams.sse(text_event("chat", "a")) + streams.sse(text_event("chat", text)) + DONE
+        events = events_of("chat", data)
         for end in (b"\r\n", b"\r"):
-            assert events_of("chat", data.replace(b"\n", end)) == found
-        assert isinstance(found[-1], Failure) == (size > 100), size
+            assert events_of("chat", data.replace(b"\n", end)) == events
+        assert isinstance(events[-1], Failure) == (size > 100), size
 
 
 def test_a_long_line_in_small_pieces_is_not_copied_for_each() -> None:
-    events = SSEDecoder()
+    lines = SSEDecoder()
     piece = b"x" * 1000
-    events.feed(b"data: ")
+    lines.feed(b"data: ")
     for _ in range(10_000):
-        assert events.feed(piece) == []
-    ((_, data),) = events.feed(b"\n\n")
+        assert lines.feed(piece) == []
+    ((_, data),) = lines.feed(b"\n\n")
     assert len(data) == 10_000_000
 
 
@@ -357,7 +361,7 @@ DAMAGE = b"data: {\n\n"
 
 def test_the_clients_own_library_raises_its_error() -> None:
     def sent(protocol: str, module: Any) -> Any:
-        data = stream(protocol, "text", streams.sse(said(protocol, "hi")), DAMAGE)
+        data = stream(protocol, "text", streams.sse(text_event(protocol, "hi")), DAMAGE)
         if protocol == "messages":
             start = {"type": "message_start", "message": {"id": "m", "role": "assistant"}}
             data = streams.sse(start, "message_start") + data

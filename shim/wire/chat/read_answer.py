@@ -86,8 +86,8 @@ class _Call:
 class Decoder(StreamDecoder):
     """Bytes of a Chat Completions stream in, canonical events out."""
 
-    KEY = b'"content":'
-    END = b"data: [DONE]\n\n"
+    TEXT_FIELD = b'"content":'
+    TERMINATOR = b"data: [DONE]\n\n"
 
     def __init__(
         self, seed: Callable[[], str], upstream: str, taken: Callable[[], set[str]]
@@ -107,8 +107,8 @@ class Decoder(StreamDecoder):
     def calls(self) -> int:
         return sum(call.key is not None for call in self._calls)
 
-    def plain(self, data: bytes) -> str | None:
-        if not self._fast:
+    def plain_text(self, data: bytes) -> str | None:
+        if not self._expects_text:
             return None
         try:
             (choice,) = _plain(data).choices
@@ -118,7 +118,7 @@ class Decoder(StreamDecoder):
             self._spoke = True
         return text
 
-    def _plain_next(self) -> bool:
+    def _may_expect_text(self) -> bool:
         return self.started is not None and not self._thought.waits
 
     def _answer(self, data: dict[str, Any], out: list[Event]) -> None:
@@ -134,7 +134,7 @@ class Decoder(StreamDecoder):
 
     def _event(self, name: str, data: dict[str, Any], out: list[Event]) -> None:
         if name == "error" or data.get("error") or data.get("type") == "error":
-            self._fail(event_failure(data, self._upstream), out, own=bool(data.get("error")))
+            self._fail(event_failure(data, self._upstream), out, reported=bool(data.get("error")))
             return
         if self.started is None:
             self._start(data.get("id"), count(data.get("created")), out)
@@ -147,7 +147,7 @@ class Decoder(StreamDecoder):
 
     def _choice(self, choice: dict[str, Any], out: list[Event]) -> None:
         if choice.get("error"):
-            self._fail(event_failure(choice, self._upstream), out, own=False)
+            self._fail(event_failure(choice, self._upstream), out, reported=False)
             return
         delta = choice.get("delta") or choice.get("message") or choice.get("text")
         if isinstance(delta, dict):
@@ -158,7 +158,7 @@ class Decoder(StreamDecoder):
             self._say(Text, text_of(delta), out)
         reason = text_of(choice.get("finish_reason") or "")
         if reason == "error":
-            self._spoil("stopped with an error", out)
+            self._abort("stopped with an error", out)
         elif reason:
             self._reason = _FINISH.get(reason, "stop")
 
@@ -206,8 +206,8 @@ class Decoder(StreamDecoder):
             self._speak(out)
             call.key, call.name = self.calls, name
             out.append(CallStart(call.key, self._unique(call.wire_id, "call", call.key), name))
-        if said := text_of(arguments or ""):
-            call.pieces.append(said)
+        if text := text_of(arguments or ""):
+            call.pieces.append(text)
         if call.key is not None:
             out += [CallDelta(call.key, piece) for piece in call.pieces]
             call.pieces.clear()
@@ -230,7 +230,7 @@ class Decoder(StreamDecoder):
 
     def _done(self, out: list[Event]) -> None:
         if any(call.pieces for call in self._calls):
-            self._spoil("sent the arguments of a call without its name", out)
+            self._abort("sent the arguments of a call without its name", out)
             return
         self._start(None, 0, out)
         self._speak(out)
@@ -246,8 +246,8 @@ def _text_in(part: Any) -> str:
     """The text of a part of a message's content; `Thoughts` reads the parts that are thoughts."""
     if isinstance(part, str):
         return part
-    told = isinstance(part, dict) and part.get("type") in ("text", "output_text", None)
-    return text_of(part.get("text")) if told else ""
+    readable = isinstance(part, dict) and part.get("type") in ("text", "output_text", None)
+    return text_of(part.get("text")) if readable else ""
 
 
 def is_answer(data: Any) -> bool:

@@ -57,10 +57,10 @@ _plain = msgspec.json.Decoder(_PlainDelta).decode
 class Decoder(StreamDecoder):
     """Bytes of a Messages stream in, canonical events out."""
 
-    KEY = b'"text":'
-    NAME = "content_block_delta"
-    PLAIN = b"event: content_block_delta\ndata: "
-    END = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+    TEXT_FIELD = b'"text":'
+    TEXT_EVENT = "content_block_delta"
+    TEXT_PREFIX = b"event: content_block_delta\ndata: "
+    TERMINATOR = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 
     def __init__(
         self, seed: Callable[[], str], upstream: str, taken: Callable[[], set[str]]
@@ -81,8 +81,8 @@ class Decoder(StreamDecoder):
     def calls(self) -> int:
         return self._calls
 
-    def plain(self, data: bytes) -> str | None:
-        if not self._fast:
+    def plain_text(self, data: bytes) -> str | None:
+        if not self._expects_text:
             return None
         try:
             return _plain(data).delta.text
@@ -109,8 +109,8 @@ class Decoder(StreamDecoder):
     def _event(self, name: str, data: dict[str, Any], out: list[Event]) -> None:
         kind = self._kind(name, data)
         if kind == "error" or data.get("error"):
-            own = kind == "error" and bool(data.get("error"))
-            self._fail(event_failure(data, self._upstream), out, own=own)
+            reported = kind == "error" and bool(data.get("error"))
+            self._fail(event_failure(data, self._upstream), out, reported=reported)
         elif handler := _HANDLERS.get(kind):
             handler(self, data, out)
         elif "delta" in data:
@@ -125,7 +125,7 @@ class Decoder(StreamDecoder):
         self._begin(mapping(data.get("message")), out)
 
     def _ping(self, data: dict[str, Any], out: list[Event]) -> None:
-        self._alive(out)
+        self._keep_alive(out)
 
     def _block_start(self, data: dict[str, Any], out: list[Event]) -> None:
         self._start(None, 0, out)

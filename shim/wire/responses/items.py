@@ -14,16 +14,16 @@ CALLS = ("function_call", "custom_tool_call")
 
 
 class Item:
-    """One item under way. ``told``: its text came as deltas; ``pieces`` are those of a call's
+    """One item under way. ``streamed``: its text came as deltas; ``pieces`` are those of a call's
     arguments, ``key`` is None until the call has begun."""
 
-    __slots__ = ("added", "call_id", "done", "id", "index", "key", "kind", "pieces", "told")
+    __slots__ = ("added", "call_id", "done", "id", "index", "key", "kind", "pieces", "streamed")
 
     def __init__(self, kind: str, index: int | None, id: str, call_id: str = "") -> None:
         self.kind, self.index, self.id, self.call_id = kind, index, id, call_id
         self.key: int | None = None
         self.pieces: list[str] = []
-        self.told = self.done = self.added = False
+        self.streamed = self.done = self.added = False
 
 
 class Items:
@@ -73,19 +73,19 @@ class Items:
 
     def final(self, output: list[dict[str, Any]]) -> list[Item]:
         """The items of the whole response, which may be new."""
-        wanted = [_item({"output_index": n}, data) for n, data in enumerate(output)]
+        expected = [_item({"output_index": n}, data) for n, data in enumerate(output)]
         free = list(self.all)
-        found: dict[int, Item] = {}
+        matched: dict[int, Item] = {}
         for exact in (True, False):
-            for n, new in enumerate(wanted):
-                if n in found:
+            for n, new in enumerate(expected):
+                if n in matched:
                     continue
                 alike = [item for item in free if _like(item, new)]
                 here = [item for item in alike if item.index == new.index]
                 if same := self._known(new, free) if exact else next(iter(here + alike), None):
                     free.remove(same)
-                    found[n] = _named(same, new)
-        return [found.get(n) or self._new(new) for n, new in enumerate(wanted)]
+                    matched[n] = _named(same, new)
+        return [matched.get(n) or self._new(new) for n, new in enumerate(expected)]
 
     def _new(self, item: Item) -> Item:
         self.all.append(item)

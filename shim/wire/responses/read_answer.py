@@ -77,9 +77,9 @@ _plain = msgspec.json.Decoder(_PlainDelta).decode
 class Decoder(StreamDecoder):
     """Bytes of a Responses stream in, canonical events out."""
 
-    light = msgspec.json.Decoder(_Snapshot).decode
-    NAME = "response.output_text.delta"
-    PLAIN = b"event: response.output_text.delta\ndata: "
+    decode_long = msgspec.json.Decoder(_Snapshot).decode
+    TEXT_EVENT = "response.output_text.delta"
+    TEXT_PREFIX = b"event: response.output_text.delta\ndata: "
 
     def __init__(
         self, seed: Callable[[], str], upstream: str, taken: Callable[[], set[str]]
@@ -101,8 +101,8 @@ class Decoder(StreamDecoder):
         """Also those that the upstream runs itself."""
         return sum(item.kind.endswith("_call") for item in self._items.all)
 
-    def plain(self, data: bytes) -> str | None:
-        if not self._fast:
+    def plain_text(self, data: bytes) -> str | None:
+        if not self._expects_text:
             return None
         try:
             event = _plain(data)
@@ -110,7 +110,7 @@ class Decoder(StreamDecoder):
             return None
         return event.delta if event.output_index == self._message else None
 
-    def _plain_next(self) -> bool:
+    def _may_expect_text(self) -> bool:
         return self._message is not None
 
     def _answer(self, data: dict[str, Any], out: list[Event]) -> None:
@@ -123,7 +123,7 @@ class Decoder(StreamDecoder):
     def _event(self, name: str, data: dict[str, Any], out: list[Event]) -> None:
         kind = self._kind(name, data)
         if kind == "error" or (data.get("error") and "response" not in data):
-            self._fail(event_failure(data, self._upstream), out, own=kind == "error")
+            self._fail(event_failure(data, self._upstream), out, reported=kind == "error")
         elif handler := _HANDLERS.get(kind):
             handler(self, data, out)
 
@@ -146,7 +146,7 @@ class Decoder(StreamDecoder):
 
     def _tell(self, kind: type[Text | Refusal], data: dict[str, Any], out: list[Event]) -> None:
         self._start(None, 0, out)
-        self._items.of_delta(data, "message").told = True
+        self._items.of_delta(data, "message").streamed = True
         self._message = data.get("output_index")
         if delta := _delta(data):
             out.append(kind(delta))
@@ -156,7 +156,7 @@ class Decoder(StreamDecoder):
         item = self._items.of_delta(data, "reasoning")
         part = (item, data.get("summary_index", data.get("content_index")))
         apart = self._part is not None and self._part != part and self._part[0] is item
-        item.told = True
+        item.streamed = True
         self._part = part
         if delta := _delta(data):
             out.append(Reasoning(f"\n\n{delta}" if apart else delta))
@@ -196,11 +196,11 @@ class Decoder(StreamDecoder):
 
     def _fill(self, call: Item, whole: str, out: list[Event]) -> None:
         """What the pieces of a call's arguments have not told of ``whole``."""
-        told = "".join(call.pieces)
-        if whole.startswith(told):
-            if rest := whole[len(told) :]:
+        streamed = "".join(call.pieces)
+        if whole.startswith(streamed):
+            if rest := whole[len(streamed) :]:
                 self._piece(call, rest, out)
-        elif whole and not _alike(told, whole):
+        elif whole and not _alike(streamed, whole):
             raise Unreadable("a call whose arguments lack a piece")
 
     def _item_done(self, data: dict[str, Any], out: list[Event]) -> None:
@@ -215,13 +215,13 @@ class Decoder(StreamDecoder):
             return
         known.done = True
         if known.kind == "reasoning":
-            if not known.told and (text := _thinking(item)):
+            if not known.streamed and (text := _thinking(item)):
                 out.append(Reasoning(text))
             out.append(ReasoningState({"item": item}))
         elif known.kind == "message":
             content = item.get("content")
             parts = content if isinstance(content, list) else [content]
-            for part in [] if known.told else parts:
+            for part in [] if known.streamed else parts:
                 _say(part, out)
         elif known.kind in CALLS:
             self._call(known, item, out)
@@ -257,7 +257,7 @@ class Decoder(StreamDecoder):
         status, error = response.get("status"), response.get("error")
         if failed or status in _FAILED or error:
             error = error or {"message": f"the response was {status or 'failed'}"}
-            self._fail(event_failure({"error": error}, self._upstream), out, own=failed)
+            self._fail(event_failure({"error": error}, self._upstream), out, reported=failed)
             return
         output = only_objects(response.get("output"))
         for known, item in zip(self._items.final(output), output, strict=True):

@@ -25,7 +25,7 @@ _INDEXES = ("output_index", "item_id", "content_index", "summary_index", "index"
 _Place = tuple[tuple[Any, ...], dict[str, Any], str]
 
 
-class Seams:
+class CharacterJoiner:
     """Mends what was cut, event by event; ``held`` are the halves that wait."""
 
     def __init__(self) -> None:
@@ -45,8 +45,8 @@ class Seams:
         for channel, box, key in [] if whole else _places(value):
             held, text = self.held.pop(channel, ""), box[key]
             if text and (held or _ODD.search(text)):
-                made, half = _joined(held + text, channel[-1] in _ARGUMENTS)
-                box[key], changed = made, True
+                joined, half = _joined(held + text, channel[-1] in _ARGUMENTS)
+                box[key], changed = joined, True
                 held = half
             if held:
                 self.held[channel] = held
@@ -57,7 +57,7 @@ def whole(body: bytes) -> tuple[Any, bool]:
     """The value of an answer that came as one, and whether it had to be mended."""
     value, mended = one(body)
     box = {"": value}
-    return (box[""], True) if Seams().mend(box, whole=True) else (value, mended)
+    return (box[""], True) if CharacterJoiner().mend(box, whole=True) else (value, mended)
 
 
 def _places(value: dict[str, Any]) -> Iterator[_Place]:
@@ -93,8 +93,8 @@ def _joined(text: str, arguments: bool) -> tuple[str, str]:
         text, half = text[:-1], text[-1]
     pieces, at = [], 0
     for run in _BYTES.finditer(text):
-        made, rest = _decoded(run[0], run.end() == len(text) and not half)
-        pieces += [text[at : run.start()], made]
+        joined, rest = _decoded(run[0], run.end() == len(text) and not half)
+        pieces += [text[at : run.start()], joined]
         half, at = half or rest, run.end()
     text = "".join([*pieces, text[at:]])
     if arguments and (_ODD.search(text) or "\ufffd" in "".join(pieces[1::2])):
