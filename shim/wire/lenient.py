@@ -17,9 +17,10 @@ import msgspec
 
 #: ``[DONE]``, among the values of an event.
 DONE = object()
+_NOTHING = object()
 #: Levels of an event, at most: what walks over it goes as deep.
 DEEPEST = 200
-#: Bytes of an event that is worth a second look.
+#: Data of so many bytes is long.
 _LONG = 1024
 #: Values in one event, at most.
 _MOST_VALUES = 1000
@@ -45,20 +46,23 @@ def _whole(digits: str) -> int | float:
 _json = json.JSONDecoder(strict=False, parse_int=_whole)
 
 
-def read(payload: bytes, light: Callable[[bytes], Any] | None = None) -> tuple[list[Any], bool]:
+def read(
+    payload: bytes, decode_long: Callable[[bytes], Any] | None = None
+) -> tuple[list[Any], bool]:
     """The values in an event's data, and whether they are other than strict JSON says.
 
-    ``light`` may decode a long one: only what somebody reads of it.
+    ``decode_long`` is for long data: it may leave out what nobody reads, and may raise ValueError.
     """
     if payload.strip() == b"[DONE]":
         return [DONE], False
-    if light and len(payload) > _LONG:
+    value = _NOTHING
+    if decode_long and len(payload) > _LONG:
         try:
-            return [light(payload)], False
+            value = decode_long(payload)
         except (ValueError, RecursionError):
             pass
     try:
-        value = _decode(payload)
+        value = _decode(payload) if value is _NOTHING else value
     except (ValueError, RecursionError):
         return _values(payload), True
     if len(payload) > 2 * DEEPEST and payload.count(b"{") + payload.count(b"[") > DEEPEST:

@@ -108,7 +108,7 @@ class SSEDecoder:
         if self._size + len(line) > MOST:
             self._give_up()
         elif line.startswith(b"data:") or line == b"data":
-            self._add(line[6:] if line.startswith(b"data: ") else line[5:])
+            self._add(line[6:] if line.startswith(b"data: ") else line[5:], len(line))
         elif not line:
             self._dispatch(out)
         elif line.startswith(_KNOWN) and not (b"data:" in line and b"{" in line):
@@ -116,10 +116,10 @@ class SSEDecoder:
         else:
             self._bare(line, out)
 
-    def _add(self, data: bytes) -> None:
+    def _add(self, data: bytes, size: int) -> None:
         self._data.append(data)
         self._aside.clear()
-        self._size += len(data)
+        self._size += size
 
     def _dispatch(self, out: list[tuple[str | None, bytes]]) -> None:
         if self._data:
@@ -157,7 +157,7 @@ class SSEDecoder:
         else:
             self.mended = True
             self._data += self._aside
-            self._add(line)
+            self._add(line, len(line))
 
 
 class Splitter:

@@ -113,7 +113,9 @@ DEEP = b"[" * 3000 + b"]" * 3000
 NESTS = {
     "chat": b'{"choices": [{"delta": {"content": "a", "annotations": @}}]}',
     "messages": b'{"type": "content_block_start", "index": 0, "content_block": {"type": "x", "a": @}}',
-    "responses": b'{"type": "response.output_item.done", "item": {"type": "x", "a": @}}',
+    # Long enough for the decoder that leaves out what nobody reads.
+    "responses": b'{"type": "response.in_progress", "response": {"output": [@], "tools": "%b"}}'
+    % (b"x" * 1024),
 }
 
 
