@@ -164,7 +164,7 @@ class Connection:
                 for name, data in events.feed(piece):
                     if name is None or data == b"[DONE]":
                         continue
-                    await self._socket.send_text(data.decode())
+                    await self._socket.send_text(data.decode("utf-8", "replace"))
                     if name in _ENDS or (not name and b"response." in data):
                         event = _read(data)
                         if event and event.type in _ENDS:

@@ -14,6 +14,7 @@ import msgspec
 
 from ..json_text import load
 from ..turn import Item, OutputItem, WireError, is_absent, is_text
+from ..wire.lenient import Unreadable, strict
 
 _TEXT = {"type": "string"}
 _TEXTS = {"type": "array", "items": _TEXT}
@@ -137,8 +138,8 @@ SERVED = frozenset(
 def call_item(tool: Hosted, call_id: str, arguments: str) -> OutputItem:
     """The item that calls ``tool``; arguments that are no object become its only field."""
     try:
-        value = msgspec.json.decode(arguments or "{}")
-    except msgspec.DecodeError:
+        value = strict(arguments or "{}")
+    except Unreadable:
         value = arguments
     given = value if isinstance(value, dict) else {"input": value}
     fields = {tool.field: {**tool.fixed, **given}, **tool.also}

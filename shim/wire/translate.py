@@ -21,12 +21,15 @@ from ..tools.bridge import Bridge
 from ..tools.offered import Offered
 from ..turn import Event, Failure, Text, Turn, Usage, WireError
 from .address import Endpoint, endpoint
+from .characters import whole
 from .errors import http_failure
 from .fields import pass_on
-from .passthrough import Passthrough, is_stream
+from .lenient import Unreadable
+from .passthrough import Passthrough
 from .protocols import Caching, Codec, Target, codec
 from .quirks import CODEX, quirks
 from .responses.errors import CONTEXT, failed_stream
+from .sse import is_stream
 from .unmask import Unmask, UnmaskEvents
 
 STREAM = "text/event-stream"
@@ -61,7 +64,7 @@ class Translator(Protocol):
 
     @property
     def response(self) -> dict[str, Any] | None:
-        """The whole answer once it has ended; None where the upstream's bytes pass."""
+        """The whole answer in the client's protocol, once it has ended."""
 
     @property
     def repaired(self) -> list[str]:
@@ -112,6 +115,8 @@ class Translation:
         self.turn = turn
         self.route = route
         self.codex = codex
+        #: The answer passes packed (content-encoding): nobody reads it.
+        self.packed = False
         self.notes: list[str] = []
 
     @cached_property
@@ -204,13 +209,15 @@ class Translation:
         """
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         encoded = headers.get("content-encoding", "identity") != "identity"
-        return (
+        streams = (
             status == 200
             and self.turn.stream
             and headers.get("content-length") != "0"
             and (kind == STREAM or not ("json" in kind or "html" in kind))
             and not (encoded and (self.translates or self.unmask or self.written_back))
         )
+        self.packed = streams and encoded
+        return streams
 
     def answer(
         self,
@@ -237,8 +244,9 @@ class Translation:
                 return Answer(status, {}, None, failure)
         elif not self.translates:
             kind = headers.get("content-type", "application/json")
-            changed = self.unmask or self.written_back
-            return Answer(status, {"content-type": kind}, out) if changed else None
+            if self.unmask or self.written_back or out != body:
+                return Answer(status, {"content-type": kind}, out, failure)
+            return Answer(status, {}, None, failure) if failure else None
         if failure and (out is None or not self.turn.stream):
             return self.error(failure)
         headers = {"content-type": STREAM if self.turn.stream else "application/json"}
@@ -348,7 +356,7 @@ class _Translated:
     def whole(self, body: bytes) -> bytes | None:
         if is_stream(body):
             events = [*self._decoder.feed(body), *self._decoder.close()]
-        elif not self._is_answer(_json(body)):
+        elif not self._is_answer(_value(body)):
             return None
         else:
             events = self._decoder.whole(body)
@@ -371,8 +379,8 @@ class _Translated:
         return stream if self._stream else msgspec.json.encode(self._encoder.response)
 
 
-def _json(body: bytes) -> Any:
+def _value(body: bytes) -> Any:
     try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return whole(body)[0]
+    except Unreadable:
         return None
