@@ -30,7 +30,7 @@ from shim.policy.load import PolicyError, load_policy
 from shim.policy.schema import Policy
 from shim.record import summary
 from shim.record.replay import Difference, NotReplayable, Recorded, Today, replay, today
-from shim.wire.protocols import PATHS
+from shim.wire.paths import PATHS
 
 
 def main(argv: list[str] | None = None) -> int:

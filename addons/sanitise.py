@@ -22,7 +22,8 @@ from shim.record.findings import Finding, findings, forms, hides
 from shim.record.pseudonyms import Pseudonyms
 from shim.record.replay import NotReplayable, Recorded, replay, today
 from shim.turn import WireError
-from shim.wire.protocols import codec, protocol_of
+from shim.wire.paths import protocol_of
+from shim.wire.protocols import codec
 
 _KEY = b"[redacted]"
 

@@ -19,7 +19,7 @@ from addons.flowfile import row_of, set_row
 from shim.record import show, summary
 from shim.record.differ import differences
 from shim.record.pieces import request_pieces
-from shim.wire.protocols import protocol_of
+from shim.wire.paths import protocol_of
 
 #: What mitmweb's list shows. Beside a path, which takes all the room, no comment can be read.
 _COLUMNS = ["comment", "time"]

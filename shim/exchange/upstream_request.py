@@ -15,7 +15,7 @@ from ..route.choose import Route
 from ..route.tried import without_tried
 from ..route.wayout import way_out
 from ..turn import Turn
-from ..wire.protocols import COUNT, PATHS, split_path
+from ..wire.paths import COUNT, PATHS, split_path
 from ..wire.quirks import quirks
 from .values import ClientRequest, Decision, Endpoint, Fields, Intake, Routing, UpstreamRequest
 

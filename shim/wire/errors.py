@@ -18,7 +18,7 @@ from . import address
 from .address import Endpoint
 from .characters import whole
 from .lenient import Unreadable, text_of
-from .protocols import PATHS
+from .paths import PATHS
 
 #: Above this many seconds waiting is the user's decision, not a client's loop.
 LONGEST_WAIT = 60.0

@@ -8,7 +8,7 @@ import json
 import pytest
 from mitmproxy import ctx
 
-from tests.addons.test_chain import Stages, stages  # noqa: F401
+from tests.addons.harness import Stages, stages  # noqa: F401
 from tests.unit import streams
 from tests.unit.fixtures import USAGE, chunk
 
@@ -41,7 +41,7 @@ def test_a_turn_that_cannot_be_read_is_told_and_recorded(
     turn = stages.send(stages.flow(ASKED, user_agent=agent))
     sent = stages.answer(turn, BEGUN[upstream] + rest, content_type="text/event-stream")
     assert streams.end("responses", sent) == "failed" and message.encode() in sent
-    row = json.loads(json.dumps(stages.chain.rows[-1]))
+    row = json.loads(json.dumps(stages.services.rows[-1]))
     assert row["error"] == f"reverse {message}" and row["status"] == 200
 
 
@@ -52,5 +52,5 @@ def test_a_passing_turn_in_order_is_recorded_with_its_tokens(stages: Stages) -> 
     data = BEGUN["responses"] + json.dumps(last).encode().join([b"data: ", b"\n\n"])
     turn = stages.send(stages.flow(ASKED))
     assert stages.answer(turn, data, content_type="text/event-stream") == data
-    row = stages.chain.rows[-1]
+    row = stages.services.rows[-1]
     assert row["error"] is None and row["usage"]["input_tokens"] == 10  # type: ignore[index]
