@@ -109,8 +109,8 @@ class Passthrough:
 
     def _feed_events(self, data: bytes) -> bytes:
         """What the client gets for anything else than one event of plain text."""
-        if self._closed or self._translation.packed:
-            return b"" if self._closed else data
+        if self._closed:
+            return b""
         events = self._splitter.feed(data)
         out = self._restore(b"".join([self._pass(raw, not_text=raw is data) for raw in events]))
         if self._splitter.too_long:
@@ -119,7 +119,7 @@ class Passthrough:
         return out + self._error() if self._decoder.unreported else out
 
     def close(self) -> bytes:
-        if self._closed or self._translation.packed:
+        if self._closed:
             return b""
         decoder, rest = self._decoder, self._splitter.close()
         blank = b"\n" if rest.endswith(b"\n") else b"\n\n" if rest else b""

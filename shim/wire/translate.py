@@ -115,8 +115,6 @@ class Translation:
         self.turn = turn
         self.route = route
         self.codex = codex
-        #: The answer passes packed (content-encoding): nobody reads it.
-        self.packed = False
         self.notes: list[str] = []
 
     @cached_property
@@ -208,16 +206,12 @@ class Translation:
         ``headers`` has lower-case names.
         """
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-        encoded = headers.get("content-encoding", "identity") != "identity"
-        streams = (
+        return (
             status == 200
             and self.turn.stream
             and headers.get("content-length") != "0"
             and (kind == STREAM or not ("json" in kind or "html" in kind))
-            and not (encoded and (self.translates or self.unmask or self.written_back))
         )
-        self.packed = streams and encoded
-        return streams
 
     def answer(
         self,
