@@ -13,7 +13,7 @@ import sys
 from ..codex.catalog import UNNAMED
 from ..codex.home import paste_lines
 from ..codex.login import offered
-from ..daemon.files import Files
+from ..daemon.files import Files, page
 from ..system import listener
 from . import UserError
 from .chain import add_chain_arguments, client_key, environment, options
@@ -72,4 +72,5 @@ def _in_use(port: int, error: OSError) -> str:
         said = f"port {port} of 127.0.0.1 is in use by Interpose's daemon, process {who['pid']}"
     else:
         said = f"port {port} of 127.0.0.1 is in use by {listener(port) or 'another program'}"
-    return f"{said}; take another: --port NUMBER"
+        said += " (a chain of Interpose)" if page(port, 1.0) else ""
+    return f"{said}; take another: --port {port % 65535 + 1}"
