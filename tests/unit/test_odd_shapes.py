@@ -337,8 +337,7 @@ def test_no_head_breaks_an_answer(
     if translation.streams(status, headers):
         assert status == 200
         out = streams.through(translator, body)
-        if not translation.packed:
-            assert streams.end(pair[0], out) == ("failed" if translator.failure else "whole")
+        assert streams.end(pair[0], out) == ("failed" if translator.failure else "whole")
         return
     answer = translation.answer(translator, status, headers, body)
     assert answer or (status == 200 and body == TEXT)
