@@ -7,9 +7,12 @@ import time
 from mitmproxy import http
 from mitmproxy.proxy.mode_specs import ReverseMode
 
+from shim.exchange.access import CONTROL
+from shim.exchange.upstream_request import fields_of
 from shim.exchange.values import (
     ClientRequest,
     Endpoint,
+    Fields,
     Head,
     Reply,
     UpstreamRequest,
@@ -94,7 +97,16 @@ def as_sent(value: ClientRequest, client: http.Request) -> http.Request:
 
 def response(reply: Reply) -> http.Response:
     """``reply`` as mitmproxy sends it."""
-    return http.Response.make(reply.status, reply.body, reply.headers)
+    made = http.Response.make(reply.status, reply.body)
+    made.headers = clean_headers(fields_of(reply.headers))
+    made.headers["content-length"] = str(len(reply.body))
+    return made
+
+
+def clean_headers(fields: Fields) -> http.Headers:
+    """``fields`` without control characters, whoever put them there: a client may take one for a
+    line's end (RFC 9110, section 5.5)."""
+    return http.Headers([(name, CONTROL.sub(b" ", value)) for name, value in fields])
 
 
 def head_of(response: http.Response) -> Head:

@@ -33,7 +33,7 @@ PAGES = {
 _LOCAL_PAGES = ("/picker", "/api/models", "/api/switch")
 #: What no header field and no path may hold: whoever reads them next may take it for a line's end
 #: (RFC 9110, section 5.5).
-_CONTROL = re.compile(rb"[\0-\x08\x0a-\x1f\x7f]")
+CONTROL = re.compile(rb"[\0-\x08\x0a-\x1f\x7f]")
 #: What stands between the words of a header field.
 _BETWEEN = re.compile(r"[\s,;=\"]+")
 
@@ -223,10 +223,10 @@ def _words(value: str) -> set[str]:
 
 def _garbled(request: ClientRequest) -> str:
     """What of ``request`` holds a control character; empty where nothing does."""
-    if _CONTROL.search(request.path.encode("utf-8", "surrogateescape")):
+    if CONTROL.search(request.path.encode("utf-8", "surrogateescape")):
         return "the path"
-    if _CONTROL.search(b"\t".join(value for _, value in request.fields)):
-        names = (name for name, value in request.fields if _CONTROL.search(value))
+    if CONTROL.search(b"\t".join(value for _, value in request.fields)):
+        names = (name for name, value in request.fields if CONTROL.search(value))
         return f"the header field {next(names).decode('latin-1')}"
     return ""
 

@@ -73,7 +73,7 @@ def passage(intake: Intake, decision: Decision, head: Head) -> Passage:
     assert translation
     if intake.counts:
         return Passage(None, False, head.fields)
-    transcoder = translation.translator()
+    transcoder = decision.transcoder
     if not translation.streams(head.status, head.headers):
         return Passage(transcoder, False, head.fields)
     if translation.translates:
@@ -109,7 +109,10 @@ def whole(intake: Intake, decision: Decision, passage: Passage, outcome: Outcome
     if answer is None:
         return outcome
     failure = answer.failure
-    if failure and answer.body is not None and transcoder.failure is None:
+    # What no client takes for a failure is one in the client's own words, too; and who is sent
+    # elsewhere would send its whole prompt there, past the policy.
+    unnoticed = answer.body is None and head.status < 400
+    if failure and (unnoticed or (answer.body is not None and transcoder.failure is None)):
         secrets = decision.routing.secrets if decision.routing else ()
         reply = failed(intake, failure, secrets)
         failure = reply.failure

@@ -44,8 +44,10 @@ def for_anybody(message: str, status: int) -> bytes:
 def failed(intake: Intake, failure: Failure, secrets: Collection[str] = ()) -> Reply:
     """A turn that ends with ``failure`` before anything of an answer was sent. ``secrets`` are
     taken out of its message, with those of the intake."""
-    hide = redactor(intake.secrets | frozenset(secrets))
-    failure = msgspec.structs.replace(failure, message=hide.text(failure.message))
+    message = redactor(intake.secrets | frozenset(secrets)).text(failure.message)
+    # Half a surrogate pair, of a client's or a provider's words, is no JSON.
+    message = message.encode("utf-8", "replace").decode()
+    failure = msgspec.structs.replace(failure, message=message)
     return failure_reply(failure, intake.turn, codex=intake.codex)
 
 

@@ -134,7 +134,14 @@ def kept_fields(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
 
 def fields_of(headers: Mapping[str, str]) -> Fields:
     """Headers as they stand on the wire."""
-    return tuple((k.encode(), v.encode("utf-8", "surrogateescape")) for k, v in headers.items())
+    return tuple((k.encode(), _octets(v)) for k, v in headers.items())
+
+
+def _octets(value: str) -> bytes:
+    try:
+        return value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "replace")
 
 
 def _ending(intake: Intake, route: Route) -> str:
