@@ -16,7 +16,7 @@ import msgspec
 from mitmproxy import ctx, http
 
 from addons import faults
-from addons.flow_values import clean_headers, head_of, response
+from addons.flow_values import clean_headers, cleaned, head_of, response
 from addons.gather import gather
 from addons.redaction import hider
 from addons.runs import Run, answers
@@ -26,7 +26,6 @@ from shim.exchange.rows import legible, row_of, unread_row
 from shim.exchange.upstream_request import fields_of, kept_fields
 from shim.exchange.values import Decision, Ended, Fields, Outcome, Reply
 from shim.notes import Note
-from shim.record.redact import Redactor
 from shim.turn import Failure, WireError
 
 logger = logging.getLogger(__name__)
@@ -227,7 +226,7 @@ class Answering:
         """Write the end down: of turns, and of what came as one and could not be read."""
         request = run.access.request
         if not run.is_turn or not request.received:
-            self.clean(flow)
+            cleaned(flow.request)
             return
         ended = Ended(
             access=run.access,
@@ -280,12 +279,6 @@ class Answering:
     def _note(self, run: Run, e: faults.StageFault) -> None:
         run.notes.append(Note(e.stage, "broken", str(e)))
         faults.log(run, e)
-
-    def clean(self, flow: http.HTTPFlow) -> None:
-        """Take the keys out of a request that is not recorded but may be seen or saved (``-w``)."""
-        redact, request = Redactor(()), flow.request
-        request.headers = http.Headers(redact.headers(request.headers.fields))
-        request.path = redact.path(request.path)
 
 
 def _streams(run: Run) -> bool:

@@ -18,6 +18,7 @@ from shim.exchange.values import (
     UpstreamRequest,
     headers_of,
 )
+from shim.record.redact import Redactor
 
 #: A port that nobody can listen on: the address of what has nowhere to go.
 NOWHERE = ("127.0.0.1", 0)
@@ -107,6 +108,13 @@ def clean_headers(fields: Fields) -> http.Headers:
     """``fields`` without control characters, whoever put them there: a client may take one for a
     line's end (RFC 9110, section 5.5)."""
     return http.Headers([(name, CONTROL.sub(b" ", value)) for name, value in fields])
+
+
+def cleaned(request: http.Request) -> None:
+    """Take the keys out of a request that is not recorded but may be seen or saved (``-w``)."""
+    redact = Redactor(())
+    request.headers = http.Headers(redact.headers(request.headers.fields))
+    request.path = redact.path(request.path)
 
 
 def head_of(response: http.Response) -> Head:
