@@ -15,7 +15,7 @@ from ..turn import WireError
 from ..wire.protocols import Caching
 from ..wire.translate import STREAM, Translation, count_answer
 from ..wire.unmask import Unmask
-from .encodings import EncodingError, decode
+from .encodings import EncodingError, coding_of, decode
 from .replies import JSON, failed
 from .upstream_request import fields_of, kept_fields
 from .values import Decision, Head, Intake, Outcome, Passage, Reply
@@ -98,9 +98,7 @@ def whole(intake: Intake, decision: Decision, passage: Passage, outcome: Outcome
     if transcoder is None:
         return outcome
     try:
-        body = decode(
-            b"".join(outcome.received), head.headers.get("content-encoding", ""), MOST_BYTES
-        )
+        body = decode(b"".join(outcome.received), coding_of(head.fields), MOST_BYTES)
     except EncodingError as e:
         raise WireError(f"{translation.route.provider}: {e}", status=502) from None
     url = decision.upstream.url if decision.upstream else ""

@@ -15,7 +15,7 @@ from ..turn import Turn, WireError
 from ..wire.fields import top_level
 from ..wire.protocols import COUNT, codec, split_path
 from .access import secrets_of
-from .encodings import EncodingError, decode
+from .encodings import EncodingError, coding_of, decode
 from .replies import protocol_at
 from .values import ClientRequest, Intake
 
@@ -31,7 +31,7 @@ def read_intake(
     headers = request.headers
     try:
         body = request.body
-        if coding := headers.get("content-encoding", ""):
+        if coding := coding_of(request.fields):
             body = decode(body, coding, most)
     except EncodingError as e:
         raise WireError(str(e), status=e.status) from None
