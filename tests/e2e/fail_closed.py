@@ -47,21 +47,17 @@ catch:
 redact:
   - {{{{ name: keys, use: api-keys }}}}
 """
-POLICIES = {
-    "rules": PROVIDERS + _RULES + "websocket: true\n",
-    "plain": PROVIDERS,
-    "dedup": PROVIDERS + _RULES + "dedup: { min_lines: 2, min_bytes: 20 }\nrepair: {}\n",
-    "cache": PROVIDERS
-    + _RULES
-    + "cache: { ttl: 1h, key: always }\ntools: { web: { remove: true }, run: { rename: go } }\n",
-    "limits": PROVIDERS
-    + _RULES
-    + "limits:\n  - { name: all, per: day, money: 1000 }\n"
-    + "  - { name: pace, per: key, requests_per_minute: 100000, then: warn }\n"
-    + "duplicates: refuse\n",
-    "route": PROVIDERS
-    + _RULES
-    + """
+_MORE = {
+    "dedup": "dedup: { min_lines: 2, min_bytes: 20 }\nrepair: {}\n",
+    "cache": "cache: { ttl: 1h, key: always }\n"
+    "tools: { web: { remove: true }, run: { rename: go, description: Goes. } }\n",
+    "limits": """
+limits:
+  - { name: all, per: day, money: 1000 }
+  - { name: pace, per: key, requests_per_minute: 100000, then: warn }
+duplicates: refuse
+""",
+    "route": """
 route:
   - { name: big, when: { larger_than: 5k }, to: [to-chat, to-messages] }
   - { name: pictures, when: { images: true }, to: to-responses }
@@ -75,9 +71,13 @@ auto:
     - { model: to-responses, card: Big things. }
 """,
 }
-for _name in ("dedup", "cache", "limits", "route"):
-    _head, _tail = PROVIDERS + _RULES, POLICIES[_name].removeprefix(PROVIDERS + _RULES)
-    POLICIES[_name] = _head + _tail.replace("{", "{{").replace("}", "}}")
+_ESCAPED = {name: text.replace("{", "{{").replace("}", "}}") for name, text in _MORE.items()}
+POLICIES = {
+    "plain": PROVIDERS,
+    "rules": PROVIDERS + _RULES + "websocket: true\n",
+    **{name: PROVIDERS + _RULES + text for name, text in _ESCAPED.items()},
+    "everything": PROVIDERS + _RULES + "".join(_ESCAPED.values()),
+}
 
 TURNS = {"responses": responses_turn, "chat": chat_turn, "messages": messages_turn}
 #: The ends of the paths of what is asked at a provider.
