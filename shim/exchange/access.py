@@ -61,8 +61,8 @@ class Door(msgspec.Struct, frozen=True):
         def refused(status: int, message: str) -> Reply:
             return refusal(request.path, status, message)
 
-        if where := _garbled(request):
-            return refused(400, f"{where} holds a control character")
+        if why := _garbled(request):
+            return refused(400, why)
         if not request.proxied and not self._host_allowed(request):
             return refused(
                 403,
@@ -222,12 +222,15 @@ def _words(value: str) -> set[str]:
 
 
 def _garbled(request: ClientRequest) -> str:
-    """What of ``request`` holds a control character; empty where nothing does."""
+    """Why the head of ``request`` cannot go on as it is; empty where it can."""
+    if not request.path.startswith("/"):
+        # By HTTP/2 it may be anything, and by HTTP/1 it would be another host's address.
+        return "the path must begin with a slash"
     if CONTROL.search(request.path.encode("utf-8", "surrogateescape")):
-        return "the path"
+        return "the path holds a control character"
     if CONTROL.search(b"\t".join(value for _, value in request.fields)):
         names = (name for name, value in request.fields if CONTROL.search(value))
-        return f"the header field {next(names).decode('latin-1')}"
+        return f"the header field {next(names).decode('latin-1')} holds a control character"
     return ""
 
 

@@ -93,6 +93,14 @@ def test_control_characters_are_refused_by_name(
     assert status == 400 and where in message and "control character" in message
 
 
+@pytest.mark.parametrize("path", ["v1/responses", "http://evil.example/v1/responses", "*"])
+def test_a_path_is_one(stages: Stages, path: str) -> None:
+    subject = stages.flow(TURN)
+    subject.request.data.path = path.encode()
+    status, message = error(stages.send(subject))
+    assert status == 400 and "slash" in message
+
+
 def test_a_tab_and_what_is_no_text_may_be_in_a_field(stages: Stages) -> None:
     request = sent(stages, ("x-a", "b\tc\xff"))
     assert request.headers.fields[1] == (b"x-a", b"b\tc\xff")
