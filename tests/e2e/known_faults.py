@@ -36,6 +36,9 @@ _SEES = "shim/prompt/elements.py: rules look at named places only"
 _MASKS = "shim/prompt/strings.py: strings that are not masked"
 _TOOLS = "shim/prompt/edit.py: rules do not look at tools and settings"
 _TWICE = "shim/wire/fields.py: of a key that comes twice only the last one is looked at"
+#: Answers of providers: the client, the name of the case, its provider's protocol and how it answers.
+ANSWERS: Sequence[Known] = [
+]  # fmt: skip
 #: Where the phrase or the key of a planted request is not seen, and goes to the provider: protocol,
 #: what is planted and the models that it goes to, each with its places.
 PLACES: dict[tuple[str, str, str], str] = {

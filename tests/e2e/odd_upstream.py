@@ -7,21 +7,22 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
 _MODEL = re.compile(rb'"model": ?"([^"]*)"')
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.I)
 #: Seconds between two pieces of an answer, so that they come as two.
-_PAUSE = 0.02
+_PAUSE = 0.01
 
 
 @dataclass(frozen=True)
 class Script:
-    """``pieces`` are sent one by one; then the connection stays open, ends, or is reset."""
+    """``pieces`` are sent one by one, or made as they are; then the connection stays open, ends, or
+    is reset."""
 
-    pieces: Sequence[bytes]
+    pieces: Sequence[bytes] | Callable[[], Iterator[bytes]]
     then: Literal["stay", "end", "reset"] = "stay"
 
 
@@ -75,7 +76,8 @@ class OddUpstream:
         with self._lock:
             self.asked[name] = self.asked.get(name, 0) + 1
         script = self._scripts[name]
-        for number, piece in enumerate(script.pieces):
+        made = script.pieces() if callable(script.pieces) else script.pieces
+        for number, piece in enumerate(made):
             if number:
                 time.sleep(_PAUSE)
             client.sendall(piece)
