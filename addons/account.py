@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 from cachetools import LRUCache
 
 from addons.services import Services
@@ -37,7 +38,7 @@ class Account(Stage):
         # Before a stream's end only what was sent is known.
         saved = f"{decision.edits.saved / BYTES:.0f}"
         more = fields_of(self._headers(intake, decision, saved))
-        return Passage(passage.transcoder, True, (*passage.fields, *more))
+        return msgspec.structs.replace(passage, fields=(*passage.fields, *more))
 
     async def response(
         self, intake: Intake, decision: Decision, outcome: Outcome

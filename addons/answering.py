@@ -21,6 +21,7 @@ from addons.gather import gather
 from addons.redaction import hider
 from addons.runs import Run, answers
 from addons.services import Services
+from shim.exchange.answers import feeder
 from shim.exchange.replies import printable
 from shim.exchange.rows import legible, row_of, unread_row
 from shim.exchange.upstream_request import fields_of, kept_fields
@@ -91,7 +92,8 @@ class Answering:
     def _tap(self, flow: http.HTTPFlow, run: Run) -> Callable[[bytes], list[bytes]]:
         """The stream function of a flow: the upstream's bytes in, the client's out; b"" ends it."""
         assert run.passage and run.passage.transcoder and run.decision
-        transcoder = run.passage.transcoder
+        transcoder, route = run.passage.transcoder, run.decision.route
+        feed = feeder(run.passage, route.provider if route else "")
         received, sent = run.received.append, run.sent.append
         clock = time.perf_counter
         stores = run.decision.plan is not None
@@ -108,7 +110,7 @@ class Answering:
             if broken:
                 return []
             try:
-                out = transcoder.feed(data) if data else transcoder.close()
+                out = feed(data) if data else transcoder.close()
                 if stores and (finished := transcoder.response) is not None:
                     stores = False
                     self._complete(run, finished)
@@ -264,6 +266,7 @@ class Answering:
     def _show(self, flow: http.HTTPFlow, shown: list[http.HTTPFlow]) -> None:
         """The live flow becomes the client leg; in mitmweb the upstream leg stands beside it."""
         flow.request, flow.comment = shown[0].request, shown[0].comment
+        flow.metadata |= shown[0].metadata
         flow.marked = shown[0].marked
         if flow.response and (answer := shown[0].response):
             if flow.response.stream:

@@ -10,13 +10,12 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import zstandard
 from mitmproxy import exceptions, http
 from mitmproxy import flow as mflow
 from mitmproxy.io import FlowReader, FlowWriter
 
-from shim.record import packed
+from shim.record import packed, summary
 from shim.record.files import PACKED, opened, recordings, whole
 from shim.record.replay import Message, Recorded
 from shim.system import replace
@@ -98,12 +97,16 @@ def recorded_of(flows: Iterable[http.HTTPFlow]) -> Iterator[Recorded]:
 
 def row_of(flow: object) -> dict[str, Any]:
     """What the chain wrote down of ``flow``; empty where it is none of its exchanges."""
-    try:
-        row = msgspec.json.decode(getattr(flow, "comment", "") or "{}")
-    except msgspec.DecodeError:
+    if not isinstance(flow, mflow.Flow):
         return {}
-    ours = isinstance(row, dict) and "interpose" in row and "exchange" in row and "leg" in row
-    return row if ours else {}
+    return summary.row(flow.metadata, flow.comment)
+
+
+def set_row(flow: mflow.Flow, row: dict[str, Any]) -> None:
+    """Write down ``row``, with its leg, of ``flow``."""
+    rest = {name: value for name, value in row.items() if name != "leg"}
+    flow.comment = summary.comment(row["leg"], rest)
+    flow.metadata |= summary.metadata(row["leg"], rest)
 
 
 def _recorded(

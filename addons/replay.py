@@ -13,13 +13,24 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mitmproxy import http
 
-from addons.flowfile import Unreadable, files, flows_of, read, recorded_of, row_of, set_body, write
+from addons.flowfile import (
+    Unreadable,
+    files,
+    flows_of,
+    read,
+    recorded_of,
+    row_of,
+    set_body,
+    set_row,
+    write,
+)
+from shim.cli.pipe import printing
 from shim.cli.replay import add_arguments
 from shim.policy.load import PolicyError, load_policy
 from shim.policy.schema import Policy
 from shim.record import summary
 from shim.record.replay import Difference, NotReplayable, Recorded, Today, replay, today
-from shim.wire.protocols import PATHS
+from shim.wire.paths import PATHS
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -108,8 +119,7 @@ def _renew(flow: http.HTTPFlow, row: dict[str, object], new: Today) -> None:
             flow.request.path = url.path.rstrip("/") + PATHS[new.route.protocol]
     route = summary.route_fields(new.route)
     if route != row["route"]:
-        rest = {k: v for k, v in row.items() if k not in ("leg", "line")}
-        flow.comment = summary.comment(leg, {**rest, "route": route})
+        set_row(flow, {**row, "route": route})
 
 
 def _read(path: Path) -> Iterator[Recorded]:
@@ -128,4 +138,4 @@ def _line(path: Path, at: int, recorded: Recorded, told: list[Difference]) -> st
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(printing(main))

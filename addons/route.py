@@ -48,7 +48,7 @@ from shim.route.rules import Asked
 from shim.route.tried import tried_in
 from shim.route.wayout import way_out
 from shim.turn import Failure
-from shim.wire.protocols import PATHS
+from shim.wire.paths import PATHS
 
 #: What a stage gives that may end a turn.
 Result = Decision | tuple[Decision, Reply]

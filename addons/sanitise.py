@@ -14,14 +14,16 @@ from mitmproxy import http
 from mitmproxy.connection import Client, Server
 
 from addons.flowfile import Unreadable, files, flows_of, recorded_of, row_of, set_body, write
+from shim.cli.pipe import printing
 from shim.cli.record import add_arguments, rules
 from shim.client import facts_of, is_credential
-from shim.record import sanitise
+from shim.record import sanitise, summary
 from shim.record.findings import Finding, findings, forms, hides
 from shim.record.pseudonyms import Pseudonyms
 from shim.record.replay import NotReplayable, Recorded, replay, today
 from shim.turn import WireError
-from shim.wire.protocols import codec, protocol_of
+from shim.wire.paths import protocol_of
+from shim.wire.protocols import codec
 
 _KEY = b"[redacted]"
 
@@ -48,7 +50,14 @@ class Sanitiser:
         """Give ``flow`` pseudonyms, in place."""
         text = self._names.text
         flow.id = text(flow.id)
+        # What stood there before somebody edited it in mitmproxy.
+        flow._backup = None
         flow.comment = sanitise.body(flow.comment.encode(), text).decode()
+        # Metadata of other addons may be anything: a proxy's user and password are.
+        row = str(flow.metadata.get(summary.KEY, ""))
+        flow.metadata = {}
+        if row:
+            flow.metadata[summary.KEY] = sanitise.body(row.encode(), text).decode()
         if flow.error:
             flow.error.msg = text(flow.error.msg)
         flow.request.path = text(flow.request.path)
@@ -180,6 +189,8 @@ def _left(flows: Iterable[http.HTTPFlow]) -> Iterator[str]:
     read: set[str] = set()
     for number, flow in enumerate(flows, 1):
         yield from (f"flow {number}: key: the header {name}" for name in _open(flow))
+        if flow._backup:
+            yield f"flow {number}: hidden: the flow as it was before it was edited in mitmproxy"
         texts = [text for text in _texts(flow) if text not in read]
         read.update(texts)
         for text in texts:
@@ -202,6 +213,8 @@ def _texts(flow: http.HTTPFlow) -> Iterator[str]:
     """Every text in ``flow``, bodies as they stand, too."""
     yield from (flow.id, flow.request.pretty_url, flow.error.msg if flow.error else "")
     yield from sanitise.texts(flow.comment.encode())
+    for value in flow.metadata.values():
+        yield from sanitise.texts(str(value).encode())
     for message in (flow.request, flow.response):
         if message is None:
             continue
@@ -229,4 +242,4 @@ def _project(recorded: Recorded) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(printing(main))

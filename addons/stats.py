@@ -9,11 +9,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from rich.console import Console
-
 from addons.flowfile import Unreadable, files, read
 from shim.account.sessions import as_json, sessions, summed
 from shim.cli.filters import asked_of, print_csv, print_json
+from shim.cli.pipe import printing
+from shim.cli.screen import Screen
 from shim.cli.stats import add_shared
 from shim.cli.stats_view import plot, table
 from shim.record.asked import as_columns
@@ -42,16 +42,13 @@ def main() -> int:
     if args.csv:
         print_csv(map(as_json, found), [name for name in as_json(found[0]) if name != "per_turn"])
         return 0
-    console = Console()
-    console.print(table(found))
+    screen = Screen()
+    screen.print(table(found, screen.room))
     if args.plot or args.session:
         for turns in found:
-            console.print(plot(turns, console.width))
+            screen.print(plot(turns, screen.bars))
     return 0
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except BrokenPipeError:
-        sys.exit(141)
+    sys.exit(printing(main))

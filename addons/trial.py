@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import msgspec
 
 from addons.flowfile import Unreadable, files, read
+from shim.cli.pipe import printing
 from shim.cli.policy_trial import add_diff, add_explain
 from shim.policy.load import PolicyError, load_policy
 from shim.policy.trial import Change, Trial, Trier, compare
@@ -143,4 +144,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(printing(main))

@@ -15,11 +15,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from mitmproxy import contentviews, ctx, http
 from mitmproxy.contentviews import Contentview, Metadata
 
-from addons.flowfile import row_of
+from addons.flowfile import row_of, set_row
 from shim.record import show, summary
 from shim.record.differ import differences
 from shim.record.pieces import request_pieces
-from shim.wire.protocols import protocol_of
+from shim.wire.paths import protocol_of
 
 #: What mitmweb's list shows. Beside a path, which takes all the room, no comment can be read.
 _COLUMNS = ["comment", "time"]
@@ -125,10 +125,10 @@ class Views:
             self._in_list = True
 
     def request(self, flow: http.HTTPFlow) -> None:
-        """A recorded flow that is read: what an older recorder did not write down is added."""
+        """A recorded flow that is read: what an older recorder wrote is put as it is today."""
         row = row_of(flow)
-        if row and "line" not in row:
-            flow.comment = summary.comment(row.pop("leg"), row)
+        if row and summary.KEY not in flow.metadata:
+            set_row(flow, row)
             flow.marked = flow.marked or summary.mark(row)
 
     def viewed(self, flow: http.HTTPFlow, access: object) -> None:

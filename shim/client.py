@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -175,8 +176,8 @@ def facts_of(
 def conversation(headers: Mapping[str, str]) -> tuple[str | None, str | None, str | None]:
     """The ids of session, thread and turn that the client itself names."""
     thread = _first(headers, _THREADS) or None
-    told = _TURN.search(headers.get("x-codex-turn-metadata", ""))
-    return _first(headers, _SESSIONS) or thread, thread, told[1] if told else None
+    metadata = _TURN.search(headers.get("x-codex-turn-metadata", ""))
+    return _first(headers, _SESSIONS) or thread, thread, metadata[1] if metadata else None
 
 
 def session_mark(headers: Mapping[str, str], turn: Turn, facts: Facts | None) -> str:
@@ -220,14 +221,15 @@ def _beginning(turn: Turn) -> str:
 
 
 def _project(headers: Mapping[str, str], body: bytes) -> str:
-    told = headers.get("x-codex-turn-metadata", "")
-    if '"workspaces"' in told:
+    metadata: Any = headers.get("x-codex-turn-metadata", "")
+    if '"workspaces"' in metadata:
         try:
-            folders = json.loads(told).get("workspaces") or {}
-        except ValueError:
-            folders = {}
+            metadata = json.loads(metadata)
+        except (ValueError, RecursionError):
+            metadata = None
+        folders = metadata.get("workspaces") if isinstance(metadata, dict) else None
         if isinstance(folders, dict) and folders:
-            return str(next(iter(folders)))
+            return str(next(iter(folders))).encode("utf-8", "replace").decode()
     for before, after in _FOLDERS:
         at = body.find(before)
         if at >= 0:
@@ -235,6 +237,7 @@ def _project(headers: Mapping[str, str], body: bytes) -> str:
             raw = body[at : at + _LONGEST_FOLDER].partition(after)[0]
             try:
                 return str(msgspec.json.decode(b'"%b"' % raw.partition(b'"')[0]))
-            except msgspec.DecodeError:
+            except ValueError:
+                # Cut off in the midst of a character, or half a surrogate pair.
                 return ""
     return ""

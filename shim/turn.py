@@ -7,18 +7,20 @@ client we must be exact for. Every codec in ``shim/wire`` translates from or to 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
 import msgspec
 
+from .json_text import WireError as WireError
+from .json_text import load, members, protect_surrogates, split
+from .settings import check
+from .untranslated import Untranslated
+
 Tool = dict[str, Any]
 #: A finished item of an answer, as the client gets it.
 OutputItem = dict[str, Any]
-
-_AT = re.compile(r"^(.*) - at `\$(.*)`$")
 
 
 class Part(msgspec.Struct, gc=False):
@@ -28,7 +30,12 @@ class Part(msgspec.Struct, gc=False):
     text: msgspec.Raw = msgspec.Raw()
     refusal: msgspec.Raw = msgspec.Raw()
     image_url: msgspec.Raw = msgspec.Raw()
-    detail: str | None = None
+    detail: msgspec.Raw = msgspec.Raw()
+    filename: msgspec.Raw = msgspec.Raw()
+    file_data: msgspec.Raw = msgspec.Raw()
+    file_url: msgspec.Raw = msgspec.Raw()
+    file_id: msgspec.Raw = msgspec.Raw()
+    encrypted_content: msgspec.Raw = msgspec.Raw()
 
 
 class Item(msgspec.Struct, gc=False):
@@ -56,10 +63,46 @@ class Item(msgspec.Struct, gc=False):
     operation: msgspec.Raw = msgspec.Raw()
     #: A tool output that is an error; only Anthropic's Messages say so.
     failed: bool = False
+    #: The client's message that it is of, from 0, where clients send messages.
+    at: int = -1
+
+
+class _Whole(Item, gc=False, forbid_unknown_fields=True):
+    """An item with nothing in it that is not read, or known to be for its own provider only."""
+
+    phase: msgspec.Raw = msgspec.Raw()
+    author: msgspec.Raw = msgspec.Raw()
+    recipient: msgspec.Raw = msgspec.Raw()
+    created_by: msgspec.Raw = msgspec.Raw()
+    execution: msgspec.Raw = msgspec.Raw()
+    pending_safety_checks: msgspec.Raw = msgspec.Raw()
+    acknowledged_safety_checks: msgspec.Raw = msgspec.Raw()
+    internal_chat_message_metadata_passthrough: msgspec.Raw = msgspec.Raw()
+
+
+class _Kind(msgspec.Struct, gc=False):
+    type: str | None = None
 
 
 _BRING_TOOLS = ("additional_tools", "tool_search_output")
-_items = msgspec.json.Decoder(list[Item])
+#: Kinds of items whose fields somebody here reads; all others may have any shape.
+_READ = frozenset(
+    {
+        "message",
+        "reasoning",
+        "function_call",
+        "function_call_output",
+        "custom_tool_call",
+        "custom_tool_call_output",
+        "configuration_update",
+        *_BRING_TOOLS,
+    }
+)
+_whole_items = msgspec.json.Decoder(list[_Whole]).decode
+_items = msgspec.json.Decoder(list[Item]).decode
+_item = msgspec.json.Decoder(Item).decode
+_kind = msgspec.json.Decoder(_Kind).decode
+_KNOWN_FIELDS = frozenset(_Whole.__struct_fields__) - {"failed", "at"}
 
 
 def is_text(raw: msgspec.Raw) -> bool:
@@ -68,26 +111,22 @@ def is_text(raw: msgspec.Raw) -> bool:
     return view.nbytes > 0 and view[0] == 0x22
 
 
+def is_absent(raw: msgspec.Raw) -> bool:
+    """Whether a field is not there, or null."""
+    view = memoryview(raw)
+    return view.nbytes == 0 or (view.nbytes == 4 and view == b"null")
+
+
 def text_of(raw: msgspec.Raw) -> str:
     """Undecoded JSON as text: a string's own, nothing for nothing, else the JSON itself."""
     if is_text(raw):
-        return str(msgspec.json.decode(raw))
-    text = bytes(raw).decode()
-    return "" if text == "null" else text
+        return str(load(raw))
+    return "" if is_absent(raw) else bytes(raw).decode()
 
 
-def value_of(raw: msgspec.Raw) -> Any:
-    """The value of undecoded JSON; None where there is none."""
-    return msgspec.json.decode(raw) if memoryview(raw).nbytes else None
-
-
-class WireError(Exception):
-    """A request that cannot be understood: ``status`` for the client, a sentence, and the field."""
-
-    def __init__(self, message: str, *, status: int = 400, param: str | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.param = param
+def value_of(raw: msgspec.Raw, place: str = "") -> Any:
+    """The value of undecoded JSON; None where there is none. WireError when it cannot be read."""
+    return load(raw, place) if memoryview(raw).nbytes else None
 
 
 class Turn:
@@ -106,52 +145,117 @@ class Turn:
         protocol: str = "responses",
         own: dict[str, msgspec.Raw] | None = None,
         read_items: Callable[[], list[Item]] | None = None,
+        has_surrogates: bool | None = None,
+        untranslated: Untranslated | None = None,
     ) -> None:
         self.body = body
         self.fields = fields
         self.protocol = protocol
         self.own = fields if own is None else own
         self._read_items = read_items
+        #: What the client says that no other protocol has a word for; complete with the items.
+        self.untranslated = untranslated or Untranslated()
+        if has_surrogates is not None:
+            self.has_surrogates = has_surrogates
         self.model: str = self.setting("model", "")
-        self.stream: bool = bool(self.setting("stream", False))
+        self.stream: bool = self.setting("stream", False)
+
+    @cached_property
+    def has_surrogates(self) -> bool:
+        """Whether half a surrogate pair is in it: decoded texts have a private character there."""
+        return protect_surrogates(self.body) is not self.body
+
+    def decodable(self, raw: msgspec.Raw) -> msgspec.Raw:
+        """``raw``, a part of the request, in a form that can be decoded."""
+        if self.protocol != "responses" or not self.has_surrogates:
+            # Codecs of other protocols have made the fields of what was protected.
+            return raw
+        return msgspec.Raw(protect_surrogates(bytes(raw), always=True))
 
     def setting(self, name: str, default: Any = None) -> Any:
-        """The decoded top-level field ``name``; ``default`` where it is absent or null."""
+        """The decoded top-level field ``name``; ``default`` where it is absent or null. WireError
+        when it is not what the field must be."""
         raw = self.fields.get(name)
         if raw is None:
             return default
-        value = msgspec.json.decode(raw)
-        return default if value is None else value
+        if name not in ("model", "stream"):
+            raw = self.decodable(raw)
+        value = load(raw, name)
+        if value is None:
+            return default
+        check(name, value)
+        return value
 
     @cached_property
     def items(self) -> list[Item]:
         """The input as a list of items; a plain string becomes one user message."""
         if self._read_items:
             return self._read_items()
-        raw = self.fields.get("input", msgspec.Raw(b"[]"))
+        raw = self.decodable(self.fields.get("input", msgspec.Raw(b"[]")))
         if is_text(raw):
             return [Item(type="message", role="user", content=raw)]
         try:
-            return _items.decode(raw)
-        except msgspec.ValidationError as e:
-            found = _AT.match(str(e))
-            what, where = found.groups() if found else (str(e), "")
-            if not where:
-                what = "must be a string or a list of items"
-            raise WireError(f"input{where}: {what}", param=f"input{where}") from None
+            return [*_whole_items(raw)]
+        except (msgspec.DecodeError, RecursionError):
+            pass
+        try:
+            items = _items(raw)
+        except (msgspec.DecodeError, RecursionError):
+            items = self._each(raw)
+        for number, entry in enumerate(split(raw, "input")):
+            if items[number].type in (None, *_READ):
+                fields = members(entry, "input")
+                self.untranslated.add(fields, _KNOWN_FIELDS, f"input[{number}]")
+        return items
+
+    def _each(self, raw: msgspec.Raw) -> list[Item]:
+        """The items one by one: kinds that nobody here reads may have fields of any shape."""
+        if bytes(memoryview(raw)[:1]) != b"[":
+            raise WireError("input must be a string or a list of items", param="input")
+        result = []
+        for number, entry in enumerate(split(raw, "input")):
+            place = f"input[{number}]"
+            try:
+                result.append(_item(entry))
+            except (msgspec.DecodeError, RecursionError):
+                kind = load(entry, place, _kind).type
+                if kind is None or kind in _READ:
+                    result.append(load(entry, place, _item))
+                else:
+                    result.append(Item(type=kind))
+        return result
+
+    def place(self, item: Item) -> str:
+        """Where ``item`` stands, as far as the client's own words have it as one."""
+        if self.protocol != "responses":
+            return f"messages[{item.at}]" if item.at >= 0 else "system"
+        if is_text(self.fields.get("input", msgspec.Raw())):
+            return "input"
+        return f"input[{next(n for n, other in enumerate(self.items) if other is item)}]"
 
     @cached_property
     def tools(self) -> list[Tool]:
         """Everything offered in this turn, also what ``additional_tools`` items bring."""
-        value = self.setting("tools", [])
-        if not isinstance(value, list) or not all(isinstance(t, dict) for t in value):
-            raise WireError("tools must be a list of objects", param="tools")
-        found = list(value)
+        offered = list(self.setting("tools", []))
         for item in self.items:
-            if item.type in _BRING_TOOLS:
-                brought = value_of(item.tools)
-                found += [t for t in brought or () if isinstance(t, dict)]
-        return found
+            if item.type in _BRING_TOOLS and not is_absent(item.tools):
+                place = f"{self.place(item)}.tools"
+                brought = value_of(item.tools, place)
+                check("tools", brought, place)
+                offered += brought
+        return offered
+
+    @property
+    def effort(self) -> str | None:
+        """The reasoning effort in force: the setting's, or what an item has changed it to."""
+        effort: str | None = self.setting("reasoning", {}).get("effort")
+        for item in self.items:
+            if item.type == "configuration_update" and not is_absent(item.reasoning):
+                place = f"{self.place(item)}.reasoning"
+                changed = value_of(item.reasoning, place)
+                check("reasoning", changed, place)
+                effort = changed.get("effort") or effort
+        return effort
 
     def call_ids(self) -> set[str]:
         """The ids of all tool calls in the conversation so far."""

@@ -17,6 +17,8 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
+from .pipe import of_output, printing
+
 COMMANDS = {
     "serve": "run the chain in the foreground and print what to paste into Codex",
     "home": "write an isolated CODEX_HOME that sends Codex through the chain",
@@ -68,6 +70,10 @@ class UsageError(UserError):
 def main(argv: list[str] | None = None) -> int:
     """Run one command; its exit code. Errors are one line on stderr, never a traceback."""
     words = sys.argv[1:] if argv is None else argv
+    return printing(lambda: _run(words))
+
+
+def _run(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         print(_usage(), file=sys.stdout if words else sys.stderr)
         return 0 if words else 2
@@ -81,13 +87,9 @@ def main(argv: list[str] | None = None) -> int:
         return _complain(f"no command {name}; {hint}", 2)
     try:
         return _command(name, rest)
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        # Whoever read our output has gone; the interpreter shall not complain at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
     except Exception as e:
+        if isinstance(e, OSError) and of_output(e):
+            raise
         if os.environ.get("INTERPOSE_DEBUG"):
             raise
         return _complain(_one_line(e), e.code if isinstance(e, UserError) else 1)

@@ -67,18 +67,17 @@ def _list(args: argparse.Namespace) -> int:
         return 0
     if not rows:
         raise UserError(f"{args.journal}: no such exchanges there")
-    from rich.console import Console
-
     from .audit_view import by_session, table, timeline
+    from .screen import Screen
 
-    console = Console()
+    screen = Screen()
     if asked.session:
         for session in by_session(rows):
-            console.print(timeline(session, console.width))
+            screen.print(timeline(session, screen.bars))
     else:
-        console.print(table(rows))
+        screen.print(table(rows, screen.room))
     for at, count in gaps:
-        console.print(f"{count} events before {time.ctime(at)} could not be written", style="red")
+        screen.print(f"{count} events before {time.ctime(at)} could not be written", style="red")
     return 0
 
 

@@ -5,47 +5,55 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rich import box
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from ..record.audit import told
+from . import screen
+from .screen import Column
 
 _STYLES = {"ok": "green", "failed": "red", "lost": "bold red", "open": "yellow"}
-#: Ids begin alike; so many characters at their end are shown.
+#: So many characters of an id tell it from others.
 _ID = 8
-_SHOWN = {
-    "total": "s", "input": "in", "cached": "cached", "output": "out", "saved": "saved",
-    "repairs": "repairs", "dollars": "$",
-}  # fmt: skip
+_FIRST = (
+    Column("began (UTC)", text=True, least=14),
+    # Ids of sessions begin alike.
+    Column("session", text=True, tail=True, least=_ID + 1, most=_ID + 1, rank=1),
+    Column("used", text=True),
+    Column("status", text=True, least=6),
+)
+_NUMBERS = {
+    "total": Column("s"),
+    "input": Column("in"),
+    "cached": Column("cached", rank=2),
+    "output": Column("out"),
+    "saved": Column("saved", rank=4),
+    "repairs": Column("repairs", rank=5),
+    "dollars": Column("$"),
+}
+_FLOW = Column("flow", text=True, rank=3)
 #: Columns of a timeline besides its bars.
-_NUMBERS = 62
+_BESIDES = 62
 
 
-def table(rows: Sequence[dict[str, Any]]) -> Table:
-    """A row per exchange, and how many there are of each state."""
-    made = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    made.add_column("began (UTC)", no_wrap=True)
-    made.add_column("session", no_wrap=True, min_width=_ID + 1)
-    made.add_column("used", no_wrap=True, overflow="ellipsis", ratio=1)
-    made.add_column("status", no_wrap=True)
+def table(rows: Sequence[dict[str, Any]], room: int | None) -> Group:
+    """A row per exchange, and how many there are of each state, in ``room`` columns of a terminal
+    or None for a pipe."""
     # What nobody has is no column: a terminal is narrow.
-    shown = [n for n in _SHOWN if any(row[n] for row in rows)]
-    for name in shown:
-        made.add_column(_SHOWN[name], justify="right", no_wrap=True)
-    made.add_column("flow", no_wrap=True, min_width=_ID)
-    for row in rows:
-        made.add_row(
+    shown = [n for n in _NUMBERS if any(row[n] for row in rows)]
+    cells: list[list[str | Text]] = [
+        [
             told(row["began"])[5:],
-            _end(row["session"]),
+            str(row["session"] or "–"),
             str(row["used"] or row["asked"] or "–"),
             Text(_status(row), _STYLES[row["state"]]),
             *(_number(name, row[name]) for name in shown),
-            str(row["flow"])[:_ID],
-        )
-    made.caption, made.caption_justify = _counts(rows), "left"
-    return made
+            str(row["flow"])[: _ID if room else None],
+        ]
+        for row in rows
+    ]
+    columns = [*_FIRST, *(_NUMBERS[name] for name in shown), _FLOW]
+    return screen.table(columns, cells, room, caption=_counts(rows))
 
 
 def _number(name: str, value: float | None) -> str:
@@ -68,7 +76,7 @@ def timeline(rows: Sequence[dict[str, Any]], width: int) -> Group:
     """Each exchange as a bar from its beginning to its end: until the first byte, and then."""
     begun = min(row["began"] for row in rows)
     last = max(max(row["began"], row["ended"] or 0.0) for row in rows)
-    room = max(10, width - _NUMBERS)
+    room = max(10, width - _BESIDES)
     # Bars are rounded up, and end in a mark.
     scale = (room - 2) / max(last - begun, 0.001)
     head = Text(f"\n{rows[0]['session'] or rows[0]['thread']}\n", style="bold")
@@ -103,11 +111,6 @@ def _counts(rows: Sequence[dict[str, Any]]) -> str:
 
 def _status(row: dict[str, Any]) -> str:
     return str(row["status"]) if row["status"] else str(row["state"])
-
-
-def _end(id: object) -> str:
-    text = str(id or "–")
-    return text if len(text) <= _ID else f"…{text[-_ID:]}"
 
 
 def _seconds(milliseconds: float | None) -> str:

@@ -20,6 +20,7 @@ from ..wire.sse import SSEDecoder
 from . import UserError
 from .chain import Chain, add_chain_arguments, options
 from .choice import DEMO, for_chain
+from .screen import Screen
 
 _HELP = "/reset begins anew, /model NAME changes the model, /image FILE shows one, /exit ends"
 _LARGEST = 20 * 1024 * 1024
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         url = (args.url or (own.url if own else "")).rstrip("/")
         model = args.model or opts.model or _first(client, url, args.key)
         talk = Talk(client, url, args.key, model)
-        return Terminal(talk, Console(highlight=False), sys.stdin).run()
+        return Terminal(talk, Screen(), sys.stdin).run()
 
 
 def _first(client: Any, url: str, key: str) -> str:

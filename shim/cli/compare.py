@@ -9,8 +9,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
-
 from ..codex.catalog import models_of
 from ..codex.find import codex
 from ..policy.schema import Policy
@@ -21,6 +19,7 @@ from .compare_run import Runner, Task
 from .compare_view import Run, notes, result, table
 from .copies import commit_of, copy, look
 from .run import client_environment, temporary_home
+from .screen import Screen
 from .watch import sandbox_mode, version_of
 
 PASSES_ON = True
@@ -78,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     policy = opts.load()
     routes = named(args.routes, policy)
     source = look(Path(args.repo).expanduser().absolute())
-    said = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+    said = Screen(stderr=True, soft_wrap=True, markup=False)
     client = codex(said.print)
     version, sandbox = _client(client, args.no_sandbox, only_demo(policy, routes))
     with _folder(args.keep) as folder, Chain(opts) as chain:
@@ -158,7 +157,7 @@ def _folder(keep: bool) -> Iterator[Path]:
 
 
 def _print(runs: Mapping[str, list[Run]]) -> None:
-    console = Console(highlight=False)
-    console.print(table(runs))
+    screen = Screen()
+    screen.print(table(runs, screen.room))
     for line in notes(runs):
-        console.print(line, markup=False, soft_wrap=True)
+        screen.print(line, markup=False, soft_wrap=True)

@@ -8,8 +8,11 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
-from rich.markup import escape
-from rich.table import Table
+from rich.console import Group
+from rich.text import Text
+
+from . import screen
+from .screen import Column
 
 #: What is compared, by its field of `Run`, and the head of its column.
 MEASURES = {
@@ -110,18 +113,16 @@ def medians(runs: Iterable[Run]) -> dict[str, float | None]:
     return {name: median(values) if values else None for name, values in known.items()}
 
 
-def table(runs: Mapping[str, Sequence[Run]]) -> Table:
-    """A line for each route; what did not pass counts only in the last column."""
-    table = Table()
-    table.add_column("route", overflow="fold", style="bold")
-    for head in MEASURES.values():
-        table.add_column(head, justify="right", no_wrap=True)
-    table.add_column("check", no_wrap=True)
-    for route, tried in runs.items():
-        shown = [_shown(name, value) for name, value in medians(tried).items()]
-        style = "green" if any(run.passed for run in tried) else "red"
-        table.add_row(escape(route), *shown, f"[{style}]{_verdict(tried)}[/]")
-    return table
+def table(runs: Mapping[str, Sequence[Run]], room: int | None) -> Group:
+    """A line for each route, in ``room`` columns of a terminal or None for a pipe; what did not
+    pass counts only in the last column."""
+    columns = [Column("route", text=True, fold=True), *map(Column, MEASURES.values())]
+    rows: list[list[str | Text]] = []
+    for route, attempts in runs.items():
+        numbers = [_shown(name, value) for name, value in medians(attempts).items()]
+        style = "green" if any(run.passed for run in attempts) else "red"
+        rows.append([route, *numbers, Text(_verdict(attempts), style)])
+    return screen.table([*columns, Column("check", text=True, least=7)], rows, room)
 
 
 def _shown(name: str, value: float | None) -> str:

@@ -20,6 +20,7 @@ from ..doctor.guard import guarded
 from ..policy.schema import Policy
 from . import UsageError
 from .chain import DEFAULT_POLICY
+from .screen import Screen
 
 _MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red")}
 
@@ -83,7 +84,7 @@ def _online(policy: Policy | None, env: Mapping[str, str]) -> list[Finding]:
 
 
 def _print(found: list[Finding]) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = Screen(soft_wrap=True)
     section = ""
     for finding in found:
         if finding.section != section:

@@ -39,15 +39,12 @@ def add_try(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0 when every turn was answered, 1 when one was not."""
-    from rich.console import Console
-    from rich.table import Table
+    from .screen import Column, Screen, table
 
     policy = load_policy(args.policy)
     if policy.empty:
         raise UserError(f"{args.policy} names no model, so there is nobody to choose among")
-    table = Table(title=str(args.policy))
-    for column in ("task", "answered by", "why"):
-        table.add_column(column, overflow="fold")
+    rows: list[list[str]] = []
     failed = 0
     file = Path(args.policy).expanduser().resolve()
     options = Options(file, "http://127.0.0.1:9", None, None, record_dir="")
@@ -61,8 +58,10 @@ def run(args: argparse.Namespace) -> int:
             if row["error"]:
                 failed += 1
                 why = f"failed: {row['error']}"
-            table.add_row(message, named, why)
-    Console().print(table)
+            rows.append([message, named, why])
+    columns = [Column(title, text=True, fold=True) for title in ("task", "answered by", "why")]
+    screen = Screen()
+    screen.print(table(columns, rows, screen.room, title=str(args.policy)))
     return 1 if failed else 0
 
 

@@ -4,49 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich import box
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from ..account.sessions import Turns, summed
 from ..live.tables import brief
+from . import screen
+from .screen import Column
 
 #: Columns of a plot besides its bars.
 _NUMBERS = 37
 _MOST_BARS = 60
-#: Ids of threads begin alike; so many characters at their end are shown.
-_NAME = 12
+_COLUMNS = (
+    # Ids of threads begin alike.
+    Column("session", text=True, tail=True, least=13, most=13),
+    Column("turns"),
+    Column("failed"),
+    Column("input"),
+    Column("cached", rank=1),
+    Column("saved", rank=2),
+    Column("billed"),
+    Column("spared", rank=3),
+    Column("output"),
+    Column("$"),
+)
 
 
-def table(found: Sequence[Turns]) -> Table:
-    """A row per session, and their sum."""
-    title = "What was sent and billed, in tokens"
-    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    made.add_column("session", no_wrap=True)
-    for name in ("turns", "input", "cached", "saved", "billed", "spared", "output", "$"):
-        made.add_column(name, justify="right", no_wrap=True)
-    for turns in found:
-        made.add_row(*_row(turns))
-    if len(found) > 1:
-        made.add_section()
-        made.add_row(*_row(summed(found)))
-    counted = summed(found).counted_by
-    made.caption = (
-        "billed: input at the full price, a cached token at the provider's share of it; saved: "
-        "left out by dedup, spared: what that would have been billed as; counted by: " + counted
+def table(found: Sequence[Turns], room: int | None) -> Group:
+    """A row per session, and their sum, in ``room`` columns of a terminal or None for a pipe."""
+    whole = summed(found)
+    caption = (
+        "\nbilled: input at the full price, a cached token at the provider's share of it; saved: "
+        "left out by dedup, spared: what that would have been billed as; "
+        f"counted by: {whole.counted_by or '–'}"
     )
-    made.caption_justify = "left"
-    return made
+    # What nobody has is no column: a terminal is narrow.
+    columns = [column for column in _COLUMNS if column.title != "failed" or whole.failed]
+    return screen.table(
+        columns,
+        [_row(turns, columns) for turns in found],
+        room,
+        total=_row(whole, columns) if len(found) > 1 else (),
+        title="What was sent and billed, in tokens\n",
+        caption=caption,
+    )
 
 
-def _row(turns: Turns) -> list[str]:
+def _row(turns: Turns, columns: Sequence[Column]) -> list[str]:
     read = turns.total("cached") / max(1.0, turns.total("input"))
-    failed = f" (+{turns.failed} failed)" if turns.failed else ""
     dollars = turns.dollars
     return [
-        turns.name if len(turns.name) <= _NAME else f"…{turns.name[-_NAME:]}",
-        f"{len(turns.accounts)}{failed}",
+        turns.name,
+        f"{len(turns.accounts):,}",
+        *([f"{turns.failed:,}"] if len(columns) == len(_COLUMNS) else []),
         brief(turns.total("input")),
         f"{read:.0%}",
         brief(turns.total("saved")),

@@ -14,6 +14,7 @@ from rich.live import Live
 
 from ..daemon.files import Files
 from . import UserError
+from .screen import Screen
 from .top_view import lost, view
 
 EVERY = 1.0
@@ -45,22 +46,22 @@ def run(args: argparse.Namespace) -> int:
     url = _address(_nearest() if args.url is None else args.url)
     import httpx
 
-    console = Console()
+    screen = Screen()
     # What watches a chain on this machine goes there directly, whatever proxy is set.
     with httpx.Client(trust_env=False, timeout=_PATIENCE) as client:
 
         def ask() -> dict[str, Any]:
             return _ask(client, url)
 
-        if args.once or not (args.json or console.is_terminal):
+        if args.once or not (args.json or screen.is_terminal):
             page = ask()
-            print(json.dumps(page)) if args.json else console.print(view(page, url, console.width))
+            print(json.dumps(page)) if args.json else screen.print(view(page, url, screen.room))
             return 0
         try:
             if args.json:
                 lines(ask)
             else:
-                watch(ask, url, console)
+                watch(ask, url, screen)
         except KeyboardInterrupt:
             pass
     return 0

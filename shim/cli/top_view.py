@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -13,39 +12,43 @@ from rich.text import Text
 from ..live import tables
 from ..live.tables import brief, cell
 from ..shown import plain
+from . import screen
+from .screen import Column
 
-#: Ids of threads begin alike; so many characters at their end are shown.
-_NAME = 12
-#: What fits 80 columns beside the numbers.
-_LONGEST = {"models": 12, "model": 16, "route": 22}
 #: Lines that are no rows: the title, the sums, what is said of the chain, the heads of two tables.
 _AROUND = 22
-#: Columns of a terminal that has room for all of `_MORE`.
-_WIDE = 106
-#: A terminal shows less than a page: what is left out stands in the dashboard and in --json.
+#: What is shown of each table, and as what; the rest stands in the dashboard and in --json.
+_FORMS: dict[str, dict[str, Any]] = {
+    # Ids of threads begin alike.
+    "session": {"tail": True, "least": 13, "most": 13},
+    "models": {"least": 9},
+    "output": {"rank": 1},
+    "cached": {"rank": 2},
+    "spared": {"rank": 3},
+}
 _UNDER_WAY = ("session", "model", "route", "state", "seconds")
-_SESSIONS = ("session", "models", "turns", "errors", "input", "saved", "billed", "dollars")
-_MORE = (*_SESSIONS[:5], "cached", "saved", "spared", "billed", "output", "dollars")
+_SESSIONS = (
+    "session", "models", "turns", "errors",
+    "input", "cached", "saved", "spared", "billed", "output", "dollars",
+)  # fmt: skip
 
 
 def view(
-    page: Mapping[str, Any], url: str, width: int = 80, height: int | None = None
+    page: Mapping[str, Any], url: str, width: int | None = 80, height: int | None = None
 ) -> RenderableType:
-    """All of it; with a ``height``, as many rows as have room in so many lines."""
+    """All of it in ``width`` columns of a terminal, None for a pipe; with a ``height``, as many
+    rows as have room in so many lines."""
     fits = height is not None
     room = max(4, height - _AROUND) if height else None
     under_way = min(len(page["under_way"]), room // 2) if room else None
     rest = room - under_way if room and under_way is not None else None
-    wide, spare = width >= _WIDE, max(0, width - 80)
     return Group(
         Text(f"Interpose at {plain(url)}", style="bold"),
         _sums(page["live"]),
         Text(),
         _chain(page, fits),
-        _table(tables.UNDER_WAY, page, _UNDER_WAY, under_way, spare // 2),
-        _table(tables.SESSIONS, page, _MORE, rest, width - _WIDE)
-        if wide
-        else _table(tables.SESSIONS, page, _SESSIONS, rest, spare),
+        _table(tables.UNDER_WAY, page, _UNDER_WAY, under_way, width),
+        _table(tables.SESSIONS, page, _SESSIONS, rest, width),
     )
 
 
@@ -86,43 +89,36 @@ def _chain(page: Mapping[str, Any], fits: bool) -> Table:
 
 
 def _table(
-    table: tables.Table, page: Mapping[str, Any], keys: Sequence[str], room: int | None, spare: int
+    table: tables.Table,
+    page: Mapping[str, Any],
+    keys: Sequence[str],
+    most: int | None,
+    width: int | None,
 ) -> RenderableType:
     rows = table.rows(page)
     if not rows:
         return Text(f"\n{table.empty}")
     named = {column.key: column for column in table.columns}
     columns = [named[key] for key in keys]
-    title = f"\n{table.caption}"
-    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False,
-                 padding=(0, 1, 0, 0), show_edge=False)  # fmt: skip
-    for column in columns:
-        numbers = column.form != "text"
-        made.add_column(
-            column.title,
-            justify="right" if numbers else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            # A number that is cut is another number: names give way.
-            max_width=None if numbers else _LONGEST.get(column.key, _NAME + 1) + spare,
-        )
-    for row in rows[:room]:
-        made.add_row(*_cells(columns, row))
-    if room is not None and len(rows) > room:
-        made.caption = f"and {len(rows) - room} more"
-        made.caption_justify = "left"
-    return made
+    return screen.table(
+        [_column(column) for column in columns],
+        [_cells(columns, row) for row in rows[:most]],
+        width,
+        title=f"\n{table.caption}",
+        caption=f"and {len(rows) - most} more" if most is not None and len(rows) > most else "",
+    )
+
+
+def _column(column: tables.Column) -> Column:
+    return Column(column.title, column.form == "text", **_FORMS.get(column.key, {}))
 
 
 def _cells(columns: Sequence[tables.Column], row: Mapping[str, Any]) -> list[Text]:
-    # As Text, since rich would read markup in a name.
-    found = []
+    cells = []
     for column in columns:
         value: Any = row.get(column.key)
         tokens = column.form == "count" and isinstance(value, int | float)
         said = brief(value) if tokens else plain(cell(value, column.form))
-        if column.key == "session" and len(said) > _NAME:
-            said = f"…{said[-_NAME:]}"
         wrong = column.key == "errors" and value
-        found.append(Text(said, style="red" if wrong else ""))
-    return found
+        cells.append(Text(said, style="red" if wrong else ""))
+    return cells

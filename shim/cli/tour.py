@@ -28,6 +28,7 @@ from . import UserError
 from .chain import DEFAULT_POLICY, MAIN, NOWHERE, Chain, Options
 from .choice import DEMO, leaves_open
 from .run import client_environment, temporary_home
+from .screen import Screen
 from .tour_view import View, closing_table
 from .upstream import choose
 from .watch import sandbox_mode, version_of, watch
@@ -47,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    console = Console(highlight=False)
+    console = Screen()
     policy_file = Path(os.environ.get("INTERPOSE_POLICY") or DEFAULT_POLICY).expanduser().absolute()
     policy = load_policy(policy_file)
     choice = choose(policy, os.environ)

@@ -7,10 +7,8 @@ import json
 from pathlib import Path
 
 import msgspec
-from rich import box
-from rich.console import Console
+from rich.console import Group
 from rich.progress import track
-from rich.table import Table
 
 from ..account.tokens import tokenizer
 from ..account.whatif import Cost, cost
@@ -19,13 +17,23 @@ from ..policy.inforce import InForce
 from ..policy.load import load_policy
 from . import UserError
 from .chain import ROOT
+from .screen import Column, Screen, table
 
 _POLICY = ROOT / "policies" / "frugal.yaml"
 #: Where Codex and Claude Code keep their sessions.
 _HOMES = (Path("~/.codex/sessions"), Path("~/.claude/projects"))
 _MOST_ROWS = 25
-#: Names end in what tells them apart.
-_NAME = 16
+_COLUMNS = (
+    # Names end in what tells them apart.
+    Column("session", text=True, tail=True, least=10, most=16),
+    Column("client", text=True, least=5),
+    Column("turns", rank=1),
+    Column("input"),
+    Column("cached", rank=2),
+    Column("it was"),
+    Column("would be"),
+    Column("less"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,10 +67,11 @@ def run(args: argparse.Namespace) -> int:
     if not paths:
         raise UserError(f"no session logs in {' or '.join(map(str, _HOMES))}; name a PATH")
     policy = InForce(load_policy(Path(args.policy) if args.policy else _POLICY))
-    errors = Console(stderr=True)
+    errors = Screen(stderr=True)
     logs = find_logs(paths)
     found: list[Cost] = []
-    for log in track(logs, "reading", console=errors, transient=True, disable=len(logs) < 2):
+    silent = len(logs) < 2 or not errors.is_terminal
+    for log in track(logs, "reading", console=errors, transient=True, disable=silent):
         try:
             made = [cost(session, policy, args.read) for session in read_log(log)]
         except LogError as e:
@@ -79,32 +88,28 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(msgspec.to_builtins(told), indent=1))
         return 0
     found.sort(key=lambda c: c.would - c.was)
-    Console().print(_table(found if args.all else found[:_MOST_ROWS], whole, len(found)))
+    screen = Screen()
+    rows = found if args.all else found[:_MOST_ROWS]
+    screen.print(_table(rows, whole, len(found), screen.room))
     return 0
 
 
-def _table(found: list[Cost], whole: Cost, count: int) -> Table:
-    title = "Billed-equivalent input, in thousands of tokens"
-    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    made.add_column("session", no_wrap=True)
-    made.add_column("client", no_wrap=True)
-    for name in ("turns", "input", "cached", "it was", "would be", "less"):
-        made.add_column(name, justify="right", no_wrap=True)
-    for one in found:
-        made.add_row(*_row(one))
-    made.add_section()
-    made.add_row(*_row(whole))
+def _table(found: list[Cost], whole: Cost, count: int, room: int | None) -> Group:
     more = f"; {count - len(found)} more with --all" if count > len(found) else ""
     guessed = whole.turns - whole.measured
     without = f"; {guessed} of {whole.turns} turns without the provider's counts" if guessed else ""
-    made.caption = f"{count} sessions{more}{without}; estimates by {tokenizer()[0]}"
-    made.caption_justify = "left"
-    return made
+    return table(
+        _COLUMNS,
+        [_row(one) for one in found],
+        room,
+        total=_row(whole),
+        title="Billed-equivalent input, in thousands of tokens\n",
+        caption=f"\n{count} sessions{more}{without}; estimates by {tokenizer()[0]}",
+    )
 
 
 def _row(one: Cost) -> list[str]:
     share = one.cached / one.input if one.input else 0.0
     numbers = [f"{one.turns:,}", f"{one.input / 1000:,.0f}", f"{share:.0%}"]
     numbers += [f"{one.was / 1000:,.1f}", f"{one.would / 1000:,.1f}", f"{one.times:.2f}×"]
-    name = one.name if len(one.name) <= _NAME else f"…{one.name[1 - _NAME :]}"
-    return [name, one.client, *numbers]
+    return [one.name, one.client, *numbers]

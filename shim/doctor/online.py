@@ -26,7 +26,7 @@ from ..route.wayout import way_out
 from ..turn import Failure
 from ..wire.address import NOWHERE, endpoint
 from ..wire.errors import http_failure
-from ..wire.protocols import PATHS
+from ..wire.paths import PATHS
 from .finding import Finding, Section, shown
 from .listed import missing, named, names
 from .policies import lacking, provider_of

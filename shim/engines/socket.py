@@ -16,8 +16,10 @@ import httpx
 import msgspec
 from starlette.websockets import WebSocket
 
+from ..json_text import load
 from ..state.expand import inner
 from ..turn import WireError
+from ..wire.fields import top_level
 from ..wire.sse import SSEDecoder
 from .server import BACK, KEY
 
@@ -40,7 +42,6 @@ _NOT_FORWARDED = frozenset(
     }
 )
 _ENDS = ("response.completed", "response.incomplete", "response.failed", "error")
-_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class _Response(msgspec.Struct):
@@ -124,23 +125,19 @@ class Connection:
                 await self._error(502, why, kind="server_error")
 
     async def _turn(self, message: bytes) -> None:
-        try:
-            fields = _fields.decode(message)
-            kind = msgspec.json.decode(fields.pop("type", msgspec.Raw(b"null")))
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            raise WireError("a message must be a JSON object") from None
+        fields = top_level(message)
+        kind = _value(fields, "type")
         if kind != "response.create":
             raise WireError(
                 f"messages of type {kind!r} are not served; use response.create", param="type"
             )
         own = inner(fields.get("input", msgspec.Raw(b"[]")))
-        base = _value(fields.pop("previous_response_id", None))
+        base = _value(fields, "previous_response_id")
         items = [own]
         if self._last and base == self._last.id:
             base, items = self._last.base, [*self._last.items, own]
-        generate = _value(fields.pop("generate", None))
-        if generate is False:
-            await self._warm_up(base, items, _value(fields.get("model")))
+        if _value(fields, "generate") is False:
+            await self._warm_up(base, items, _value(dict(fields), "model"))
             return
         fields["input"] = msgspec.Raw(b"[%b]" % b",".join([i for i in items if i]))
         fields["stream"] = msgspec.Raw(b"true")
@@ -149,7 +146,7 @@ class Connection:
         done = await self._post(msgspec.json.encode(fields))
         if done and done.status in ("completed", "incomplete"):
             # A stored one is remembered by who stores it.
-            stored = _value(fields.get("store")) is not False
+            stored = _value(dict(fields), "store") is not False
             whole = [*items, inner(done.output)]
             self._last = None if stored else Last(done.id, base, whole)
 
@@ -167,7 +164,7 @@ class Connection:
                 for name, data in events.feed(piece):
                     if name is None or data == b"[DONE]":
                         continue
-                    await self._socket.send_text(data.decode())
+                    await self._socket.send_text(data.decode("utf-8", "replace"))
                     if name in _ENDS or (not name and b"response." in data):
                         event = _read(data)
                         if event and event.type in _ENDS:
@@ -212,8 +209,10 @@ class Connection:
         await self._socket.send_text(msgspec.json.encode(event).decode())
 
 
-def _value(raw: msgspec.Raw | None) -> Any:
-    return None if raw is None else msgspec.json.decode(raw)
+def _value(fields: dict[str, msgspec.Raw], name: str) -> Any:
+    """The value of a field, which is taken out; None where there is none."""
+    raw = fields.pop(name, None)
+    return None if raw is None else load(raw, name)
 
 
 def _read(data: bytes) -> _Event | None:

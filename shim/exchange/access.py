@@ -13,7 +13,7 @@ import msgspec
 from .. import client
 from ..policy.schema import Policy
 from ..state.expand import is_compact, stored
-from ..wire.protocols import protocol_of
+from ..wire.paths import protocol_of
 from .replies import refusal
 from .values import Access, ClientRequest, Fields, Kind, Reply, headers_of
 

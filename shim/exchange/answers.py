@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import msgspec
 
@@ -15,7 +16,7 @@ from ..turn import WireError
 from ..wire.protocols import Caching
 from ..wire.translate import STREAM, Translation, count_answer
 from ..wire.unmask import Unmask
-from .encodings import EncodingError, coding_of, decode
+from .encodings import EncodingError, StreamUnpacker, coding_of, decode
 from .replies import JSON, failed
 from .upstream_request import fields_of, kept_fields
 from .values import Decision, Head, Intake, Outcome, Passage, Reply
@@ -73,7 +74,7 @@ def passage(intake: Intake, decision: Decision, head: Head) -> Passage:
     assert translation
     if intake.counts:
         return Passage(None, False, head.fields)
-    transcoder = decision.transcoder
+    transcoder, encoding = decision.transcoder, coding_of(head.fields)
     if not translation.streams(head.status, head.headers):
         return Passage(transcoder, False, head.fields)
     if translation.translates:
@@ -82,12 +83,39 @@ def passage(intake: Intake, decision: Decision, head: Head) -> Passage:
             headers["x-request-id"] = request_id
         if translation.warning:
             headers["warning"] = translation.warning
-        return Passage(transcoder, True, fields_of(headers))
-    fields = kept_fields(head.fields)
+        return Passage(transcoder, True, fields_of(headers), encoding)
+    # It is read on its way, so it goes on as it reads.
+    fields = tuple(f for f in kept_fields(head.fields) if f[0].lower() != b"content-encoding")
     if decision.turn.model != translation.route.model:
         # Codex takes another name there for a re-routing and warns of a flagged account.
         fields = tuple(f for f in fields if f[0].lower() != b"openai-model")
-    return Passage(transcoder, True, fields)
+    return Passage(transcoder, True, fields, encoding)
+
+
+def feeder(passage: Passage, upstream: str) -> Callable[[bytes], bytes]:
+    """How the pieces of an answer that streams are fed. WireError (502) that names the ``upstream``
+    where they are not encoded as their header says; behind a failure nothing is unpacked."""
+    transcoder = passage.transcoder
+    assert transcoder
+    try:
+        unpacker = StreamUnpacker(passage.encoding)
+    except EncodingError as e:
+        raise WireError(f"{upstream}: {e}", status=502) from None
+    if not unpacker:
+        return transcoder.feed
+
+    def feed(data: bytes) -> bytes:
+        out = []
+        try:
+            for piece in unpacker.feed(data):
+                out.append(transcoder.feed(piece))
+                if transcoder.failure:
+                    break
+        except EncodingError as e:
+            raise WireError(f"{upstream}: {e}", status=502) from None
+        return b"".join(out)
+
+    return feed
 
 
 def whole(intake: Intake, decision: Decision, passage: Passage, outcome: Outcome) -> Outcome:

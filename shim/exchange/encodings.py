@@ -15,6 +15,10 @@ import zstandard
 _FIELD = b"content-encoding"
 #: Bytes that are unpacked in one step.
 _STEP = 256 * 1024
+#: The window of zstd is memory, too: RFC 8878 recommends that at least 8 MB be accepted.
+_WINDOW = 128 * 1024 * 1024
+#: Bytes of a zstd stream that are unpacked in one step.
+_SLICE = 256
 
 
 class EncodingError(Exception):
@@ -95,6 +99,69 @@ def _unpack(name: str, body: bytes, most: int, parts: list[bytes]) -> None:
             parts.append(part)
 
 
+class StreamUnpacker:
+    """A body that comes in pieces, without the encodings that its header names. Each piece is
+    unpacked step by step, so that whoever reads can stop. EncodingError as in `decode`."""
+
+    def __init__(self, header: str) -> None:
+        self._names = codings(header)
+        self._stages = [_STREAMED[name]() for name in reversed(self._names)]
+
+    def __bool__(self) -> bool:
+        return bool(self._stages)
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """What ``data`` unpacks to, in bounded pieces."""
+        yield from self._through(data, 0)
+
+    def _through(self, data: bytes, stage: int) -> Iterator[bytes]:
+        if stage == len(self._stages):
+            yield data
+            return
+        try:
+            for part in self._stages[stage](data):
+                if part:
+                    yield from self._through(part, stage + 1)
+        except (zlib.error, brotli.error, zstandard.ZstdError) as e:
+            name = self._names[-1 - stage]
+            raise EncodingError(400, f"the body is not {name} as its header says: {e}") from None
+
+
+def _inflating(wbits: int) -> Callable[[bytes], Iterator[bytes]]:
+    stream = zlib.decompressobj(wbits)
+
+    def unpack(data: bytes) -> Iterator[bytes]:
+        while data and not stream.eof:
+            yield stream.decompress(data, _STEP)
+            data = stream.unconsumed_tail
+
+    return unpack
+
+
+def _unbrotli() -> Callable[[bytes], Iterator[bytes]]:
+    stream = brotli.Decompressor()
+
+    def unpack(data: bytes) -> Iterator[bytes]:
+        yield stream.process(data, output_buffer_limit=_STEP)
+        while not (stream.can_accept_more_data() or stream.is_finished()):
+            yield stream.process(b"", output_buffer_limit=_STEP)
+
+    return unpack
+
+
+def _unzstd() -> Callable[[bytes], Iterator[bytes]]:
+    stream = zstandard.ZstdDecompressor(max_window_size=_WINDOW).decompressobj()
+
+    def unpack(data: bytes) -> Iterator[bytes]:
+        # A few bytes may stand for a block of 128 KB each.
+        for at in range(0, len(data), _SLICE):
+            if stream.eof:
+                return
+            yield stream.decompress(data[at : at + _SLICE])
+
+    return unpack
+
+
 def _gzip(body: bytes) -> Iterator[bytes]:
     # Several members may follow each other (RFC 1952, section 2.2).
     while body:
@@ -129,8 +196,7 @@ def _brotli(body: bytes) -> Iterator[bytes]:
 
 def _zstd(body: bytes) -> Iterator[bytes]:
     _check_frames(body)
-    # The window is memory, too: RFC 8878 recommends that at least 8 MB be accepted.
-    stream = zstandard.ZstdDecompressor(max_window_size=128 * 1024 * 1024)
+    stream = zstandard.ZstdDecompressor(max_window_size=_WINDOW)
     with stream.stream_reader(body, read_across_frames=True) as reader:
         while part := reader.read(_STEP):
             yield part
@@ -169,5 +235,12 @@ _UNPACK: dict[str, Callable[[bytes], Iterator[bytes]]] = {
     "deflate": _deflate,
     "br": _brotli,
     "zstd": _zstd,
+}
+_STREAMED: dict[str, Callable[[], Callable[[bytes], Iterator[bytes]]]] = {
+    "gzip": lambda: _inflating(31),
+    "x-gzip": lambda: _inflating(31),
+    "deflate": lambda: _inflating(15),
+    "br": _unbrotli,
+    "zstd": _unzstd,
 }
 _KNOWN = "gzip, deflate, br or zstd"

@@ -13,7 +13,8 @@ from ..state.compact import read_compact
 from ..state.expand import is_compact
 from ..turn import Turn, WireError
 from ..wire.fields import top_level
-from ..wire.protocols import COUNT, codec, split_path
+from ..wire.paths import COUNT, split_path
+from ..wire.protocols import codec
 from .access import secrets_of
 from .encodings import EncodingError, coding_of, decode
 from .replies import protocol_at

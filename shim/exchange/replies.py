@@ -9,7 +9,8 @@ import msgspec
 from ..record.redact import redactor
 from ..state.expand import is_compact
 from ..turn import Failure, Turn
-from ..wire.protocols import codec, protocol_of
+from ..wire.paths import protocol_of
+from ..wire.protocols import codec
 from ..wire.translate import error_answer
 from .values import Intake, Reply
 

@@ -6,7 +6,7 @@ from ..codex.login import uses_login
 from ..policy.load import MissingVariable
 from ..policy.schema import Policy, Provider
 from ..route import choose
-from ..wire.protocols import PATHS
+from ..wire.paths import PATHS
 from .upstream_request import NoTarget, fields_of, sent_to, to_reverse_target
 from .values import ClientRequest, UpstreamRequest
 

@@ -15,7 +15,7 @@ from ..route.choose import Route
 from ..route.tried import without_tried
 from ..route.wayout import way_out
 from ..turn import Turn
-from ..wire.protocols import COUNT, PATHS, split_path
+from ..wire.paths import COUNT, PATHS, split_path
 from ..wire.quirks import quirks
 from .values import ClientRequest, Decision, Endpoint, Fields, Intake, Routing, UpstreamRequest
 
@@ -97,6 +97,12 @@ def build(intake: Intake, decision: Decision, body: bytes) -> UpstreamRequest:
         body = intake.request.body
     else:
         fields = plain
+    if decision.turn.stream:
+        # What is read on its way need not be packed for the way.
+        fields = [
+            (name, b"identity" if name.lower() == b"accept-encoding" else value)
+            for name, value in fields
+        ]
     fields.append((b"content-length", str(len(body)).encode()))
     scheme, host, port = routing.upstream
     via = routing.hop if routing.hop != routing.upstream else None

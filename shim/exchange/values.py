@@ -240,11 +240,12 @@ class Head(msgspec.Struct, frozen=True):
 
 class Passage(msgspec.Struct, frozen=True):
     """How an answer goes on to the client. ``streams``: piece by piece, under these ``fields``;
-    else it is looked at once it is whole."""
+    else it is looked at once it is whole. ``encoding`` is the content-encoding it comes in."""
 
     transcoder: Translator | None
     streams: bool
     fields: Fields
+    encoding: str = ""
 
 
 class Outcome(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from typing import Any
 import re2
 
 #: What only holds at the ends of a text. An escaped one is taken for one too: that is safe.
-_ANCHORS = re.compile(r"[\^$]|\\[AzZ]")
+ANCHORS = re.compile(r"[\^$]|\\[AzZ]")
 
 
 def pattern_options() -> Any:
@@ -47,7 +47,7 @@ class Needles:
     def pattern(self, pattern: str) -> int:
         """Look for ``pattern``; its number."""
         self._count += 1
-        self._anchored = self._anchored or bool(_ANCHORS.search(pattern))
+        self._anchored = self._anchored or bool(ANCHORS.search(pattern))
         return int(self._set.Add(pattern))
 
     def done(self) -> None:

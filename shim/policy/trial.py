@@ -24,7 +24,8 @@ from ..state.expand import is_compact
 from ..state.store import Memory
 from ..turn import Turn, Usage, WireError
 from ..wire.messages.count import count_tokens
-from ..wire.protocols import codec, protocol_of
+from ..wire.paths import protocol_of
+from ..wire.protocols import codec
 from .inforce import InForce
 from .schema import Policy
 

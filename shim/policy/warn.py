@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 from ..wire.address import extra
-from ..wire.protocols import PATHS
+from ..wire.paths import PATHS
 from .read import Where
 from .rules import CatchRule
 from .schema import Policy, Provider

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hashlib import blake2b
 
 from .catch import Rule
-from .elements import Piece
+from .elements import Element
+from .pieces import CALL, Piece
 
 #: What the model wrote as a call is looked at only: it would not know its own words again.
 _CALLS = frozenset({"function_call", "custom_tool_call"})
@@ -20,8 +21,9 @@ class Acts:
         self._seen: set[bytes] = set()
         self._done: dict[str, list[int]] = {}
 
-    def act(self, rule: Rule, piece: Piece) -> None:
-        """Do to ``piece`` what ``rule`` wants; its condition holds."""
+    def act(self, rule: Rule, piece: Piece, element: Element) -> None:
+        """Do to ``piece`` of ``element`` what ``rule`` wants; its condition holds. Where the piece
+        may not be changed the turn is refused."""
         wants, before = rule.rule, piece.text
         if wants.refuse is not None:
             self.refused = self.refused or (rule.label, wants.refuse)
@@ -29,7 +31,7 @@ class Acts:
         elif wants.tag is not None:
             self.tags.add(wants.tag)
             self.count(rule.label, 0)
-        elif not piece.gone and piece.item not in _CALLS:
+        elif not piece.gone and piece.item not in _CALLS and piece.immutable != CALL:
             if wants.drop:
                 piece.gone = True
             elif wants.replace:
@@ -38,7 +40,12 @@ class Acts:
                 self._strip(rule, piece)
             elif rule.limit is not None:
                 piece.text = _capped(rule, before)
-            if piece.gone:
+            if piece.immutable and (piece.gone or piece.text != before):
+                piece.gone, piece.text = False, before
+                message = f"{element.where(piece)} may not be changed: {piece.immutable}"
+                self.refused = self.refused or (rule.label, message)
+                self.count(rule.label, 0)
+            elif piece.gone:
                 self.count(rule.label, -len(before))
             elif piece.text != before:
                 self.count(rule.label, len(piece.text) - len(before))
@@ -51,12 +58,12 @@ class Acts:
 
     def notes(self) -> list[str]:
         """What was done so far, a line per rule."""
-        said = []
+        message = []
         for label, (times, change) in self._done.items():
             size = f", {abs(change)} characters {'more' if change > 0 else 'less'}"
             often = "once" if times == 1 else f"{times} times"
-            said.append(f"rule {label} applied {often}{size if change else ''}")
-        return said
+            message.append(f"rule {label} applied {often}{size if change else ''}")
+        return message
 
     def _strip(self, rule: Rule, piece: Piece) -> None:
         """Leave out what stood there before: only a later one goes, nothing sent is changed."""

@@ -14,7 +14,7 @@ import msgspec
 
 from ..client import Facts
 from ..policy.rules import Cache
-from ..turn import Turn
+from ..turn import Turn, is_absent
 from ..wire.protocols import Caching
 
 Life = Literal["5m", "1h"]
@@ -46,7 +46,7 @@ class Caches:
         key = None
         if rules.key != "never":
             # A compaction offers no tools, so it begins otherwise than its thread.
-            kind = b"tools" if turn.setting("tools") else b""
+            kind = b"tools" if _offers(turn) else b""
             mark = hashlib.blake2b(facts.thread.encode() + b"\0" + kind, digest_size=16)
             key = f"interpose-{mark.hexdigest()}"
         return Caching(life if rules.breakpoints else None, key, rules.key == "always")
@@ -66,3 +66,9 @@ class Caches:
         seen.last = now
         grown = max(0, long - seen.first)
         return "1h" if seen.pauses * _AGAIN * long > _DEARER * (long + grown) else "5m"
+
+
+def _offers(turn: Turn) -> bool:
+    """Whether there are tools: the codec will say what is wrong with them."""
+    raw = turn.fields.get("tools", msgspec.Raw())
+    return not is_absent(raw) and bytes(raw) != b"[]"

@@ -14,10 +14,11 @@ import msgspec
 from ..client import Facts
 from ..codex.catalog import base_instructions
 from ..codex.tools import tools_for
+from ..json_text import load, split
 from ..policy.rules import Capabilities, Inject
 from ..repair.describe import describe
 from ..tools.bridge import Bridge
-from ..turn import Turn, WireError
+from ..turn import Turn, WireError, is_absent
 from . import inject
 from .elements import Prompt, read_prompt, with_own, write_prompt
 
@@ -33,7 +34,7 @@ _NAMES = frozenset(Capabilities.__struct_fields__)
 
 def asked_for(raw: msgspec.Raw | bytes) -> dict[str, Any]:
     """What a request's own field says. WireError (400) that names what is wrong with it."""
-    value = msgspec.json.decode(raw)
+    value = load(raw, FIELD)
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -45,7 +46,9 @@ def asked_for(raw: msgspec.Raw | bytes) -> dict[str, Any]:
     try:
         msgspec.convert(value, Capabilities)
     except msgspec.ValidationError as e:
-        raise WireError(f"{FIELD}: {e}".replace(" - at `$.", " (at `"), param=FIELD) from None
+        message, _, path = str(e).partition(" - at `$")
+        place = f"{FIELD}{path.rstrip('`')}"
+        raise WireError(f"{place}: {message}", param=place) from None
     return value
 
 
@@ -62,8 +65,6 @@ def apply(turn: Turn, wanted: Capabilities, facts: Facts, date: str) -> tuple[Tu
     notes: list[str] = []
     injects: list[Inject] = []
     prompt = read_prompt(turn)
-    if prompt is None:
-        return turn, notes
     if wanted.prompt_mode == "codex_default" and not _instructed(prompt):
         injects.append(Inject(text=base_instructions()))
         notes.append("Codex's base instructions put in front")
@@ -102,9 +103,8 @@ def _instructed(prompt: Prompt) -> bool:
 
 
 def _merge(turn: Turn) -> tuple[Turn, list[str]]:
-    raw = turn.own.get("tools")
-    own = msgspec.json.decode(raw) if raw is not None else None
-    own = own if isinstance(own, list) else []
+    raw = turn.own.get("tools", msgspec.Raw())
+    own = [] if is_absent(raw) else split(raw, "tools")
     known = {str(t.get("name")) for t in turn.tools}
     added = [tool for tool in tools_for(turn.protocol) if _name(tool) not in known]
     if not added:

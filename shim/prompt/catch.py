@@ -16,8 +16,7 @@ from ..client import Facts
 from ..policy.match import Needles, fits, pattern_options
 from ..policy.rules import CatchRule, Part
 from ..policy.units import size
-from .elements import Piece
-from .light import Glance
+from .pieces import Piece
 
 
 class Rule:
@@ -47,7 +46,13 @@ class Rule:
             return False
         return fits(when.item, item) and fits(when.tool, tool)
 
-    def holds(self, piece: Piece | Glance, number: int) -> bool:
+    @property
+    def fits_fields(self) -> bool:
+        """Whether the rule is about strings that are no text of their own too: a name or a setting
+        is neither a short message nor one that says nothing new."""
+        return bool(self.needles) or self._least is not None
+
+    def holds(self, piece: Piece, number: int) -> bool:
         """Whether the rest of its condition holds, but for texts and patterns."""
         if self._cheap:
             return True
@@ -72,7 +77,7 @@ class Catch:
         for rule in self._rules:
             rule.needles = _needles(rule.rule, self._needles)
         self._needles.done()
-        self._kinds: dict[tuple[str, str, str | None, bool], _Kind] = {}
+        self._kinds: dict[tuple[str, str, str | None, bool, bool], _Kind] = {}
         self.looks = any(not r.newest for r in self._rules)
         self.looks_at_newest = any(r.newest for r in self._rules)
         ends = any(r.rule.inject and r.rule.inject.at == "end" for r in self.injects)
@@ -86,14 +91,18 @@ class Catch:
         """The rules that are about other clients or projects."""
         return {r.number for r in self._bound if not _meant(r.rule.when, facts)}
 
-    def holds_nowhere(self, texts: list[Glance]) -> bool:
-        """Whether no rule but one about the newest message can hold for any of ``texts``."""
-        if self._needles.anywhere([text.first for text in texts]):
+    def holds_nowhere(self, elements: list[list[Piece]]) -> bool:
+        """Whether no rule but one about the newest message can hold for any text of ``elements``,
+        which are a conversation from its beginning."""
+        if self._needles.anywhere([piece.first for pieces in elements for piece in pieces]):
             return False
-        for text in texts:
-            for rule in self._kind(text, False).plain:
-                if rule.holds(text, text.number):
-                    return False
+        known = self._kinds
+        for number, pieces in enumerate(elements):
+            for piece in pieces:
+                key = (piece.role, piece.item, piece.tool, piece.part < 0, False)
+                for rule in (known.get(key) or self._kind(piece, False)).plain:
+                    if rule.holds(piece, number):
+                        return False
         return True
 
     def may_find(self, pieces: Iterable[Piece]) -> bool:
@@ -104,11 +113,13 @@ class Catch:
         """Whether all rules about ``pieces`` look for a text or a pattern."""
         return not any(self._kind(piece, False).plain for piece in pieces)
 
-    def _kind(self, piece: Piece | Glance, newest: bool) -> _Kind:
-        key = (piece.role, piece.item, piece.tool, newest)
+    def _kind(self, piece: Piece, newest: bool) -> _Kind:
+        key = (piece.role, piece.item, piece.tool, piece.part < 0, newest)
         kind = self._kinds.get(key)
         if kind is None:
             about = [r for r in self._rules if r.newest is newest and r.concerns(*key[:3])]
+            if piece.part < 0:
+                about = [r for r in about if r.fits_fields]
             kind = self._kinds[key] = _Kind(about)
         return kind
 

@@ -19,8 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from ..policy.match import fits
 from ..policy.rules import Dedup as Rules
 from ..policy.units import size
-from .elements import Piece
-from .light import Glance
+from .pieces import Piece
 from .references import BEGIN, LIKE_ONE, Names, fields, is_call, quoted, unwrapped
 
 _PATCH = "*** Begin Patch"
@@ -102,7 +101,7 @@ class Dedup:
         self._names = Names()
         self._sent = Lines()
 
-    def feed(self, pieces: Iterable[Piece | Glance]) -> bool:
+    def feed(self, pieces: Iterable[Piece]) -> bool:
         """The texts of the next element; those with repetitions are changed. Whether any was."""
         changed = False
         for piece in pieces:
@@ -280,7 +279,7 @@ def same(lines: list[str], first: int, source: list[str | None], at: int) -> int
     return count
 
 
-def fits_tool(tools: str | list[str] | None, piece: Piece | Glance) -> bool:
+def fits_tool(tools: str | list[str] | None, piece: Piece) -> bool:
     """Whether a text is one of those tools' output, or none's."""
     return tools is None or piece.item == "message" or fits(tools, piece.tool)
 

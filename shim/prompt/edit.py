@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import msgspec
 
 from ..client import Facts
+from ..json_text import has_lone_surrogates, split
 from ..policy.rules import Dedup as DedupRules
 from ..policy.rules import Inject
 from ..turn import Turn
@@ -21,17 +21,12 @@ from . import inject
 from .act import Acts
 from .catch import Catch
 from .dedup import Dedup
-from .elements import FIELDS, Element, Prompt, head_of, read_prompt, write_prompt
-from .light import glance, texts_of
-
-_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
-
-
-class Hide(Protocol):
-    """Masks what must not be sent."""
-
-    def hide_json(self, raw: msgspec.Raw) -> msgspec.Raw:
-        """``raw`` without secrets; the same object when it held none."""
+from .elements import FIELDS, Element, Prompt, head_of, read_prompt, with_own, write_prompt
+from .light import glance, strings_of
+from .mask import Unmaskable
+from .pieces import Piece
+from .splice import spliced
+from .top_level import Hide, TopLevel
 
 
 @dataclass
@@ -75,7 +70,10 @@ class Editor:
         #: So many elements at the beginning are sent as they came, and not in ``sent``.
         self.untouched = 0
         self._protocol = protocol
+        self._head_name, self._name = FIELDS[protocol]
+        self._plain = False
         self._off = catch.off(facts)
+        self.top_level = TopLevel(protocol, catch, self._off, hide)
         self._injects: list[Inject] = []
         for rule in catch.injects:
             if rule.rule.inject and rule.number not in self._off:
@@ -89,7 +87,8 @@ class Editor:
         self.head = sent = head
         if head is not None:
             looks = self.catch.looks
-            element = Element(self._protocol, head, self._tools, True) if looks else None
+            place = str(self._head_name)
+            element = Element(self._protocol, head, self._tools, True, place) if looks else None
             sent = self._edited(head, element, True, number=-1)
         if self._protocol == "messages" and self._injects:
             sent = inject.system(sent, self._injects)
@@ -103,11 +102,11 @@ class Editor:
         so."""
         if self.hide or self.dedup or self._injects or self._count:
             return False
-        found = glance(turn, self._tools)
-        if found is None or not self.catch.holds_nowhere(found[1]):
+        elements = glance(turn, self._tools)
+        if elements is None or not self.catch.holds_nowhere(elements):
             self._tools.clear()
             return False
-        self._count = self.untouched = found[0]
+        self._count = self.untouched = len(elements)
         self._see(whole)
         return True
 
@@ -123,19 +122,27 @@ class Editor:
         rest = raw[len(self._seen) :].lstrip()
         if rest[:1] == b"]":
             return []
-        return _list(b"[" + rest[1:]) if rest[:1] == b"," else None
+        return split(b"[" + rest[1:], self._name) if rest[:1] == b"," else None
 
     def feed(self, elements: list[msgspec.Raw], whole: bytes) -> None:
         """The elements that come next; ``whole`` is the conversation with them."""
-        made: list[Element | None] = [None] * len(elements)
+        decoded: list[Element | None] = [None] * len(elements)
         search = False
+        self._plain = whole[:1] == b'"'
         if self.catch.looks:
-            made = [Element(self._protocol, raw, self._tools, False) for raw in elements]
-            search = self.catch.may_find(p for e in made if e for p in e.pieces)
-        for raw, element in zip(elements, made, strict=True):
+            decoded = [
+                Element(self._protocol, raw, self._tools, False, self._place(self._count + n))
+                for n, raw in enumerate(elements)
+            ]
+            search = self.catch.may_find(p for e in decoded if e for p in e.strings)
+        strings = [element.strings if element else None for element in decoded]
+        if not self.catch.looks and (self.hide or self.dedup):
+            strings = strings_of(self._protocol, elements, self._tools, exact=self.hide is not None)
+        clean = self.hide.clean(strings) if self.hide else [False] * len(elements)
+        for n, raw in enumerate(elements):
             if self._leading:
                 self._inject(raw)
-            kept = self._edited(raw, element, search)
+            kept = self._edited(raw, decoded[n], search, strings=strings[n], clean=clean[n])
             self.changed = self.changed or kept is not raw
             self._count += 1
             if kept is not None:
@@ -146,7 +153,8 @@ class Editor:
         """What is sent in all, with what changes every turn: the newest message, the end."""
         if self.catch.looks_at_newest:
             for at in range(len(sent) - 1, -1, -1):
-                element = Element(self._protocol, sent[at], {}, head=False)
+                place = f"{self._name}[newest]"
+                element = Element(self._protocol, sent[at], {}, False, place)
                 if any(p.role == "user" and p.item == "message" for p in element.pieces):
                     self._apply(element, at, acts, newest=True, search=True)
                     kept = element.settled()
@@ -155,48 +163,69 @@ class Editor:
         return sent + inject.elements(self._protocol, self._injects, "end")
 
     def _edited(
-        self, raw: msgspec.Raw, element: Element | None, search: bool, number: int | None = None
+        self,
+        raw: msgspec.Raw,
+        element: Element | None,
+        search: bool,
+        number: int | None = None,
+        *,
+        strings: list[Piece] | None = None,
+        clean: bool = False,
     ) -> msgspec.Raw | None:
         kept: msgspec.Raw | None = raw
-        if element is not None and (search or not self.catch.only_text(element.pieces)):
-            at = self._count if number is None else number
-            self._apply(element, at, self.acts, search=search)
+        if element is not None:
+            if search or not self.catch.only_text(element.strings):
+                at = self._count if number is None else number
+                self._apply(element, at, self.acts, search=search)
             kept = element.settled()
         if kept is None:
             return None
-        if self.hide:
-            kept = self.hide.hide_json(kept)
+        if self.hide and not (clean and kept is raw):
+            place = str(self._head_name) if number == -1 else self._place(self._count)
+            try:
+                kept = self.hide.hide_json(kept, place)
+            except Unmaskable as e:
+                self.acts.refused = self.acts.refused or (e.rule, str(e))
         # The head is done when all is in it.
-        return kept if number == -1 else self._deduped(kept, element if kept is raw else None)
+        return kept if number == -1 else self._deduped(kept, strings if kept is raw else None)
 
     def _deduped(
-        self, raw: msgspec.Raw, element: Element | None, *, head: bool = False
+        self, raw: msgspec.Raw, strings: list[Piece] | None, *, head: bool = False
     ) -> msgspec.Raw:
         """``raw`` without what stands before it; what was masked or dropped is gone by now."""
         if self.dedup is None:
             return raw
-        texts = None
-        if element is None and self._protocol == "responses" and not head:
-            texts = texts_of(raw, self._tools)
-        if texts is not None and not self.dedup.feed(texts):
-            # Most elements stay as they are, and are not taken apart for that.
-            return raw
-        if element is None:
-            element = Element(self._protocol, raw, self._tools, head)
-        if texts is None:
-            self.dedup.feed(element.pieces)
-        else:
-            for piece, text in zip(element.pieces, texts, strict=True):
-                piece.text = text.text
+        if strings is not None:
+            pieces = [piece for piece in strings if piece.part >= 0]
+            if not self.dedup.feed(pieces):
+                # Most elements stay as they are, and are not taken apart for that.
+                return raw
+            changes = {piece.path: piece.text for piece in pieces if piece.text != piece.first}
+            return spliced(raw, changes, has_surrogates=has_lone_surrogates(raw))
+        place = str(self._head_name) if head else self._place(self._count)
+        element = Element(self._protocol, raw, self._tools, head, place)
+        self.dedup.feed(element.pieces)
         return element.settled() or raw
 
     def _apply(
         self, element: Element, number: int, acts: Acts, *, search: bool, newest: bool = False
     ) -> None:
-        for piece in element.pieces:
+        for piece in element.strings:
             for rule in self.catch.found(piece, number, newest=newest, search=search):
                 if rule.number not in self._off:
-                    acts.act(rule, piece)
+                    acts.act(rule, piece, element)
+
+    def top_level_fields(self, turn: Turn) -> tuple[dict[str, msgspec.Raw], Acts]:
+        """What becomes of the fields of ``turn`` beside its conversation, and what was done."""
+        try:
+            return self.top_level.edited(turn)
+        except Unmaskable as e:
+            acts = Acts()
+            acts.refused = (e.rule, str(e))
+            return {}, acts
+
+    def _place(self, number: int) -> str:
+        return self._name if self._plain else f"{self._name}[{number}]"
 
     def _inject(self, raw: msgspec.Raw) -> None:
         before = len(self.sent)
@@ -240,10 +269,7 @@ class Editors:
             editor = Editor(turn.protocol, catch, facts, hide, rules)
             editor.begin(head)
             if not editor.skip(turn, raw):
-                prompt = read_prompt(turn)
-                if prompt is None:
-                    return Outcome(turn)
-                editor.feed(prompt.elements, raw)
+                editor.feed(read_prompt(turn).elements, raw)
         else:
             before = editor.dedup.saved if editor.dedup else 0
             editor.feed(new, raw)
@@ -261,11 +287,14 @@ class Editors:
             told = editor.tail(sent.copy(), acts) if catch.moves else sent
             if editor.changed or told != sent:
                 turn = write_prompt(turn, Prompt(turn.protocol, editor.head_sent, told))
+        fields, more = editor.top_level_fields(turn)
+        if fields:
+            turn = with_own(turn, {**turn.own, **fields})
         return Outcome(
             turn,
-            editor.acts.tags | acts.tags,
-            editor.acts.refused or acts.refused,
-            editor.acts.notes() + acts.notes(),
+            editor.acts.tags | acts.tags | more.tags,
+            editor.acts.refused or acts.refused or more.refused,
+            editor.acts.notes() + acts.notes() + more.notes(),
             editor.dedup.note() if editor.dedup and editor.dedup.runs else "",
             editor.dedup.saved if editor.dedup else 0,
             editor.dedup.saved - before if editor.dedup else 0,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
+from ..json_text import members
 from ..turn import Turn
 from .elements import with_own
 
@@ -29,5 +28,6 @@ def with_effort(turn: Turn, effort: str) -> Turn:
 
 def _object(turn: Turn, name: str) -> dict[str, Any]:
     raw = turn.own.get(name)
-    value = msgspec.json.decode(raw) if raw is not None else None
-    return dict(value) if isinstance(value, dict) else {}
+    if raw is None or bytes(memoryview(raw)[:1]) != b"{":
+        return {}
+    return dict(members(raw, name))

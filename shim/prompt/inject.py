@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from ..json_text import WireError, load, split
 from ..policy.rules import Inject
 from ..turn import is_text
 from .elements import Prompt
@@ -17,7 +18,6 @@ class _Heading(msgspec.Struct):
 
 
 _heading = msgspec.json.Decoder(_Heading).decode
-_blocks = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 def element(protocol: str, role: str, text: str) -> msgspec.Raw:
@@ -52,7 +52,7 @@ def system(raw: msgspec.Raw | None, injects: list[Inject]) -> msgspec.Raw | None
         return raw
     own: list[msgspec.Raw] = []
     if raw is not None:
-        own = [_block(raw)] if is_text(raw) else _blocks(raw)
+        own = [_block(raw)] if is_text(raw) else split(raw, "system")
     return msgspec.Raw(b"[%b]" % b",".join([*before, *own, *after]))
 
 
@@ -73,10 +73,10 @@ def put(prompt: Prompt, injects: list[Inject]) -> Prompt:
 def instructs(raw: msgspec.Raw) -> bool:
     """Whether an element is an instruction, as they stand at the head of a conversation."""
     try:
-        found = _heading(raw)
-    except msgspec.ValidationError:
+        heading = load(raw, "", _heading)
+    except WireError:
         return False
-    return found.role in ("developer", "system") or found.type == "additional_tools"
+    return heading.role in ("developer", "system") or heading.type == "additional_tools"
 
 
 def _block(text: bytes | msgspec.Raw) -> msgspec.Raw:

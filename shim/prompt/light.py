@@ -6,89 +6,69 @@ apart element by element would cost as much as translating it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from ..json_text import has_duplicate_keys
 from ..turn import Turn
 from .elements import FIELDS
+from .pieces import Piece, pieces_of
+
+_decode = msgspec.json.decode
+#: Bytes that are read at once.
+_CHUNK = 48 * 1024
 
 
-class Glance(msgspec.Struct):
-    """One text, as `elements.Piece` has it; ``number`` is its element's."""
-
-    role: str
-    item: str
-    tool: str | None
-    first: str
-    number: int
-    part: int
-    text: str
+def glance(turn: Turn, tools: dict[str, str]) -> list[list[Piece]] | None:
+    """All strings in the conversation of ``turn``, per element; the names of the tools called go
+    into ``tools``. None where only a closer look can tell."""
+    raw = turn.own.get(FIELDS[turn.protocol][1], msgspec.Raw())
+    return _strings(turn.protocol, bytes(raw), tools, exact=True)
 
 
-class _Part(msgspec.Struct, gc=False):
-    text: str | None = None
+def strings_of(
+    protocol: str, elements: Sequence[msgspec.Raw], tools: dict[str, str], *, exact: bool
+) -> list[list[Piece] | None]:
+    """All strings of some elements, per element; None for one that only a closer look can tell. The
+    names of the tools called go into ``tools``. ``exact``: not where a key is there twice."""
+    strings: list[list[Piece] | None] = []
+    for chunk in _chunks(elements):
+        called = dict(tools)
+        at_once = _strings(protocol, b"[%b]" % b",".join(chunk), called, exact=exact)
+        if at_once is not None:
+            tools.update(called)
+            strings += at_once
+            continue
+        for element in chunk:
+            alone = _strings(protocol, b"[%b]" % element, tools, exact=exact)
+            strings.append(None if alone is None else alone[0])
+    return strings
 
 
-_Texts = str | list[_Part] | None
+def _chunks(elements: Sequence[msgspec.Raw]) -> Iterator[Sequence[msgspec.Raw]]:
+    """Some elements after the other: of all at once the system would have to give memory for each
+    copy anew."""
+    first = size = 0
+    for n, element in enumerate(elements):
+        size += memoryview(element).nbytes
+        if size > _CHUNK:
+            yield elements[first : n + 1]
+            first, size = n + 1, 0
+    if first < len(elements):
+        yield elements[first:]
 
 
-class _Item(msgspec.Struct, gc=False):
-    type: str | None = None
-    role: str | None = None
-    name: str | None = None
-    call_id: str | None = None
-    content: _Texts = None
-    output: _Texts = None
-    arguments: str | None = None
-    input: str | None = None
-
-
-_items = msgspec.json.Decoder(list[_Item]).decode
-_item = msgspec.json.Decoder(_Item).decode
-
-
-def glance(turn: Turn, tools: dict[str, str]) -> tuple[int, list[Glance]] | None:
-    """How many elements the conversation of ``turn`` has, and its texts; the names of the tools
-    called go into ``tools``. None where only a closer look can tell."""
-    if turn.protocol != "responses":
-        return None
+def _strings(
+    protocol: str, data: bytes, tools: dict[str, str], *, exact: bool
+) -> list[list[Piece]] | None:
     try:
-        items = _items(turn.own.get(FIELDS["responses"][1], msgspec.Raw()))
-    except msgspec.DecodeError:
+        elements = _decode(data)
+    except (msgspec.DecodeError, RecursionError):
         return None
-    return len(items), [text for n, item in enumerate(items) for text in _texts(item, n, tools)]
-
-
-def texts_of(raw: msgspec.Raw, tools: dict[str, str]) -> list[Glance] | None:
-    """The texts of one element of Responses, as its `elements.Element` has them; None where only
-    that can tell."""
-    try:
-        return list(_texts(_item(raw), 0, tools))
-    except msgspec.DecodeError:
+    if not isinstance(elements, list) or (exact and has_duplicate_keys(data, elements)):
         return None
-
-
-def _texts(item: _Item, number: int, tools: dict[str, str]) -> Iterator[Glance]:
-    kind = item.type or "message"
-    if kind == "message":
-        role = "developer" if item.role == "system" else item.role or "user"
-        yield from _each(item.content, role, kind, None, number)
-    elif kind in ("function_call", "custom_tool_call"):
-        name = str(item.name)
-        tools[str(item.call_id)] = name
-        said = item.arguments if kind == "function_call" else item.input
-        yield from _each(said, "assistant", kind, name, number)
-    elif kind in ("function_call_output", "custom_tool_call_output"):
-        yield from _each(item.output, "tool", kind, tools.get(str(item.call_id)), number)
-
-
-def _each(said: _Texts, role: str, kind: str, tool: str | None, number: int) -> Iterator[Glance]:
-    if isinstance(said, str):
-        yield Glance(role, kind, tool, said, number, 0, said)
-        return
-    texts = [part.text for part in said or () if part.text is not None]
-    if not texts and role == "tool":
-        yield Glance(role, kind, tool, "", number, 1, "")
-    for n, text in enumerate(texts):
-        yield Glance(role, kind, tool, text, number, n + 1, text)
+    if not all(isinstance(element, dict) for element in elements):
+        return None
+    read = pieces_of(protocol)
+    return [read(element, tools) for element in elements]

@@ -10,21 +10,46 @@ import hashlib
 import hmac
 import json
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import re2
 
+from ..json_text import (
+    WireError,
+    format_path,
+    has_duplicate_keys,
+    join_place,
+    without_duplicate_keys,
+)
 from ..policy.match import pattern_options
+from ..strings import STATE, Leaf, Path, is_plain_words, string_leaves
 from ..wire.masks import Table
-from .secrets import Finder
-from .strings import is_data, is_json, places, texts, value_of, written
+from .pieces import TOOL_NAMES, Piece, immutable_name, is_signed
+from .secrets import SHORTEST, Finder
+from .splice import readable_value, spliced
 
 _MOST_SESSIONS = 1000
 #: What is shorter may stand in any other word.
 _TELLING = 8
+#: So many strings of so many characters are known to hold none.
+_SHORT, _MOST_CLEAN = 64, 4096
+#: Fields in which not every secret may have its mask, or not simply.
+_SPECIAL = STATE | TOOL_NAMES | {"thinking", "arguments", "name"}
+_STATE_OF_CHAT = ("reasoning_details",)
+_GIVEN = (("arguments",), ("input",))
+_MAY_OPEN = tuple("{[ \t\r\n")
 #: Between label and end of a mask: a line and twelve digits.
 _MARK = 13
+
+
+class Unmaskable(Exception):
+    """A secret stands where nothing may be changed; ``rule`` is the one that finds it."""
+
+    def __init__(self, message: str, rule: str) -> None:
+        super().__init__(message)
+        self.rule = rule
 
 
 class Masks:
@@ -41,11 +66,18 @@ class Masks:
         self._as_json = as_json
         self._used: Any = None
         self._used_count = 0
+        #: Short strings without a secret in them, such as the names of tools: they come in every
+        #: call.
+        self._clean: set[str] = set()
 
     def hide(self, text: str) -> str:
         """``text`` with a mask for each secret; the same object when it holds none."""
+        if len(text) < SHORTEST or self._is_clean(text):
+            return text
         data = text.encode("utf-8", "surrogatepass")
         hidden = self.hide_bytes(data)
+        if hidden is data and len(text) <= _SHORT and len(self._clean) < _MOST_CLEAN:
+            self._clean.add(text)
         return text if hidden is data else hidden.decode("utf-8", "surrogatepass")
 
     def hide_bytes(self, data: bytes, *, anew: bool = True) -> bytes:
@@ -61,22 +93,86 @@ class Masks:
             at = end
         return b"".join([*out, data[at:]]) if out else data
 
-    def hide_json(self, raw: msgspec.Raw) -> msgspec.Raw:
-        """One element of a request without secrets; the same object when it held none.
+    def hide_json(self, raw: msgspec.Raw, place: str = "") -> msgspec.Raw:
+        """One element of a request without secrets; the same object when it held none. Unmaskable
+        where one stands in ``place`` as what may not be changed, such as the name of a tool.
 
         Only strings that held one differ; ids, kinds and data never do.
         """
-        value = value_of(raw)
-        signed = _signed(value)
-        made: dict[str, str] = {}
-        for text in texts(value):
-            if not is_data(text):
-                hidden = self._thought(text, signed[text]) if text in signed else self.hide(text)
-                if hidden != text:
-                    made[text] = hidden
-        if not made:
-            return raw
-        return msgspec.Raw(self._spliced(bytes(raw), made, signed))
+        value, has_surrogates = readable_value(raw, place)
+        if has_duplicate_keys(bytes(raw), value):
+            raw = without_duplicate_keys(raw, place)
+        changes: dict[Path, str] = {}
+        for leaf in string_leaves(value):
+            text = leaf.text
+            special = leaf.field in _SPECIAL or leaf.path[:1] == _STATE_OF_CHAT
+            hidden = self._hidden(leaf, place) if special else self.hide(text)
+            if hidden is not text and hidden != text:
+                changes[leaf.path] = hidden
+        return spliced(raw, changes, has_surrogates=has_surrogates) if changes else raw
+
+    def clean(self, elements: Sequence[Sequence[Piece] | None]) -> list[bool]:
+        """Which of ``elements``, by their pieces, surely hold no secret: many are searched at once.
+        None is an element that has to be looked at by itself."""
+        if self.finder.anchored or self.table.thoughts:
+            return [False] * len(elements)
+        texts = [None if pieces is None else _text_of(pieces) for pieces in elements]
+        clean = [text is not None for text in texts]
+        todo = [(0, len(texts))]
+        while todo:
+            first, end = todo.pop()
+            if not self._holds("\n".join(text for text in texts[first:end] if text)):
+                continue
+            if end - first == 1:
+                clean[first] = False
+            else:
+                middle = (first + end) // 2
+                todo += [(first, middle), (middle, end)]
+        return clean
+
+    def _hidden(self, leaf: Leaf, place: str) -> str:
+        """The string of ``leaf`` without secrets; its field has a meaning of its own."""
+        text, holder = leaf.text, leaf.holder
+        if leaf.free:
+            return self.hide(text)
+        if leaf.path[:1] == _STATE_OF_CHAT or (leaf.field in STATE and not is_plain_words(text)):
+            # Its upstream wrote it, and wants it back as it was.
+            return text
+        if leaf.field == "thinking" and holder and is_signed(holder):
+            return self._thought(text, holder["signature"])
+        if leaf.field == "arguments":
+            return self._arguments(text)
+        if (reason := immutable_name(leaf)) is None:
+            return self.hide(text)
+        if self.hide(text) is not text:
+            location = join_place(place, format_path(leaf.path))
+            rule = self._found(text.encode("utf-8", "surrogatepass"))[0][2]
+            raise Unmaskable(f"{location} may not be masked: {reason}", rule)
+        return text
+
+    def _arguments(self, text: str) -> str:
+        """The arguments of a call: the strings in them where they are JSON, else all of it."""
+        data = text.encode("utf-8", "surrogatepass")
+        try:
+            value, has_surrogates = readable_value(data)
+        except WireError:
+            return self.hide(text)
+        if not isinstance(value, dict | list):
+            return self.hide(text)
+        if has_duplicate_keys(data, value):
+            data = bytes(without_duplicate_keys(msgspec.Raw(data)))
+        changes = {
+            leaf.path: hidden
+            for leaf in string_leaves(value, free=True)
+            if (hidden := self.hide(leaf.text)) != leaf.text
+        }
+        if changes:
+            data = bytes(spliced(msgspec.Raw(data), changes, has_surrogates=has_surrogates))
+        return data.decode("utf-8", "surrogatepass")
+
+    def _is_clean(self, text: str) -> bool:
+        # What a model has put to use since may make it none.
+        return self._used_count == len(self.table.used) and text in self._clean
 
     def _holds(self, text: str) -> bool:
         return bool(self._found(text.encode("utf-8", "surrogatepass")))
@@ -89,32 +185,12 @@ class Masks:
         known = self.hide_bytes(text.encode("utf-8", "surrogatepass"), anew=False)
         return known.decode("utf-8", "surrogatepass")
 
-    def _spliced(
-        self, raw: bytes, made: dict[str, str], signed: dict[str, str], *, free: bool = False
-    ) -> bytes:
-        """``raw`` with the strings in ``made`` replaced; all but them stays, byte for byte."""
-        out, at = [], 0
-        for start, end, field in places(raw, free=free):
-            text = value_of(raw[start:end])
-            hidden = made.get(text, text)
-            if text in signed and field != "thinking":
-                # The same words elsewhere are not signed.
-                hidden = self.hide(text)
-            elif field == "arguments" and hidden == text:
-                inner = text.encode("utf-8", "surrogatepass")
-                if is_json(inner):
-                    inner = self._spliced(inner, made, {}, free=True)
-                    hidden = inner.decode("utf-8", "surrogatepass")
-            if hidden != text:
-                out += [raw[at:start], written(hidden)]
-                at = end
-        return b"".join([*out, raw[at:]]) if out else raw
-
     def _found(self, data: bytes) -> list[tuple[int, int, str]]:
         """What is to be masked; also what a model has put where no rule would find it."""
         found = self.finder.find_bytes(data)
         if self._used_count != len(self.table.used):
             self._used_count = len(self.table.used)
+            self._clean.clear()
             forms = [s for s in list(self.table.used) if len(s) >= _TELLING]
             forms.sort(key=len, reverse=True)
             source = "|".join(map(re2.escape, forms)).encode()
@@ -136,6 +212,30 @@ class Masks:
         return f"{Table.BEGIN}{name.upper().replace('-', '_')}_{mark}"
 
 
+def _text_of(pieces: Sequence[Piece]) -> str | None:
+    """All that ``pieces`` say, what a call is given as its tool reads it; None where only a closer
+    look can tell."""
+    texts: list[str] = []
+    for piece in pieces:
+        text = piece.first
+        if piece.path[-1:] not in _GIVEN or text[:1] not in _MAY_OPEN:
+            texts.append(text)
+            continue
+        data = text.encode("utf-8", "surrogatepass")
+        try:
+            value, _ = readable_value(data)
+        except WireError:
+            texts.append(text)
+            continue
+        if has_duplicate_keys(data, value):
+            return None
+        texts += [leaf.text for leaf in string_leaves(value, free=True)]
+        if piece.path[-1] == "input":
+            # The input of a freeform tool is a text, whatever it looks like.
+            texts.append(text)
+    return "\n".join(texts)
+
+
 def _joined(found: list[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
     """Places that overlap as one: a part of a secret is one, too."""
     made: list[tuple[int, int, str]] = []
@@ -145,20 +245,6 @@ def _joined(found: list[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
         else:
             made.append((start, end, name))
     return made
-
-
-def _signed(value: Any) -> dict[str, str]:
-    """The thoughts of a message of Anthropic's, each with its signature."""
-    content = value.get("content") if isinstance(value, dict) else None
-    blocks = content if isinstance(content, list) else ()
-    return {
-        block["thinking"]: block["signature"]
-        for block in blocks
-        if isinstance(block, dict)
-        and isinstance(block.get("thinking"), str)
-        and isinstance(block.get("signature"), str)
-        and block["signature"]
-    }
 
 
 class Sessions:

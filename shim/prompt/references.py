@@ -13,8 +13,7 @@ from typing import Any
 
 import msgspec
 
-from .elements import Piece
-from .light import Glance
+from .pieces import Piece
 
 BEGIN = "[^same as lines "
 _REFERENCE = re.compile(
@@ -36,7 +35,7 @@ class Names:
     def __init__(self) -> None:
         self._count = {"output": 0, "call": 0, "message": 0}
 
-    def name(self, piece: Piece | Glance) -> str:
+    def name(self, piece: Piece) -> str:
         """The name of the next text."""
         kind = "message" if piece.item == "message" else "call" if is_call(piece) else "output"
         if piece.part <= 1:
@@ -45,7 +44,7 @@ class Names:
         return f"{number}.{piece.part}" if piece.part > 1 else number
 
 
-def is_call(piece: Piece | Glance) -> bool:
+def is_call(piece: Piece) -> bool:
     """Whether the text is what the model called a tool with."""
     return piece.item in ("function_call", "custom_tool_call")
 
@@ -56,7 +55,7 @@ def fields(given: str) -> Iterator[tuple[str, str]]:
     if given[:1] == "{":
         try:
             value = msgspec.json.decode(given.encode("utf-8", "surrogatepass"))
-        except (msgspec.DecodeError, UnicodeError):
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
             pass
     if not isinstance(value, dict):
         yield "", given
@@ -74,7 +73,7 @@ def unwrapped(text: str) -> tuple[str, str, str] | None:
     begin = len(_WRAPPED) - 1
     try:
         inner, end = _raw_string(text, begin)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if quoted(inner) != text[begin:end]:
         return None

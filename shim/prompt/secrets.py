@@ -14,11 +14,12 @@ from typing import Any
 
 import re2
 
-from ..policy.match import pattern_options
+from ..policy.match import ANCHORS, pattern_options
 from ..policy.rules import RedactRule
 from ..policy.variables import VARIABLE
 
-_SHORTEST = 4
+#: No secret has fewer bytes.
+SHORTEST = 4
 #: What may stand before a secret: no letter, unless it is the end of an escape such as ``\n``.
 _LEAD = r"(?:\b|\\(?:[bfnrt\\/]|u[0-9a-fA-F]{4}))"
 _KEYS = (
@@ -95,6 +96,8 @@ class Finder:
                 sources.append(f"(?:{source})")
                 self._each.append((_compile(source), rule))
         self._any = _compile("|".join(sources)) if sources else None
+        #: Whether a pattern holds at the ends of a text only, which are lost where some are joined.
+        self.anchored = any(rule.pattern and ANCHORS.search(rule.pattern) for rule in rules)
 
     def __bool__(self) -> bool:
         return self._any is not None
@@ -120,7 +123,7 @@ class Finder:
                 if here is None:
                     continue
                 a, b = here.span(here.lastindex if rule.use else 0)
-                if b > longest[1] and b - a >= _SHORTEST and _is_one(data, a, b, rule):
+                if b > longest[1] and b - a >= SHORTEST and _is_one(data, a, b, rule):
                     longest = (a, b, rule.name)
             if longest[1] < 0:
                 at = start + 1
@@ -135,8 +138,8 @@ class Finder:
 def luhn(text: str) -> bool:
     """Whether the digits in ``text`` have the checksum of a card's number."""
     digits = [int(c) for c in text if c.isdigit()]
-    doubled = [2 * d - 9 if d > 4 else 2 * d for d in digits[-2::-2]]
-    return len(digits) > 11 and (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
+    has_duplicate_keys = [2 * d - 9 if d > 4 else 2 * d for d in digits[-2::-2]]
+    return len(digits) > 11 and (sum(digits[-1::-2]) + sum(has_duplicate_keys)) % 10 == 0
 
 
 def _is_one(data: bytes, start: int, end: int, rule: RedactRule) -> bool:
@@ -172,5 +175,5 @@ def _source(rule: RedactRule, env: Mapping[str, str]) -> str:
         # In what is recorded it stands as JSON writes it.
         written = (json.dumps(value, ensure_ascii=ascii)[1:-1] for ascii in (True, False))
         forms = sorted({value, *written}, key=len, reverse=True)
-        return "|".join(map(re2.escape, forms)) if len(value) >= _SHORTEST else ""
+        return "|".join(map(re2.escape, forms)) if len(value) >= SHORTEST else ""
     return ""

@@ -27,7 +27,8 @@ from ..turn import (
     value_of,
 )
 from ..wire.errors import event_failure
-from ..wire.protocols import codec, protocol_of
+from ..wire.paths import protocol_of
+from ..wire.protocols import codec
 
 #: Settings that are told by pieces of their own.
 _TOLD = frozenset({"input", "tools", "messages", "system", "instructions"})

@@ -13,7 +13,8 @@ import msgspec
 from ..policy.schema import Policy
 from ..route import choose
 from ..turn import WireError
-from ..wire.protocols import PATHS, codec, protocol_of
+from ..wire.paths import PATHS, protocol_of
+from ..wire.protocols import codec
 from ..wire.translate import Translation
 from .differ import differences
 from .pieces import answer_pieces, request_pieces

@@ -14,7 +14,8 @@ import msgspec
 from ..client import Facts, facts_of
 from ..state.expand import is_compact
 from ..turn import Turn, WireError
-from ..wire.protocols import codec, protocol_of
+from ..wire.paths import protocol_of
+from ..wire.protocols import codec
 from . import sanitise
 from .differ import differences
 from .pieces import Piece, conversation

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from ..wire.sse import SSEDecoder
+from ..wire.sse import SSEDecoder, is_stream
 from .pieces import Piece, answer_pieces, request_pieces, tokens
 from .summary import decisions, told
 
@@ -47,7 +47,7 @@ def tools(body: bytes, path: str) -> str:
 def timeline(body: bytes, row: dict[str, Any]) -> str:
     """The events of a stream in their order; runs of deltas of one thing are one line."""
     decoder = SSEDecoder()
-    events = [*decoder.feed(body), *decoder.close()]
+    events = [*decoder.feed(body), *decoder.close()] if is_stream(body) else []
     if not events:
         return "no events: the answer was not streamed\n"
     lines = [head(row), ""] if row else []

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from ..notes import Note
 from ..route.choose import Route
+from ..shown import plain
 from ..turn import Usage
 
 
@@ -131,7 +132,39 @@ def mark(row: dict[str, Any]) -> str:
     return next((sign for holds, sign in signs if holds), "")
 
 
-def comment(leg: str, row: dict[str, Any]) -> str:
-    """The row as a flow's comment; the line stands first, where mitmweb's list shows it."""
-    line = f"{SIGNS.get(mark(row), '')} {leg} · {told(row)}".lstrip()
-    return msgspec.json.encode({"line": line, "leg": leg, **row}).decode()
+#: The field of a flow's metadata that holds the row; mitmproxy keeps metadata in flow files.
+KEY = "interpose"
+
+
+def comment(leg: str, row: dict[str, Any], hide: Callable[[str], str] = str) -> str:
+    """A flow's comment, plain text without what ``hide`` takes out: its leg of an exchange in one
+    line, which mitmproxy's lists show; on the next ones the client, the session, each decision."""
+    id = row.get("session") or row.get("thread")
+    parts = [
+        f"{SIGNS.get(mark(row), '')} {leg} · {told(row)}",
+        " · ".join(filter(None, (row.get("client"), f"session {id}" if id else ""))),
+        *decisions(row),
+    ]
+    # A secret of several lines is found only while they are several.
+    lines = [" ".join(hide(part).split()) for part in parts if part]
+    # mitmweb's list shows all lines as one, and puts one that has room to the right.
+    return "\n· ".join(map(plain, lines))
+
+
+def metadata(leg: str, row: dict[str, Any], hide: Callable[[str], str] = str) -> dict[str, str]:
+    """The same for programs, as a flow's metadata: the row as JSON, with its leg."""
+    return {KEY: hide(msgspec.json.encode({"leg": leg, **row}).decode())}
+
+
+def row(metadata: Mapping[str, Any], comment: str) -> dict[str, Any]:
+    """The row of a flow, with its leg, as this version or an older one wrote it down; empty where
+    the flow is none of the chain's. Older ones wrote it as the comment."""
+    text = metadata.get(KEY, comment)
+    try:
+        fields = msgspec.json.decode(text) if isinstance(text, str) and text else {}
+    except msgspec.DecodeError:
+        return {}
+    if not (isinstance(fields, dict) and fields.keys() >= {"interpose", "exchange", "leg"}):
+        return {}
+    fields.pop("line", None)
+    return fields

@@ -26,6 +26,16 @@ _COMMA = re.compile(r",(\s*[}\]])")
 _WORDS = {"None": "null", "True": "true", "False": "false", "undefined": "null"}
 _WORD = re.compile(r"\b(?:None|True|False|undefined)\b")
 _ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{4}|.)", re.S)
+#: What the rules raise where they do not fit: Python's literals may be sets, which JSON lacks.
+_NO_VALUE = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    SyntaxError,
+    RecursionError,
+    MemoryError,
+)
 _lenient = json.JSONDecoder(strict=False)
 
 
@@ -55,7 +65,7 @@ def mend(text: str) -> Mended | None:
     for how, rule in _RULES:
         try:
             value = rule(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
+        except _NO_VALUE:
             continue
         if isinstance(value, dict | list):
             return Mended(value, how, cut=how == "text closed")

@@ -10,7 +10,8 @@ from ..policy.load import MissingVariable
 from ..policy.schema import Policy, Provider
 from ..record.redact import Redactor
 from ..turn import Usage, WireError
-from ..wire.protocols import PATHS, codec
+from ..wire.paths import PATHS
+from ..wire.protocols import codec
 from ..wire.translate import Translation
 from . import choose
 

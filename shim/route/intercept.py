@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 from ..codex.login import BACKEND, LoginError, backend, uses_login
 from ..policy.load import MissingVariable, expand
 from ..policy.schema import Policy
-from ..wire.protocols import split_path
+from ..wire.paths import split_path
 
 #: Where Codex sends turns without any config: with a key, and with a ChatGPT login.
 BASES = ("https://api.openai.com/v1", BACKEND)

@@ -80,7 +80,7 @@ def newest_text(turn: Turn) -> str:
     """The text of the newest user message of ``turn``; empty when there is none."""
     for item in reversed(turn.items):
         if item.role == "user" and item.type in (None, "message"):
-            value = value_of(item.content)
+            value = value_of(item.content, f"{turn.place(item)}.content")
             if isinstance(value, list):
                 parts = [p.get("text") for p in value if isinstance(p, dict)]
                 return "\n".join(p for p in parts if isinstance(p, str))

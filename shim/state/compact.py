@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
+from ..json_text import load, split
 from ..turn import Turn, WireError, is_text
-from ..wire.fields import check_model, top_level
+from ..wire.fields import read_body
 from ..wire.reasoning import pack
 from ..wire.sse import encode as sse
 from .expand import OWNER, inner, with_items
@@ -39,7 +40,6 @@ _NOT_FOR_SUMMARIES = (
     "max_output_tokens",
     "stop",
 )
-_list = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class _Head(msgspec.Struct):
@@ -47,17 +47,15 @@ class _Head(msgspec.Struct):
     role: str | None = None
 
 
-_head = msgspec.json.Decoder(_Head)
+_head = msgspec.json.Decoder(_Head).decode
 
 
 def read_compact(body: bytes) -> Turn:
     """The Turn in a body for ``/responses/compact``; WireError that names the field else."""
-    own = top_level(body, "model")
+    data, own, has_surrogates = read_body(body, "model")
     if "input" not in own and "previous_response_id" not in own:
         raise WireError("the field input is missing", param="input")
-    turn = Turn(body, {"input": msgspec.Raw(b"[]"), **own}, own=own)
-    check_model(turn)
-    return turn
+    return Turn(data, {"input": msgspec.Raw(b"[]"), **own}, own=own, has_surrogates=has_surrogates)
 
 
 def is_triggered(turn: Turn) -> bool:
@@ -65,7 +63,7 @@ def is_triggered(turn: Turn) -> bool:
     raw = turn.fields.get("input", msgspec.Raw())
     if b'"compaction_trigger"' not in bytes(memoryview(raw)[-_LONGEST_TRIGGER:]) or is_text(raw):
         return False
-    last = _list.decode(raw)[-1:]
+    last = split(raw, "input")[-1:]
     return bool(last) and _type(bytes(last[0])).type == "compaction_trigger"
 
 
@@ -74,7 +72,7 @@ def summary_turn(turn: Turn) -> Turn:
     raw = turn.fields["input"]
     pieces = [inner(raw)]
     if b'"compaction_trigger"' in pieces[0]:
-        items = [bytes(item) for item in _list.decode(raw)]
+        items = [bytes(item) for item in split(raw, "input")]
         pieces = [item for item in items if _type(item).type != "compaction_trigger"]
     ask = {"type": "message", "role": "user", "content": PROMPT}
     left_out: dict[str, Any] = dict.fromkeys(_NOT_FOR_SUMMARIES)
@@ -134,7 +132,7 @@ def triggered(response: dict[str, Any], item: dict[str, Any], *, stream: bool) -
 def _user_messages(turn: Turn) -> list[msgspec.Raw]:
     kept: list[msgspec.Raw] = []
     room = _MOST_KEPT
-    for item in reversed(_list.decode(b"[%b]" % inner(turn.fields["input"]))):
+    for item in reversed(split(b"[%b]" % inner(turn.fields["input"]), "input")):
         head = _type(bytes(item))
         if head.role == "user" and head.type in ("message", None):
             room -= len(bytes(item))
@@ -146,6 +144,7 @@ def _user_messages(turn: Turn) -> list[msgspec.Raw]:
 
 def _type(item: bytes) -> _Head:
     try:
-        return _head.decode(item)
-    except msgspec.ValidationError:
+        head: _Head = load(item, "", _head)
+    except WireError:
         return _Head()
+    return head

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from ..json_text import load, split
 from ..turn import Turn, WireError, is_text
 from ..wire.reasoning import unpack
 
@@ -20,7 +21,6 @@ _INTRODUCTION = "The conversation so far was summarised to make room. The summar
 _PATH = re.compile(r"/responses/([^/?]+)(/input_items)?/?$")
 #: Never found inside a text, where the quotes would be escaped.
 _MARKS = (b'"compaction"', b'"compaction_summary"')
-_list = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class _Head(msgspec.Struct):
@@ -28,7 +28,7 @@ class _Head(msgspec.Struct):
     encrypted_content: msgspec.Raw = msgspec.Raw()
 
 
-_head = msgspec.json.Decoder(_Head)
+_head = msgspec.json.Decoder(_Head).decode
 
 
 def stored(path: str) -> tuple[str, bool] | None:
@@ -56,9 +56,7 @@ def inner(raw: bytes | msgspec.Raw) -> bytes:
 
 def previous(turn: Turn) -> str | None:
     """The response that ``turn`` continues; WireError for forms that nobody here can serve."""
-    id = turn.setting("previous_response_id")
-    if id is not None and not isinstance(id, str):
-        raise WireError("previous_response_id must be a string", param="previous_response_id")
+    id: str | None = turn.setting("previous_response_id")
     return id
 
 
@@ -93,7 +91,7 @@ def readable(turn: Turn) -> Turn:
     raw = turn.fields.get("input", msgspec.Raw())
     if not _may_compact(turn.body) or is_text(raw):
         return turn
-    pieces = [bytes(item) for item in _list.decode(raw)]
+    pieces = [bytes(item) for item in split(raw, "input")]
     changed = False
     for at, piece in enumerate(pieces):
         if (text := summary(piece)) is not None:
@@ -112,8 +110,8 @@ def summary(item: bytes) -> str | None:
     if not _may_compact(item):
         return None
     try:
-        head = _head.decode(item)
-    except msgspec.ValidationError:
+        head = load(item, "", _head)
+    except WireError:
         return None
     if head.type not in ("compaction", "compaction_summary"):
         return None

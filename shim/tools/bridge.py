@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from ..turn import OutputItem, Tool
+from ..wire.lenient import Unreadable, strict
 from .hosted import HOSTED, call_item
 
 _UNFIT = re.compile(r"[^A-Za-z0-9_-]")
@@ -196,8 +197,8 @@ def freeform_input(arguments: str) -> str:
     wrong with it. Nothing that was cut off is completed.
     """
     try:
-        value = msgspec.json.decode(arguments or '""')
-    except msgspec.DecodeError:
+        value = strict(arguments or '""')
+    except Unreadable:
         return arguments
     if isinstance(value, dict):
         if isinstance(value.get("input"), str):
@@ -209,7 +210,7 @@ def freeform_input(arguments: str) -> str:
 
 def _object(arguments: str) -> Any:
     try:
-        value = msgspec.json.decode(arguments or "{}")
-    except msgspec.DecodeError:
+        value = strict(arguments or "{}")
+    except Unreadable:
         value = {}
     return value if isinstance(value, dict) else {}

@@ -12,7 +12,9 @@ from typing import Any
 
 import msgspec
 
-from ..turn import Item, OutputItem, is_text, value_of
+from ..json_text import load
+from ..turn import Item, OutputItem, WireError, is_absent, is_text
+from ..wire.lenient import Unreadable, strict
 
 _TEXT = {"type": "string"}
 _TEXTS = {"type": "array", "items": _TEXT}
@@ -136,8 +138,8 @@ SERVED = frozenset(
 def call_item(tool: Hosted, call_id: str, arguments: str) -> OutputItem:
     """The item that calls ``tool``; arguments that are no object become its only field."""
     try:
-        value = msgspec.json.decode(arguments or "{}")
-    except msgspec.DecodeError:
+        value = strict(arguments or "{}")
+    except Unreadable:
         value = arguments
     given = value if isinstance(value, dict) else {"input": value}
     fields = {tool.field: {**tool.fixed, **given}, **tool.also}
@@ -147,7 +149,14 @@ def call_item(tool: Hosted, call_id: str, arguments: str) -> OutputItem:
 def arguments_of(item: Item) -> msgspec.Raw:
     """What the call ``item`` says, as undecoded JSON of an object."""
     raw = getattr(item, _FIELDS.get(item.type or "", "arguments"), msgspec.Raw())
-    return raw if memoryview(raw).nbytes else msgspec.Raw(b"{}")
+    return msgspec.Raw(b"{}") if is_absent(raw) else raw
+
+
+class _Shot(msgspec.Struct):
+    image_url: msgspec.Raw = msgspec.Raw()
+
+
+_shot = msgspec.json.Decoder(_Shot).decode
 
 
 def output_of(item: Item) -> msgspec.Raw:
@@ -156,9 +165,11 @@ def output_of(item: Item) -> msgspec.Raw:
     if is_text(raw) or item.type in ("function_call_output", "custom_tool_call_output"):
         return raw
     if item.type == "computer_call_output":
-        value = value_of(raw)
-        if isinstance(value, dict) and value.get("image_url"):
-            image = {"type": "input_image", "image_url": value["image_url"]}
-            return msgspec.Raw(msgspec.json.encode([image]))
-    said = bytes(raw).decode() if memoryview(raw).nbytes else item.status or "done"
+        try:
+            url = load(raw, "", _shot).image_url
+        except WireError:
+            url = msgspec.Raw()
+        if is_text(url):
+            return msgspec.Raw(b'[{"type":"input_image","image_url":%b}]' % url)
+    said = item.status or "done" if is_absent(raw) else bytes(raw).decode()
     return msgspec.Raw(msgspec.json.encode(said))

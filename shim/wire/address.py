@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from .protocols import PATHS, split_path
+from .paths import PATHS, split_path
 
 #: Statuses of an address behind which nothing answers POST.
 NOWHERE = frozenset({404, 405})

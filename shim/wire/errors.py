@@ -6,21 +6,25 @@ Providers put the message in half a dozen places; a table of places beats a bran
 from __future__ import annotations
 
 import html
+import math
 import re
 from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urljoin
 
-import msgspec
-
 from ..turn import Failure
 from . import address
 from .address import Endpoint
-from .protocols import PATHS
+from .characters import whole
+from .lenient import Unreadable, text_of
+from .paths import PATHS
 
 #: Above this many seconds waiting is the user's decision, not a client's loop.
 LONGEST_WAIT = 60.0
+
+#: What names more seconds than this, a hundred years, names no wait.
+_LONGEST_NAMED = 100 * 365 * 86400.0
 
 #: Characters of a provider's message; some send the whole prompt back.
 _LONGEST_MESSAGE = 2000
@@ -152,8 +156,8 @@ def classify(
 
 def _json(body: bytes) -> Any:
     try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return whole(body)[0]
+    except Unreadable:
         return None
 
 
@@ -167,11 +171,11 @@ def _words(data: Any) -> tuple[str, str, str]:
         return "", "", ""
     error = data.get("error")
     if isinstance(error, str):
-        return error, _text(data.get("code")), ""
+        return error, text_of(data.get("code")), ""
     inner = error if isinstance(error, dict) else data
     message = inner.get("message") or inner.get("detail") or inner.get("msg")
     if isinstance(message, list):
-        message = "; ".join(_text(_dig(m, ("msg", "message"))) for m in message)
+        message = "; ".join(text_of(_dig(m, ("msg", "message"))) for m in message)
     meta = inner.get("metadata")
     raw = meta.get("raw") if isinstance(meta, dict) else None
     if isinstance(raw, str) and raw and raw not in str(message):
@@ -180,19 +184,13 @@ def _words(data: Any) -> tuple[str, str, str]:
     kind = inner.get("type") or inner.get("status")
     if kind == "error":
         kind = ""
-    return _text(message), _text(inner.get("code")), _text(kind)
+    return text_of(message), text_of(inner.get("code")), text_of(kind)
 
 
 def _dig(value: Any, names: Iterable[str]) -> Any:
     if not isinstance(value, dict):
         return value
     return next((value[n] for n in names if value.get(n)), "")
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return "" if value is None else msgspec.json.encode(value).decode()
 
 
 def _is_page(body: bytes, content_type: str) -> bool:
@@ -219,10 +217,11 @@ def seconds(text: str) -> float | None:
     """``6m0s``, ``1.5s``, ``250ms`` or a plain number of seconds; None for anything else."""
     text = text.strip()
     try:
-        return max(0.0, float(text))
+        delay = float(text)
     except ValueError:
         parts = _PART.findall(text)
-        return sum(float(n) * _UNIT[u.lower()] for n, u in parts) if parts else None
+        delay = sum(float(n) * _UNIT[u.lower()] for n, u in parts) if parts else math.nan
+    return max(0.0, delay) if delay < _LONGEST_NAMED else None
 
 
 def _delay(headers: Mapping[str, str], data: Any, message: str) -> float | None:
@@ -254,6 +253,7 @@ def _until(date: str, now: str | None) -> float | None:
     """Seconds from the answer's own Date to ``date``: no clock of ours is involved."""
     try:
         end = parsedate_to_datetime(date)
-        return max(0.0, (end - parsedate_to_datetime(now or "")).total_seconds())
-    except (TypeError, ValueError):
+        wait = max(0.0, (end - parsedate_to_datetime(now or "")).total_seconds())
+    except (TypeError, ValueError, OverflowError):
         return None
+    return wait if wait < _LONGEST_NAMED else None

@@ -140,4 +140,6 @@ class Unmask:
 def _is_call(value: dict[str, Any], key: str) -> bool:
     """Whether an object with a name, in the field ``key``, is a tool call of any protocol."""
     kind = value.get("type")
-    return kind in _CALLS or (kind is None and (key == "function" or "arguments" in value))
+    if isinstance(kind, str):
+        return kind in _CALLS
+    return kind is None and (key == "function" or "arguments" in value)

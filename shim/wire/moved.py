@@ -11,12 +11,11 @@ from collections.abc import Callable
 
 import msgspec
 
+from ..json_text import members, split
 from .reasoning import MARK
 
 _MARK = MARK.encode()
 _PACKED = b'"' + _MARK
-_array = msgspec.json.Decoder(list[msgspec.Raw])
-_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encode = msgspec.json.encode
 
 #: An entry of a list, cleaned; None: nothing of it is left.
@@ -36,7 +35,7 @@ def _each(raw: msgspec.Raw, clean: _Clean) -> msgspec.Raw | None:
     """``raw`` with each entry cleaned, itself when it is no array; None when nothing is left."""
     if bytes(memoryview(raw)[:1]) != b"[":
         return raw
-    entries = _array.decode(raw)
+    entries = split(raw)
     kept = [clean(entry) if _MARK in bytes(entry) else entry for entry in entries]
     if all(new is old for new, old in zip(kept, entries, strict=True)):
         # The mark may stand in any text.
@@ -57,7 +56,7 @@ def _unless(*names: str) -> _Clean:
 
 
 def _fields(raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
-    return _object.decode(raw) if bytes(memoryview(raw)[:1]) == b"{" else {}
+    return members(raw) if bytes(memoryview(raw)[:1]) == b"{" else {}
 
 
 def _message(raw: msgspec.Raw) -> msgspec.Raw | None:

@@ -14,35 +14,10 @@ import msgspec
 
 from ..tools.bridge import Bridge
 from ..turn import Event, Failure, Turn, Usage
+from .decoder import StreamDecoder
 from .quirks import PLAIN, Quirks
 
 Name = Literal["responses", "chat", "messages"]
-
-#: Per protocol, the end of the path of its one endpoint.
-PATHS: dict[str, str] = {
-    "responses": "/responses",
-    "chat": "/chat/completions",
-    "messages": "/messages",
-}
-
-
-#: Behind the path of Messages: the client asks how many tokens the turn has.
-COUNT = "/count_tokens"
-
-
-def protocol_of(path: str) -> str | None:
-    """The protocol in which a request to ``path`` is a turn; None when it is none."""
-    ending = split_path(path)[1]
-    return next((name for name, end in PATHS.items() if ending.startswith(end)), None)
-
-
-def split_path(path: str) -> tuple[str, str]:
-    """What stands before the endpoint in ``path``, and the endpoint; "" when it is none of ours."""
-    bare = path.partition("?")[0].rstrip("/")
-    for end in (PATHS["messages"] + COUNT, *PATHS.values()):
-        if bare.endswith(end):
-            return bare.removesuffix(end), end
-    return bare, ""
 
 
 class Caching(msgspec.Struct, frozen=True):
@@ -69,19 +44,6 @@ class Target(msgspec.Struct, frozen=True):
     caching: Caching | None = None
 
 
-class Decoder(Protocol):
-    """An upstream's answer, in pieces or whole, to canonical events."""
-
-    def feed(self, data: bytes) -> list[Event]:
-        """The events that ``data`` completes."""
-
-    def close(self) -> list[Event]:
-        """The events of the stream's end."""
-
-    def whole(self, body: bytes) -> list[Event]:
-        """The events of an answer that came as one JSON object."""
-
-
 class Encoder(Protocol):
     """Canonical events to a client's stream; ``response`` is the whole answer once it has ended."""
 
@@ -101,16 +63,16 @@ class Codec(msgspec.Struct, frozen=True):
     """One protocol, as a client's and as an upstream's.
 
     ``error_body(message, status=, type=, code=, param=)`` is an error in the protocol's own shape;
-    ``tail_usage(head, tail)`` reads tokens and calls off an answer that passes through.
+    ``failed_event(failure, id=, number=, codex=)`` ends a stream that cannot go on.
     """
 
     read_request: Callable[[bytes], Turn]
     write_request: Callable[[Turn, Bridge, Target, list[str]], bytes]
-    decoder: Callable[..., Decoder]
+    decoder: Callable[..., StreamDecoder]
     encoder: Callable[..., Encoder]
     is_answer: Callable[[Any], bool]
-    tail_usage: Callable[[bytes, bytes], tuple[Usage | None, int]]
     error_body: Callable[..., bytes]
+    failed_event: Callable[..., bytes]
 
 
 @cache
@@ -126,6 +88,6 @@ def codec(name: str) -> Codec:
         read_answer.Decoder,
         write_answer.Encoder,
         read_answer.is_answer,
-        read_answer.tail_usage,
         errors.error_body,
+        errors.failed_event,
     )

@@ -7,7 +7,6 @@ for what a provider wants to see again. It is only wrapped, not encrypted: it is
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import Any
 
 import msgspec
@@ -36,7 +35,7 @@ def unpack(raw: msgspec.Raw, provider: str) -> tuple[dict[str, Any], bool]:
     try:
         packed = base64.b64decode(memoryview(raw)[len(_QUOTED) : -1], validate=True)
         state = msgspec.json.decode(packed)
-    except (binascii.Error, msgspec.DecodeError):
+    except (ValueError, RecursionError):
         return {}, False
     if not isinstance(state, dict) or state.get("provider") != provider:
         return {}, False

@@ -14,18 +14,22 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from ..codex.login import RENEW
+from ..json_text import restore_surrogates
 from ..repair.turn import Repairs, Rules
 from ..route.choose import Route
 from ..tools.bridge import Bridge
 from ..tools.offered import Offered
 from ..turn import Event, Failure, Text, Turn, Usage, WireError
 from .address import Endpoint, endpoint
+from .characters import whole
 from .errors import http_failure
 from .fields import pass_on
-from .passthrough import Passthrough, is_stream
+from .lenient import Unreadable
+from .passthrough import Passthrough
 from .protocols import Caching, Codec, Target, codec
 from .quirks import CODEX, quirks
 from .responses.errors import CONTEXT, failed_stream
+from .sse import is_stream
 from .unmask import Unmask, UnmaskEvents
 
 STREAM = "text/event-stream"
@@ -60,7 +64,7 @@ class Translator(Protocol):
 
     @property
     def response(self) -> dict[str, Any] | None:
-        """The whole answer once it has ended; None where the upstream's bytes pass."""
+        """The whole answer in the client's protocol, once it has ended."""
 
     @property
     def repaired(self) -> list[str]:
@@ -183,7 +187,14 @@ class Translation:
                 f"{self.route.provider}; use a tool of your own, or a model of Anthropic's",
                 param="tools",
             )
-        return self.upstream.write_request(self.turn, self.bridge, self.target, self.notes)
+        self.turn.items  # noqa: B018
+        self.notes += [
+            f"{place} left out: no counterpart in the upstream's protocol"
+            for place in self.turn.untranslated.places
+        ]
+        body = self.upstream.write_request(self.turn, self.bridge, self.target, self.notes)
+        # Half a surrogate pair is a private character while a request is read.
+        return restore_surrogates(body) if b"\xf4" in body and self.turn.has_surrogates else body
 
     def translator(self) -> Translator:
         """A fresh transducer for the answer."""
@@ -195,13 +206,11 @@ class Translation:
         ``headers`` has lower-case names.
         """
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-        encoded = headers.get("content-encoding", "identity") != "identity"
         return (
             status == 200
             and self.turn.stream
             and headers.get("content-length") != "0"
             and (kind == STREAM or not ("json" in kind or "html" in kind))
-            and not (encoded and (self.translates or self.unmask or self.written_back))
         )
 
     def answer(
@@ -229,8 +238,9 @@ class Translation:
                 return Answer(status, {}, None, failure)
         elif not self.translates:
             kind = headers.get("content-type", "application/json")
-            changed = self.unmask or self.written_back
-            return Answer(status, {"content-type": kind}, out) if changed else None
+            if self.unmask or self.written_back or out != body:
+                return Answer(status, {"content-type": kind}, out, failure)
+            return Answer(status, {}, None, failure) if failure else None
         if failure and (out is None or not self.turn.stream):
             return self.error(failure)
         headers = {"content-type": STREAM if self.turn.stream else "application/json"}
@@ -340,7 +350,7 @@ class _Translated:
     def whole(self, body: bytes) -> bytes | None:
         if is_stream(body):
             events = [*self._decoder.feed(body), *self._decoder.close()]
-        elif not self._is_answer(_json(body)):
+        elif not self._is_answer(_value(body)):
             return None
         else:
             events = self._decoder.whole(body)
@@ -363,8 +373,8 @@ class _Translated:
         return stream if self._stream else msgspec.json.encode(self._encoder.response)
 
 
-def _json(body: bytes) -> Any:
+def _value(body: bytes) -> Any:
     try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return whole(body)[0]
+    except Unreadable:
         return None

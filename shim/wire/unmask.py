@@ -111,7 +111,7 @@ class UnmaskStream:
             return self.feed(body) + self.close()
         try:
             value = msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeError):
+        except (ValueError, RecursionError):
             return body
         if self._deltas is _MESSAGES:
             content = value.get("content")
@@ -128,7 +128,7 @@ class UnmaskStream:
         text = b"\n".join(line[5:].strip() for line in lines if line.startswith(b"data:"))
         try:
             value = msgspec.json.decode(text) if text[:1] == b"{" else None
-        except (msgspec.DecodeError, UnicodeError):
+        except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
             ends = cut or text == b"[DONE]"
@@ -176,7 +176,7 @@ class UnmaskStream:
 
     def _thinking(self, value: dict[str, Any]) -> None:
         """Collect a signed thought as the upstream writes it."""
-        at, kind, delta = value.get("index"), value.get("type"), value.get("delta")
+        at, kind, delta = _at(value), value.get("type"), value.get("delta")
         if kind == "content_block_start":
             block = value.get("content_block")
             if isinstance(block, dict) and block.get("type") == "thinking":
@@ -188,6 +188,11 @@ class UnmaskStream:
                 self._thoughts[at].append(delta["thinking"])
             if "signature" in delta:
                 self._unmask.think(delta["signature"], "".join(self._thoughts[at]))
+
+
+def _at(value: dict[str, Any], name: str = "index") -> str:
+    """Which part of an answer is meant; upstreams number parts by anything."""
+    return str(value.get(name))
 
 
 def _lines(other: bytes, value: Any) -> bytes:
@@ -210,7 +215,7 @@ class _Responses:
         if not kind.endswith(".delta") or not isinstance(value.get("delta"), str):
             return []
         part = value.get("content_index", value.get("summary_index"))
-        channel = (value.get("output_index"), kind, part)
+        channel = (_at(value, "output_index"), kind, str(part))
 
         def saying(text: str) -> dict[str, Any]:
             said = {k: v for k, v in value.items() if k != "obfuscation"}
@@ -219,7 +224,7 @@ class _Responses:
         return [_Place(channel, value, "delta", "arguments" in kind, saying)]
 
     def ends(self, value: dict[str, Any]) -> Callable[[tuple[Any, ...]], bool]:
-        kind, at = str(value.get("type")), value.get("output_index")
+        kind, at = str(value.get("type")), _at(value, "output_index")
         if kind in ("response.completed", "response.incomplete", "response.failed", "error"):
             return _always
         return (lambda channel: channel[0] == at) if kind.endswith(".done") else _never
@@ -238,19 +243,19 @@ class _Chat:
             for key in ("content", "reasoning_content", "reasoning", "refusal"):
                 if isinstance(delta.get(key), str):
                     say = partial(_chunk, value, at, partial(_field, key))
-                    found.append(_Place((at, key), delta, key, False, say))
+                    found.append(_Place((_at(choice), key), delta, key, False, say))
             for call, inner in _called(delta):
                 if isinstance(inner.get("arguments"), str):
                     number = call.get("index")
                     say = partial(_chunk, value, at, partial(_piece, number))
-                    channel = (at, "call", number)
+                    channel = (_at(choice), "call", _at(call))
                     found.append(_Place(channel, inner, "arguments", True, say))
         return found
 
     def ends(self, value: dict[str, Any]) -> Callable[[tuple[Any, ...]], bool]:
         if value.get("error"):
             return _always
-        done = [c.get("index") for c, _ in _choices(value) if c.get("finish_reason")]
+        done = [_at(c) for c, _ in _choices(value) if c.get("finish_reason")]
         return (lambda channel: channel[0] in done) if done else _never
 
     def is_over(self, channel: tuple[Any, ...], said: set[tuple[Any, ...]]) -> bool:
@@ -306,25 +311,26 @@ class _Messages:
         delta = value.get("delta")
         if value.get("type") != "content_block_delta" or not isinstance(delta, dict):
             return []
-        at, kind = value.get("index"), delta.get("type")
+        kind = delta.get("type")
 
         def saying(key: str, text: str) -> dict[str, Any]:
             return {**value, "delta": {"type": kind, key: text}}
 
         return [
-            _Place((at, key), delta, key, inside, partial(saying, key))
+            _Place((_at(value), key), delta, key, inside, partial(saying, key))
             for key, inside in self._KEYS
             if isinstance(delta.get(key), str)
         ]
 
     def ends(self, value: dict[str, Any]) -> Callable[[tuple[Any, ...]], bool]:
-        kind, at = value.get("type"), value.get("index")
+        kind, at = value.get("type"), _at(value)
         if kind in ("message_stop", "error"):
             return _always
         if kind == "content_block_stop":
             return lambda channel: channel[0] == at
         # A signature closes the thought before it.
-        signed = "signature" in (value.get("delta") or ())
+        delta = value.get("delta")
+        signed = isinstance(delta, dict) and "signature" in delta
         return (lambda channel: channel == (at, "thinking")) if signed else _never
 
     def is_over(self, channel: tuple[Any, ...], said: set[tuple[Any, ...]]) -> bool:

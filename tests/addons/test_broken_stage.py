@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
+import zlib
 from typing import Any
 
+import brotli
 import pytest
-from mitmproxy import exceptions, http
+import zstandard
+from mitmproxy import ctx, exceptions, http
 
 from addons.guard import Guard
 from addons.runs import run_of
@@ -23,6 +27,10 @@ FAULTS = [
     exceptions.OptionsError("no"),
     RecursionError(),
 ]
+COMPLETED = {"id": "resp_1", "object": "response", "status": "completed", "output": []}
+RESPONSES = b"event: response.completed\ndata: %b\n\n" % json.dumps(
+    {"type": "response.completed", "response": COMPLETED}
+).encode()
 SSE = {"content_type": "text/event-stream"}
 #: The stages by the hooks of a turn that they have, `intake` among them.
 TURNS = ["Intake", "State", "Duplicates", "PromptRules", "Quotas", "Router", "Compaction"]
@@ -170,3 +178,23 @@ def test_bytes_that_are_no_text_are_refused_all_the_same(stages: Stages, where: 
     else:
         subject.request.data.headers["host"] = b"evil\xff.example"  # type: ignore[assignment]
     assert error(stages.send(subject))[0] == (404 if where == "path" else 403)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
+@pytest.mark.parametrize("upstream", ["chat", "responses"])
+def test_a_stream_that_comes_encoded_is_read(stages: Stages, coding: str, upstream: str) -> None:
+    ctx.options.update(upstream=upstream)
+    packs = {"gzip": gzip.compress, "deflate": zlib.compress, "br": brotli.compress}
+    pack = packs.get(coding, zstandard.ZstdCompressor().compress)
+    plain = ANSWER if upstream == "chat" else RESPONSES
+    answers = [(plain, {}), (pack(plain), {"content_encoding": coding})]
+    got = [
+        stages.answer(stages.send(stages.flow(TURN)), body, **SSE, **headers)
+        for body, headers in answers
+    ]
+    assert got[0] == got[1] and b"response.completed" in got[0]
+    broken = stages.send(stages.flow(TURN))
+    end = stages.answer(broken, b"\xff\xff nonsense", **SSE, content_encoding=coding)
+    assert b"as its header says" in end
+    assert broken.response and "content-encoding" not in broken.response.headers
+    assert rows(stages)[-1]["error"]

@@ -10,6 +10,7 @@ import pytest
 from mitmproxy import ctx, exceptions, flow, http
 from mitmproxy.io import FlowReader
 
+from addons.flowfile import row_of
 from addons.record import Record
 from addons.replay import main as replay
 from shim.policy.load import parse_policy
@@ -217,9 +218,9 @@ def test_both_legs_are_recorded_without_keys_and_replay_to_the_same_bytes(
     assert upstream.response and upstream.response.content == ANSWER
     assert json.loads(client.request.content or b"")["input"] == "my key is [redacted]"
     assert upstream.request.path == "/v1/chat/completions"
-    row = json.loads(client.comment)
+    row = row_of(client)
     assert (row["leg"], row["thread"], row["model"]) == ("client", "t1", "m")
-    assert row["exchange"] == json.loads(upstream.comment)["exchange"]
+    assert row["exchange"] == row_of(upstream)["exchange"]
     assert row["decisions"] and row["route"]["model"] == "vendor/big"
     raw = everything(next(tmp_path.glob("*.flow")))
     assert KEY.encode() not in raw and b"secret-cookie" not in raw

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from mitmproxy import contentviews, http, options
+from mitmproxy import contentviews, ctx, http, options
 from mitmproxy.addons.view import View
 from mitmproxy.io import FlowReader
 from mitmproxy.test import taddons, tflow
 from mitmproxy.tools.web.app import flow_to_json
 from mitmproxy.tools.web.master import WebMaster
 
+from addons.flowfile import row_of
 from addons.views import Views
 from tests.addons.harness import CODEX, TURN, Stages, stages
 
@@ -25,10 +25,12 @@ __all__ = ["stages"]
 
 ROOT = Path(__file__).resolve().parents[2]
 FLOW = ROOT / "flows" / "apply-patch.flow"
+#: The same session as an older recorder wrote it: the row is the comment.
+OLD = ROOT / "tests" / "fixtures" / "recordings" / "rows-as-comments.flow"
 
 
-def recorded() -> list[http.HTTPFlow]:
-    with FLOW.open("rb") as file:
+def recorded(path: Path = FLOW) -> list[http.HTTPFlow]:
+    with path.open("rb") as file:
         return [f for f in FlowReader(file).stream() if isinstance(f, http.HTTPFlow)]
 
 
@@ -81,17 +83,16 @@ def test_the_exchange_tells_what_changed_on_the_way() -> None:
 
 
 def test_an_older_recording_gets_its_line_and_mark(views: Views) -> None:
-    flow = recorded()[2]
-    assert not flow.marked
+    flow = recorded(OLD)[2]
+    assert not flow.marked and flow.comment.startswith("{")
+    before = row_of(flow)
     views.request(flow)
-    row = json.loads(flow.comment)
-    assert flow.comment.startswith(
-        '{"line":"🔨 client · test-model → upstream/vendor/model · 200 · '
-    )
-    assert (row["leg"], flow_to_json(flow)["marked"]) == ("client", "🔨")
-    before = flow.comment
+    assert flow.comment.startswith("🔨 client · test-model → upstream/vendor/model · 200 · ")
+    assert row_of(flow) == before and before["leg"] == "client"
+    assert flow_to_json(flow)["marked"] == "🔨"
+    flow.comment = "a note of my own"
     views.request(flow)
-    assert flow.comment == before
+    assert flow.comment == "a note of my own" and row_of(flow) == before
     views.request(tflow.tflow())
 
 
@@ -104,9 +105,37 @@ def test_the_recorder_writes_line_and_mark(stages: Stages, tmp_path: Path) -> No
     with file.open("rb") as source:
         legs = list(FlowReader(source).stream())
     assert {leg.marked for leg in legs} == {":x:"}
-    lines = [json.loads(leg.comment)["line"] for leg in legs]
+    lines = [leg.comment for leg in legs]
     assert lines[0].startswith("❌ client · m → reverse/m · 500 · ")
     assert lines[1].startswith("❌ upstream · m → reverse/m · 500 · ")
+    assert [row_of(leg)["leg"] for leg in legs] == ["client", "upstream"]
+
+
+def test_a_live_turn_is_listed_as_it_is_recorded(stages: Stages, tmp_path: Path) -> None:
+    ctx.master.addons.add(view := View())
+    flow = stages.send(stages.flow(TURN, **CODEX))
+    stages.answer(flow, b'{"error": {"message": "broken"}}', 500, content_type="application/json")
+    (upstream,) = list(view)
+    stages.done()
+    stages.loop = asyncio.new_event_loop()
+    (file,) = tmp_path.glob("*.flow")
+    legs = recorded(file)
+    assert [leg.comment for leg in legs] == [flow.comment, upstream.comment]
+    assert [row_of(leg) for leg in legs] == [row_of(flow), row_of(upstream)]
+    assert row_of(flow)["status"] == 500
+
+
+def test_an_error_of_several_lines_is_one_line_in_the_list(stages: Stages, tmp_path: Path) -> None:
+    flow = stages.send(stages.flow(TURN, **CODEX))
+    said = b'{"error": {"message": "first\\nsecond \\u001b[31m"}}'
+    stages.answer(flow, said, 500, content_type="application/json")
+    stages.done()
+    stages.loop = asyncio.new_event_loop()
+    (file,) = tmp_path.glob("*.flow")
+    for leg in recorded(file):
+        line, *rest = leg.comment.splitlines()
+        assert line.endswith("failed: reverse: first second [31m (HTTP 500)"), line
+        assert rest[0] == "· codex · session t1" and all(said.startswith("· ") for said in rest)
 
 
 def test_mitmweb_shows_the_comment_in_its_list() -> None:

@@ -24,6 +24,10 @@ What each command is for, how it is called, and what it says on a machine that h
 policy is `policy.yaml`, with the offline demo model as `demo` and `other`, and a daemon runs with
 it. `interpose COMMAND --help` explains the options.
 
+A table fits the terminal: names are shortened and columns left out, which is said, and no number
+is cut. Through a pipe it is whole. A reader that goes away (`| head`) ends a command with 141, as
+it ends others.
+
 This page is written by the test that runs what it shows.
 """
 DAILY = "[Every day](daily.md) shows it."

@@ -252,7 +252,7 @@ def sanitise(source: Path, target: Path, workdir: Path) -> Path:
         writer = FlowWriter(file)
         for flow in flows:
             state = flow.get_state()
-            for part in ("request", "response", "comment", "id"):
+            for part in ("request", "response", "comment", "metadata", "id"):
                 state[part] = clean(state[part])
             copy = http.HTTPFlow.from_state(state)
             for message in (copy.request, copy.response):

@@ -110,7 +110,9 @@ def _rows(path: Path) -> list[bytes]:
 
 def _parts(flow: http.HTTPFlow) -> Iterator[tuple[str, bytes]]:
     yield "comment", flow.comment.encode()
-    yield from (("comment", text) for text in _strings(json.loads(flow.comment or "{}")))
+    for value in flow.metadata.values():
+        yield "metadata", value.encode()
+        yield from (("metadata", text) for text in _strings(json.loads(value)))
     yield "error", (flow.error.msg if flow.error else "").encode()
     yield "path", flow.request.path.encode()
     for name, message in (("request", flow.request), ("response", flow.response)):

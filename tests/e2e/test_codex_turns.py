@@ -16,6 +16,7 @@ import pytest
 from mitmproxy.io import FlowReader
 from mitmproxy.net import encoding as encodings
 
+from addons.flowfile import row_of
 from tests.e2e.answers import (
     JSON,
     SSE,
@@ -238,9 +239,9 @@ def test_client_that_goes_away(tmp_path: Path) -> None:
 
 
 def legs(folder: Path) -> list[dict[str, Any]]:
-    """The comments of all recorded flows."""
+    """The rows of all recorded flows."""
     found = []
     for file in folder.glob("*.flow"):
         with file.open("rb") as stream:
-            found += [json.loads(flow.comment) for flow in FlowReader(stream).stream()]
+            found += [row_of(flow) for flow in FlowReader(stream).stream()]
     return found

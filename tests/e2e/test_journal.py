@@ -23,6 +23,7 @@ import pytest
 from mitmproxy import http
 from mitmproxy.io import FlowReader
 
+from addons.flowfile import row_of
 from shim.record import processes
 from shim.record.asked import Asked
 from shim.record.audit import NoJournal, exchanges, reading
@@ -43,13 +44,13 @@ CHAT = {"upstream": "chat"}
 
 
 def flows(folder: Path) -> list[dict[str, Any]]:
-    """The comments of all recorded legs; fails on a file that is not whole."""
+    """The rows of all recorded legs; fails on a file that is not whole."""
     found = []
     for path in recordings(folder):
         with opened(path) as file:
             for flow in FlowReader(file).stream():
                 assert isinstance(flow, http.HTTPFlow)
-                found.append(json.loads(flow.comment))
+                found.append(row_of(flow))
     return found
 
 

@@ -37,11 +37,13 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @contextmanager
-def mitmweb(recording: Path, folder: Path, script: str = "views.py") -> Iterator[str]:
+def mitmweb(
+    recording: Path, folder: Path, script: str = "views.py", more: tuple[str, ...] = ()
+) -> Iterator[str]:
     """The address of a mitmweb that shows a recording, with our views and nothing else of ours."""
     port = free_port()
-    words = ["-n", "-r", str(recording)]
-    words += ["-s", str(ROOT / "addons" / script), "--no-web-open-browser"]
+    words = ["-n", "-r", str(recording), "--no-web-open-browser", *more]
+    words += ["-s", str(ROOT / "addons" / script)] if script else []
     words += ["--web-port", str(port), "--set", "web_password=look", "--set", f"confdir={folder}"]
     log = folder / "log"
     with log.open("wb") as out:
@@ -77,9 +79,28 @@ def browser(web: str) -> Iterator[Browser]:
 def test_the_list_can_be_read(browser: Browser) -> None:
     line = "test-model → upstream/vendor/model · 200 · "
     browser.wait(f"{ROWS}.every(row => row.innerText.includes({line!r}))")
+    assert not browser.run(f"{ROWS}.some(row => row.innerText.includes('{{'))")
     rows = browser.run(f"{ROWS}.map(row => row.innerText)")
     assert ["🔨" in row for row in rows] == [True] * 4 + [False] * 2
     picture(browser, "list")
+
+
+def test_the_list_can_be_read_without_anything_of_ours(tmp_path: Path) -> None:
+    assert BINARY
+    columns = ("--set", "web_columns=comment", "--set", "web_columns=time")
+    recording = ROOT / "flows" / "apply-patch.flow"
+    with (
+        mitmweb(recording, tmp_path, script="", more=columns) as url,
+        Browser(BINARY, 1340, 680) as browser,
+    ):
+        browser.open(url)
+        browser.wait(f"{ROWS}.length == 6")
+        rows = browser.run(f"{ROWS}.map(row => row.cells[0].innerText)")
+        assert rows[0].startswith("🔨 client · test-model → upstream/vendor/model · 200 · ")
+        assert not [row for row in rows if "{" in row]
+        look(browser, 0, "Comment")
+        browser.wait(f"{SHOWN}.includes('🔨 client · test-model')")
+        assert "{" not in browser.run(SHOWN)
 
 
 def test_a_turn_item_by_item(browser: Browser) -> None:

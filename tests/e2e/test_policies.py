@@ -240,8 +240,8 @@ def test_try_shows_who_is_given_what(capfd: pytest.CaptureFixture[str]) -> None:
     """Trivial, ordinary, hard, with a picture, and the first once more; without key or network."""
     assert main(["policy", "try", str(FOLDER / "auto.yaml")]) == 0
     told = capfd.readouterr().out
-    models = re.findall(r"│ (cheap|mid|strong|vision) +│", told)
+    models = re.findall(r"  (cheap|mid|strong|vision) +  auto", told)
     assert models == ["cheap", "mid", "strong", "vision", "cheap"], told
     assert told.count("cached") == 1
     assert main(["policy", "try", str(FOLDER / "auto.yaml"), "Hello", "--model", "mid"]) == 0
-    assert re.search(r"│ mid +│ the model's name", capfd.readouterr().out)
+    assert re.search(r"  mid +the model's name", capfd.readouterr().out)

@@ -42,8 +42,8 @@ def test_once(busy: tuple[Chain, Held]) -> None:
     assert done.returncode == 0 and not done.stderr, done.stderr
     said = done.stdout
     assert "sessions 3 · turns 12 · errors 1 · under way 1" in said
-    assert re.search(rf"…{SLOW[-12:]} +big +slow/big +streaming +\d s", said), said
-    assert re.search(rf"…{GONE[-12:]} +– +0 +1 ", said), said
+    assert re.search(rf"{SLOW} +big +slow/big +streaming +\d s", said), said
+    assert re.search(rf"{GONE} +– +0 +1 ", said), said
     assert "Errors: 1; provider gone is not well." in said and "\x1b" not in said
     sums = dict(re.findall(r"(input|cached|saved|billed) ([\d.]+)k", said))
     assert set(sums) == {"input", "cached", "saved", "billed"} and float(sums["saved"]) > 1

@@ -98,7 +98,6 @@ QUIRKS: dict[str, tuple[bytes, str, list[tuple[str, str]]]] = {
         [],
     ),
     "empty id": (chunk({"content": "hello"}, "stop", id="", created=0) + DONE, "hello", []),
-    "no JSON": (b"data: nonsense\n\n" + chunk({"content": "hello"}, "stop") + DONE, "hello", []),
     "split arguments": (
         chunk(call("run", "", index=0, id="a"))
         + chunk(call(None, '{"x"', index=0))

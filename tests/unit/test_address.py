@@ -12,7 +12,8 @@ from shim.route.choose import Route
 from shim.turn import Failure
 from shim.wire.address import endpoint, shown
 from shim.wire.errors import http_failure
-from shim.wire.protocols import PATHS, codec
+from shim.wire.paths import PATHS
+from shim.wire.protocols import codec
 from shim.wire.translate import Translation
 
 URL = "https://up.example/v1/chat/completions"

@@ -233,11 +233,11 @@ def test_an_unknown_item_is_named_and_breaks_nothing() -> None:
         (b"{}", "input"),
         (b'{"input": 3}', "input"),
         (b'{"input": [3]}', "input[0]"),
-        (b'{"input": [], "tools": [3]}', "tools"),
+        (b'{"input": [], "tools": [3]}', "tools[0]"),
         (b'{"input": "x", "model": 3}', "model"),
         (b"\xff", None),
         (b'{"input": [{"call_id": 3}]}', "input[0].call_id"),
-        (b'{"input": [{"role": "user", "content": 3}]}', "input"),
+        (b'{"input": [{"role": "user", "content": 3}]}', "input[0].content"),
     ],
 )
 def test_a_bad_request_names_the_field(body: bytes, param: str | None) -> None:

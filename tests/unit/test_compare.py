@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -210,9 +211,10 @@ def ran(route: str, number: int, seconds: float, why: str = "", state: str = FAI
 def printed(runs: Mapping[str, Sequence[Run]]) -> list[list[str]]:
     """The cells of each line of the table as 80 columns show it."""
     console = Console(file=io.StringIO(), width=80)
-    console.print(table(runs))
+    console.print(table(runs, 80))
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    return [[c.strip() for c in line.split("│")[1:-1]] for line in text.splitlines() if "│" in line]
+    rows = text[text.rindex("─") + 1 :].split("\n")
+    return [re.split(r" {2,}", row.strip()) for row in rows if row.strip()]
 
 
 def test_the_table_shows_medians_of_what_passed() -> None:

@@ -31,6 +31,9 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 # Lines that are for the reader's shell; `codex` is run by the end-to-end tests.
 PLAIN = (
     "codex",
+    "git clone REPOSITORY interpose",
+    "cd interpose",
+    "export OPENROUTER_API_KEY=sk-or-...",
     "export INTERPOSE_KEY=any",
     'export INTERPOSE_KEY="$(interpose ensure)"',
     "export OPENROUTER_API_KEY=sk-or-…",
@@ -54,6 +57,7 @@ def cases(kind: str) -> list[object]:
 
 def command_lines() -> list[object]:
     lines = [(page, line) for page, text in blocks("sh") for line in text.splitlines()]
+    lines = [(page, line) for page, line in lines if not line.startswith("# ")]
     return [pytest.param(line, id=f"{page}: {line}") for page, line in dict.fromkeys(lines)]
 
 
@@ -136,8 +140,9 @@ def check_mitm(
     master: Callable[[options.Options], object],
     parser_of: Callable[[options.Options], argparse.ArgumentParser],
 ) -> None:
+    opts = options.Options()
+
     async def parser() -> argparse.ArgumentParser:
-        opts = options.Options()
         master(opts)  # whose addons bring most of the options
         return parser_of(opts)
 
@@ -146,7 +151,7 @@ def check_mitm(
         assert (ROOT / script).is_file()
     for setting in args.setoptions:
         name, _, value = setting.partition("=")
-        assert name in our_options(), f"no option {name}"
+        assert name in our_options() or name in opts, f"no option {name}"
         if name in ("policy", "replay"):
             assert (ROOT / value).is_file()
     if getattr(args, "rfile", None):
@@ -198,9 +203,13 @@ CHECKS = {
 }
 
 
+#: Options of mitmproxy's own.
+MITMPROXYS = {"web_columns"}
+
+
 def test_settings_named_in_the_text_exist() -> None:
     for page in PAGES:
-        for name in re.findall(r"--set (\w+)", page.read_text("utf-8")):
+        for name in set(re.findall(r"--set (\w+)", page.read_text("utf-8"))) - MITMPROXYS:
             assert name in our_options(), f"{page.name}: --set {name}"
 
 
@@ -232,7 +241,30 @@ def test_a_table_of_measurements_names_the_commit_it_was_made_of() -> None:
         assert "|" not in table or re.search(r"commit `[0-9a-f]{7,40}`", table), name
 
 
-def test_the_readme_shows_the_two_commands() -> None:
+LINK = re.compile(r"\]\(([^)#]+)")
+
+
+def test_the_readme_begins_with_what_one_pastes() -> None:
     text = (ROOT / "README.md").read_text("utf-8")
-    assert "```sh\nmake run\n```" in text and "```sh\nmake test\n```" in text
+    first, _, rest = text.partition("\n## ")
+    assert first.count("\n") < 40, "the first screen"
+    pasted = "".join(text for kind, text in FENCE.findall(first) if kind == "sh").splitlines()
+    assert pasted[0].startswith("git clone ") and pasted[2] == "make run"
+    key, question, answer = pasted[3:]
+    assert key.startswith("export ") and " run -- exec " in question and answer.startswith("# ")
+    for word in ("Leaving again", "Linux", "macOS", "Windows"):
+        assert word in first
+    assert "```sh\nmake test\n```" in rest
     assert "make test" in (ROOT / ".ci" / "run").read_text()
+    rows = re.findall(r"^\| (?!\|).+$", rest.partition("\n## ")[0], re.M)
+    assert 0 < len(rows) <= 10
+    assert len(LINK.findall(text)) <= 12
+
+
+def test_every_page_is_listed_once_with_a_line_of_its_own() -> None:
+    text = (ROOT / "docs" / "README.md").read_text("utf-8")
+    listed = [LINK.findall(line) for line in text.splitlines() if line.startswith("- ")]
+    assert all(len(links) == 1 for links in listed)
+    pages = sorted(page.name for page in (ROOT / "docs").glob("*.md") if page.name != "README.md")
+    assert sorted(link for links in listed for link in links) == pages
+    assert "docs/README.md" in LINK.findall((ROOT / "README.md").read_text("utf-8"))

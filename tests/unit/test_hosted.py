@@ -103,7 +103,8 @@ def test_what_servers_run_is_named_and_not_offered(upstream: str) -> None:
     ]
     body, notes = written(upstream, items, [{"type": "web_search"}, {"type": "file_search"}])
     assert "tools" not in body
-    assert len(notes) == 2 and "web_search" in notes[0] and "file_search" in notes[1]
+    assert len(notes) == 3 and notes[0].startswith("item web_search_call left out")
+    assert "tool web_search" in notes[1] and "tool file_search" in notes[2]
     assert [m["role"] for m in body["messages"]] == ["user", "assistant"]
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from mitmproxy.io import FlowReader
 
+from addons.flowfile import flows_of, row_of, write
 from addons.replay import main, read
+from addons.sanitise import main as sanitise
 
 FLOWS = sorted((Path(__file__).resolve().parents[2] / "flows").glob("*.flow"))
 
@@ -40,7 +42,35 @@ def test_a_stock_reader_shows_all_four_messages() -> None:
     for leg, path in ((client, "/v1/responses"), (upstream, "/chat/completions")):
         assert leg.request.path.endswith(path) and leg.request.content  # type: ignore[attr-defined]
         assert leg.response.content  # type: ignore[attr-defined]
-    assert json.loads(client.comment)["exchange"] == json.loads(upstream.comment)["exchange"]
+    assert row_of(client)["exchange"] == row_of(upstream)["exchange"]
+
+
+def test_a_stock_reader_lists_each_leg_in_plain_words() -> None:
+    for path in FLOWS:
+        with path.open("rb") as file:
+            lines = [flow.comment for flow in FlowReader(file).stream()]
+        legs = [re.match(r"(?:\S )?(client|upstream) · .+\n· session ", line) for line in lines]
+        assert all(legs), lines
+        assert not [line for line in lines if "{" in line]
+
+
+@pytest.mark.parametrize("first", [(), ("line",)], ids=["without a line", "with its line"])
+def test_rows_of_older_recorders_are_read(first: tuple[str, ...], tmp_path: Path) -> None:
+    """What they wrote as the comment, a recorder of today writes as metadata."""
+    old = FLOWS[0].parents[1] / "tests" / "fixtures" / "recordings" / "rows-as-comments.flow"
+    flows = list(flows_of(old))
+    for flow in flows:
+        flow.comment = json.dumps(dict.fromkeys(first, "said") | json.loads(flow.comment))
+    file = tmp_path / "old.flow"
+    write(file, flows)
+    today = next(path for path in FLOWS if path.stem == "apply-patch")
+    rows = [row_of(flow) for flow in flows_of(today)]
+    assert [row_of(flow) for flow in flows_of(file)] == rows and len(rows) == 6
+    assert list(read(file)) == list(read(today))
+    assert main([str(file)]) == 0
+    shared = tmp_path / "shared.flow"
+    assert sanitise(["--sanitise", str(file), "-o", str(shared)]) == 0
+    assert main([str(shared)]) == 0
 
 
 def test_a_changed_codec_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

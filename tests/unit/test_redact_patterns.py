@@ -86,7 +86,7 @@ def test_in_a_calls_own_arguments_every_field_may_hold_a_secret(field: str) -> N
     masks = Masks(built_in("api-keys"), b"k")
     inner = {field: KEY, "list": [{field: {"deep": KEY}}]}
     use = {"type": "tool_use", "id": KEY, "input": inner}
-    calls = [{"function": {"name": KEY, "arguments": json.dumps(inner)}}]
+    calls = [{"id": KEY, "function": {"name": "run", "arguments": json.dumps(inner)}}]
     for element in ({"content": [use]}, {"tool_calls": calls}):
         raw = json.dumps(element).encode()
         hidden = bytes(masks.hide_json(msgspec.Raw(raw)))
@@ -99,13 +99,13 @@ def test_in_a_calls_own_arguments_every_field_may_hold_a_secret(field: str) -> N
 def test_pictures_stay() -> None:
     masks = Masks(Finder([RedactRule(name="x", pattern="AAAA+")], {}), b"k")
     raw = msgspec.Raw(
-        b'{"output": "data:image/png;base64,AAAAAAAA", "image_url": {"url": "AAAAA"}}'
+        b'{"output": "data:image/png;base64,AAAAAAAA", "image_url": {"url": "data:AAAAA"}}'
     )
     assert masks.hide_json(raw) is raw
     # Nor where another part of the element is masked.
-    both = b'{"image_url": {"x": "AAAAA"}, "source": {"data": "AAAAA"}, "text": "%b"}'
-    hidden = masks.hide_json(msgspec.Raw(both % b"AAAAA"))
-    assert bytes(hidden) == both % masks.hide("AAAAA").encode()
+    both = b'{"source": {"type": "base64", "data": "AAAAA"}, "b64_json": "%b", "text": "%b"}'
+    hidden = masks.hide_json(msgspec.Raw(both % (b"A" * 64, b"AAAAA")))
+    assert bytes(hidden) == both % (b"A" * 64, masks.hide("AAAAA").encode())
     # A stream's lines look alike, and are none.
     assert masks.hide_json(msgspec.Raw(b'{"output": "data: AAAAAAAA"}')) != raw
 

@@ -82,7 +82,7 @@ def test_update_with_a_policy_takes_its_routes(file: Path, tmp_path: Path, capsy
         assert isinstance(flow, http.HTTPFlow)
         assert flow.request.pretty_url == "http://127.0.0.1:7/api/v1/chat/completions"
         assert flow.request.headers["content-length"] == str(len(flow.request.raw_content or b""))
-        assert "upstream · test-model → up/other/model" in json.loads(flow.comment)["line"]
+        assert "upstream · test-model → up/other/model" in flow.comment
     assert {r.row["route"]["model"] for r in read(file)} == {"other/model"}
 
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pytest
 from mitmproxy import http
 
-from addons.flowfile import flows_of, read, recorded_of, row_of, set_body, write
+from addons.flowfile import flows_of, read, recorded_of, row_of, set_body, set_row, write
 from addons.replay import main as replay_main
 from addons.sanitise import main
 from shim.cli import UsageError
@@ -58,7 +58,7 @@ def loaded(words: str, *, path: Path = FLOWS[0]) -> list[http.HTTPFlow]:
         elif flow.response and flow.response.status_code == 200:
             set_body(flow.response, b"".join(chunks(words)))
         row = {**row_of(flow), "decisions": [f"catch: {words}"], "seed": None}
-        flow.comment = json.dumps(row)
+        set_row(flow, row)
     for recorded, (client, upstream) in zip(
         recorded_of(flows), zip(flows[::2], flows[1::2], strict=True), strict=True
     ):
@@ -102,7 +102,7 @@ def everything(path: Path) -> str:
     seen = [path.read_bytes().decode("utf-8", "replace")]
     for flow in flows_of(path):
         assert isinstance(flow, http.HTTPFlow)
-        seen.append(flow.comment)
+        seen += [flow.comment, *map(str, flow.metadata.values())]
         for message in (flow.request, flow.response):
             assert message
             for text in (
@@ -199,6 +199,23 @@ def test_prompts_pictures_and_rules_of_ones_own(tmp_path: Path) -> None:
     assert "You are a coding agent" not in hidden
     flows = loaded(picture)
     assert picture in everything(sanitised(tmp_path, flows, "--pictures", "keep"))
+
+
+def test_what_mitmproxy_keeps_beside_the_messages_goes(tmp_path: Path, capsys: Out) -> None:
+    """Metadata of other addons, and the flow as it was before somebody edited it."""
+    secret = SECRETS["openai"](random.Random(7))
+    flows = loaded("hello")
+    flows[0].request.headers["x-note"] = secret
+    flows[0].backup()
+    flows[0].request.headers["x-note"] = "edited"
+    flows[1].metadata["proxyauth"] = ("carol@corp.io", "open sesame")
+    write(tmp_path / "seen.flow", flows)
+    assert main(["--check", str(tmp_path / "seen.flow")]) == 1
+    said = capsys.readouterr().out
+    assert "flow 1: hidden: the flow as it was before it was edited" in said
+    assert "flow 2: e-mail address: carol@corp.io" in said
+    raw = sanitised(tmp_path, flows).read_bytes()
+    assert not [word for word in (secret, "carol", "sesame") if word.encode() in raw]
 
 
 def test_a_rule_is_no_way_around_the_others(tmp_path: Path, capsys: Out) -> None:

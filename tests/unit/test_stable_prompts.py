@@ -20,7 +20,8 @@ from shim.prompt.catch import Catch
 from shim.prompt.edit import Editors
 from shim.route.choose import Route
 from shim.turn import Turn
-from shim.wire.protocols import Caching, codec, protocol_of
+from shim.wire.paths import protocol_of
+from shim.wire.protocols import Caching, codec
 from shim.wire.translate import Translation
 from tests.unit.test_dedup import KINDS, TEXTS, conversation, numbered
 

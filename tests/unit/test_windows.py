@@ -59,7 +59,7 @@ PROGRAMS = ("sh", "bash", "ps", "kill", "lsof", "env")
 #: an object of `open` or `os.fdopen` sees to that itself.
 DESCRIPTORS = {
     "addons/flowfile.py": "opened",
-    "shim/cli/__init__.py": "os.devnull",
+    "shim/cli/pipe.py": "os.devnull",
     "shim/cli/policy.py": "opened",
     "shim/daemon/control.py": "opened",
     "shim/daemon/files.py": "opened",

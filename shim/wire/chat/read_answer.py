@@ -18,24 +18,21 @@ from ...turn import (
     CallDelta,
     CallStart,
     Event,
-    Failure,
     Finish,
-    KeepAlive,
     Reasoning,
     ReasoningState,
     Refusal,
-    Started,
     Text,
     Usage,
 )
+from ..decoder import StreamDecoder
 from ..errors import event_failure
-from ..sse import SSEDecoder
+from ..lenient import Unreadable, count, name_of, number, objects, only_objects, text_of
 from .read_thoughts import Thoughts
-from .read_usage import read_usage, tail_usage
+from .read_usage import read_usage
 
-__all__ = ["Decoder", "is_answer", "tail_usage"]
+__all__ = ["Decoder", "is_answer"]
 
-_decode = msgspec.json.Decoder().decode
 _FINISH = {
     "stop": "stop",
     "length": "length",
@@ -74,163 +71,121 @@ class _PlainChunk(msgspec.Struct, gc=False):
 _plain = msgspec.json.Decoder(_PlainChunk).decode
 
 
-class Decoder:
-    """Bytes of a Chat Completions stream in, canonical events out.
+class _Call:
+    """A call under way. ``key`` is None until its name is there; ``pieces`` wait for that."""
 
-    ``seed`` stands in for missing ids; ``taken`` gives the call ids the conversation has. Both
-    cost a walk over the request, so they are asked for only when needed.
-    """
+    __slots__ = ("index", "key", "name", "pieces", "wire_id")
+
+    def __init__(self, index: int | None, wire_id: str) -> None:
+        self.index, self.wire_id = index, wire_id
+        self.key: int | None = None
+        self.name = ""
+        self.pieces: list[str] = []
+
+
+class Decoder(StreamDecoder):
+    """Bytes of a Chat Completions stream in, canonical events out."""
+
+    TEXT_FIELD = b'"content":'
+    TERMINATOR = b"data: [DONE]\n\n"
 
     def __init__(
         self, seed: Callable[[], str], upstream: str, taken: Callable[[], set[str]]
     ) -> None:
-        self._sse = SSEDecoder()
-        self._seed = seed
-        self._upstream = upstream
-        self._taken = taken
-        self._ids: set[str] | None = None
-        self._started = False
-        self._ended = False
-        self._finish: str | None = None
-        self._done = False
+        super().__init__(seed, upstream, taken)
+        self._reason: str | None = None
         self._usage: Usage | None = None
-        self._calls: dict[int, str] = {}
-        self._wire_ids: dict[int, str] = {}
+        self._calls: list[_Call] = []
         self._thought = Thoughts()
         self._spoke = False
 
-    def feed(self, data: bytes) -> list[Event]:
-        """The events that ``data`` completes."""
-        out: list[Event] = []
-        if data[-2:] == b"\n\n" and self._sse.idle:
-            for piece in data[:-2].split(b"\n\n"):
-                self._whole(piece, out)
+    @property
+    def usage(self) -> Usage | None:
+        return self._usage
+
+    @property
+    def calls(self) -> int:
+        return sum(call.key is not None for call in self._calls)
+
+    def plain_text(self, data: bytes) -> str | None:
+        if not self._expects_text:
+            return None
+        try:
+            (choice,) = _plain(data).choices
+        except (ValueError, RecursionError):
+            return None
+        if text := choice.delta.content:
+            self._spoke = True
+        return text
+
+    def _may_expect_text(self) -> bool:
+        return self.started is not None and not self._thought.waits
+
+    def _answer(self, data: dict[str, Any], out: list[Event]) -> None:
+        self._event("", data, out)
+        if not self.ended:
+            self._done(out)
+
+    def _stop(self, out: list[Event]) -> None:
+        if self._reason is None:
+            self._broke_off(out)
         else:
-            self._slowly(data, out)
-        return out
+            self._done(out)
 
-    def _whole(self, piece: bytes, out: list[Event]) -> None:
-        """One event without its end; a plain text delta, most of most answers, in one step."""
-        if self._spoke and not self._ended and piece[:6] == b"data: " and self._sse.idle:
-            try:
-                (choice,) = _plain(piece[6:]).choices
-            except msgspec.DecodeError:
-                pass
-            else:
-                if choice.delta.content:
-                    out.append(Text(choice.delta.content))
-                return
-        self._slowly(piece + b"\n\n", out)
-
-    def _slowly(self, data: bytes, out: list[Event]) -> None:
-        for event, payload in self._sse.feed(data):
-            self._take(event, payload, out)
-
-    def close(self) -> list[Event]:
-        """The events of the stream's end; a Failure if it ended too early."""
-        out: list[Event] = []
-        for event, payload in self._sse.close():
-            self._take(event, payload, out)
-        if not self._ended:
-            if self._finish is None and not self._done:
-                what = "broke off in mid-answer" if self._started else "sent an empty answer"
-                self._fail(Failure(f"{self._upstream} {what}", retry=True), out)
-            else:
-                self._end(out)
-        return out
-
-    def whole(self, body: bytes) -> list[Event]:
-        """The events of an answer that came as one JSON object."""
-        out: list[Event] = []
-        self._chunk(_decode(body), out)
-        if not self._ended:
-            self._done = True
-            self._end(out)
-        return out
-
-    def _take(self, event: str | None, payload: bytes, out: list[Event]) -> None:
-        if self._ended:
+    def _event(self, name: str, data: dict[str, Any], out: list[Event]) -> None:
+        if name == "error" or data.get("error") or data.get("type") == "error":
+            self._fail(event_failure(data, self._upstream), out, reported=bool(data.get("error")))
             return
-        if event is None:
-            self._start({}, out)
-            out.append(KeepAlive())
-        elif payload[:6] == b"[DONE]" or payload.strip() == b"[DONE]":
-            self._done = True
-            self._end(out)
-        else:
-            try:
-                chunk = _decode(payload)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                return
-            self._chunk(chunk, out, event == "error")
+        if self.started is None:
+            self._start(data.get("id"), count(data.get("created")), out)
+        if usage := data.get("usage"):
+            self._usage = read_usage(usage) if isinstance(usage, dict) else self._usage
+        for choice in only_objects(data.get("choices")):
+            index = choice.get("index")
+            if (index in (0, None) or (number(index) or 0) <= 0) and not self.ended:
+                self._choice(choice, out)
 
-    def _chunk(self, chunk: Any, out: list[Event], error: bool = False) -> None:
-        if not isinstance(chunk, dict):
+    def _choice(self, choice: dict[str, Any], out: list[Event]) -> None:
+        if choice.get("error"):
+            self._fail(event_failure(choice, self._upstream), out, reported=False)
             return
-        if error or chunk.get("error") or chunk.get("type") == "error":
-            self._fail(event_failure(chunk, self._upstream), out)
-            return
-        self._start(chunk, out)
-        self._note_usage(chunk)
-        for choice in chunk.get("choices") or ():
-            if not isinstance(choice, dict) or choice.get("index") not in (0, None):
-                continue
-            if choice.get("error"):
-                self._fail(event_failure(choice, self._upstream), out)
-                return
-            delta = choice.get("delta") or choice.get("message")
-            if isinstance(delta, dict):
-                self._delta(delta, out)
-            reason = choice.get("finish_reason")
-            if isinstance(reason, str) and reason:
-                if reason == "error":
-                    self._fail(Failure(f"{self._upstream} stopped with an error", retry=True), out)
-                    return
-                self._finish = _FINISH.get(reason, "stop")
-
-    def _start(self, chunk: dict[str, Any], out: list[Event]) -> None:
-        if not self._started:
-            self._started = True
-            wire_id, created = chunk.get("id"), chunk.get("created")
-            out.append(
-                Started(
-                    wire_id if isinstance(wire_id, str) and wire_id else self._seed(),
-                    int(created) if isinstance(created, int | float) else 0,
-                )
-            )
+        delta = choice.get("delta") or choice.get("message") or choice.get("text")
+        if isinstance(delta, dict):
+            self._delta(delta, out)
+        elif isinstance(delta, list):
+            raise Unreadable("")
+        elif delta:
+            self._say(Text, text_of(delta), out)
+        reason = text_of(choice.get("finish_reason") or "")
+        if reason == "error":
+            self._abort("stopped with an error", out)
+        elif reason:
+            self._reason = _FINISH.get(reason, "stop")
 
     def _delta(self, delta: dict[str, Any], out: list[Event]) -> None:
         content = delta.get("content")
         if isinstance(content, str) and len(delta) == 1 + ("role" in delta):
             # Nothing but text: most deltas of most answers.
-            if content:
-                if not self._spoke:
-                    self._speak(out)
-                out.append(Text(content))
+            self._say(Text, content, out)
             return
         if thought := self._thought.take(delta):
             self._spoke = False
             out.append(Reasoning(thought))
-        if isinstance(content, list):
-            content = "".join(
-                p.get("text") or ""
-                for p in content
-                if isinstance(p, dict) and p.get("type") in ("text", "output_text")
-            )
-        if isinstance(content, str) and content:
-            self._speak(out)
-            out.append(Text(content))
-        if isinstance(refusal := delta.get("refusal"), str) and refusal:
-            self._speak(out)
-            out.append(Refusal(refusal))
-        for annotation in delta.get("annotations") or ():
-            if isinstance(annotation, dict):
-                out.append(Annotation(annotation))
-        for n, call in enumerate(delta.get("tool_calls") or ()):
-            if isinstance(call, dict):
-                self._call(call, n, out)
+        if isinstance(content, dict | list):
+            content = "".join(map(_text_in, content if isinstance(content, list) else [content]))
+        self._say(Text, text_of(content), out)
+        self._say(Refusal, text_of(delta.get("refusal")), out)
+        out += [Annotation(annotation) for annotation in objects(delta.get("annotations"))]
+        for n, call in enumerate(only_objects(delta.get("tool_calls"))):
+            self._call(call, n, out)
         if isinstance(old := delta.get("function_call"), dict):
             self._call({"index": 0, "function": old}, 0, out)
+
+    def _say(self, kind: type[Text | Refusal], text: str, out: list[Event]) -> None:
+        if text:
+            if not self._spoke:
+                self._speak(out)
+            out.append(kind(text))
 
     def _speak(self, out: list[Event]) -> None:
         """Thinking ends where speaking begins: what it leaves behind belongs before."""
@@ -238,62 +193,61 @@ class Decoder:
             out.append(ReasoningState(state, late=self._spoke))
         self._spoke = True
 
-    def _call(self, call: dict[str, Any], position: int, out: list[Event]) -> None:
-        function = call.get("function")
-        function = function if isinstance(function, dict) else {}
-        name, wire_id = function.get("name") or "", call.get("id") or ""
-        key = call.get("index")
-        if not isinstance(key, int):
-            # No index: a new id is a new call, no id continues the last one.
-            same = [k for k, v in self._wire_ids.items() if wire_id and v == wire_id]
-            fresh = wire_id or (name and position >= len(self._calls))
-            key = same[0] if same else len(self._calls) if fresh else max(self._calls, default=0)
-        elif name and wire_id and self._wire_ids.get(key, wire_id) != wire_id:
-            # Some servers send every parallel call with index 0.
-            same = [k for k, v in self._wire_ids.items() if v == wire_id]
-            key = same[0] if same else max(self._calls) + 1
-        if key not in self._calls:
-            if not name:
-                return
+    def _call(self, piece: dict[str, Any], position: int, out: list[Event]) -> None:
+        (function,) = only_objects(piece.get("function") or piece.get("custom")) or [{}]
+        name, wire_id = name_of(function.get("name")), name_of(piece.get("id"))
+        arguments = function.get("arguments", function.get("input"))
+        call = self._call_of(number(piece.get("index")), wire_id, name, position)
+        if call is None:
+            call = _Call(number(piece.get("index")), wire_id)
+            self._calls.append(call)
+        call.wire_id = call.wire_id or wire_id
+        if name and call.key is None:
             self._speak(out)
-            self._wire_ids[key] = wire_id
-            self._calls[key] = self._unique(wire_id, key)
-            out.append(CallStart(key, self._calls[key], name))
-        arguments = function.get("arguments")
-        if isinstance(arguments, dict):
-            arguments = msgspec.json.encode(arguments).decode()
-        if arguments:
-            out.append(CallDelta(key, arguments))
+            call.key, call.name = self.calls, name
+            out.append(CallStart(call.key, self._unique(call.wire_id, "call", call.key), name))
+        if text := text_of(arguments or ""):
+            call.pieces.append(text)
+        if call.key is not None:
+            out += [CallDelta(call.key, piece) for piece in call.pieces]
+            call.pieces.clear()
 
-    def _unique(self, wire_id: str, key: int) -> str:
-        """An id the client has not seen in this thread: providers repeat ``0`` or ``call_0``."""
-        if self._ids is None:
-            self._ids = self._taken()
-        made = wire_id or f"call_{self._seed()}_{key}"
-        if made in self._ids:
-            made = f"{made}_{self._seed()[:8]}_{key}"
-        self._ids.add(made)
-        return made
+    def _call_of(self, index: int | None, wire_id: str, name: str, position: int) -> _Call | None:
+        """The call that a piece continues; None: it begins one."""
+        calls = self._calls
+        known = next((c for c in reversed(calls) if wire_id and c.wire_id == wire_id), None)
+        if index is None:
+            # A new id with a name is a new call; what has neither continues the last one.
+            fresh = name and (wire_id or position >= len(calls))
+            return known or (None if fresh or not calls else calls[-1])
+        last = next((c for c in reversed(calls) if c.index == index), None)
+        if last is None:
+            return None if name else known
+        if not wire_id or last.wire_id == wire_id or last.key is None:
+            return last
+        # Some servers send every parallel call with index 0.
+        return known or (None if name else last)
 
-    def _note_usage(self, chunk: dict[str, Any]) -> None:
-        usage = chunk.get("usage")
-        if isinstance(usage, dict) and usage:
-            self._usage = read_usage(usage)
-
-    def _end(self, out: list[Event]) -> None:
-        self._ended = True
-        self._start({}, out)
+    def _done(self, out: list[Event]) -> None:
+        if any(call.pieces for call in self._calls):
+            self._abort("sent the arguments of a call without its name", out)
+            return
+        self._start(None, 0, out)
         self._speak(out)
         if self._usage:
             out.append(self._usage)
-        reason = self._finish or "stop"
-        if self._calls and reason == "stop":
+        reason = self._reason or "stop"
+        if self.calls and reason == "stop":
             reason = "tool_calls"
-        out.append(Finish(reason))
+        self._finish(out, Finish(reason))
 
-    def _fail(self, failure: Failure, out: list[Event]) -> None:
-        self._ended = True
-        out.append(failure)
+
+def _text_in(part: Any) -> str:
+    """The text of a part of a message's content; `Thoughts` reads the parts that are thoughts."""
+    if isinstance(part, str):
+        return part
+    readable = isinstance(part, dict) and part.get("type") in ("text", "output_text", None)
+    return text_of(part.get("text")) if readable else ""
 
 
 def is_answer(data: Any) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..lenient import objects, text_of
+
 
 class Thoughts:
     """Gathers reasoning under its many names, to be shown and to be given back as it came."""
@@ -13,6 +15,11 @@ class Thoughts:
         self._details: list[dict[str, Any]] = []
         self._parts: list[str] = []
 
+    @property
+    def waits(self) -> bool:
+        """Whether anything has gathered since the last `drain`."""
+        return bool(self._text or self._details or self._parts)
+
     def take(self, delta: dict[str, Any]) -> str:
         """The readable thinking in ``delta``, each piece once however often it stands there."""
         shown = ""
@@ -21,12 +28,10 @@ class Thoughts:
             if isinstance(piece, str) and piece:
                 self._text.setdefault(name, []).append(piece)
                 shown = shown or piece
-        from_details = "".join(
-            [self._detail(d) for d in delta.get("reasoning_details") or () if isinstance(d, dict)]
-        )
+        from_details = "".join([self._detail(d) for d in objects(delta.get("reasoning_details"))])
         content = delta.get("content")
-        if isinstance(content, list):
-            pieces = [_thinking(p) for p in content if isinstance(p, dict)]
+        if isinstance(content, list | dict):
+            pieces = [_thinking(p) for p in objects(content)]
             self._parts += [p for p in pieces if p]
             shown = shown or "".join(pieces)
         return shown or from_details
@@ -42,7 +47,7 @@ class Thoughts:
         if same and "data" not in detail and "data" not in last:
             for key, value in detail.items():
                 if key in grows:
-                    last[key] = (last.get(key) or "") + value
+                    last[key] = text_of(last.get(key)) + value
                 elif value not in (None, ""):
                     last[key] = value
         else:
@@ -51,7 +56,7 @@ class Thoughts:
 
     def drain(self) -> dict[str, Any]:
         """What gathered since the last time: the assistant message's fields to be given back."""
-        if not (self._text or self._details or self._parts):
+        if not self.waits:
             return {}
         fields: dict[str, Any] = {k: "".join(v) for k, v in self._text.items()}
         if self._details:
@@ -69,4 +74,4 @@ def _thinking(part: dict[str, Any]) -> str:
     inner = part.get("thinking")
     if isinstance(inner, str):
         return inner
-    return "".join(p.get("text") or "" for p in inner or () if isinstance(p, dict))
+    return "".join(text_of(p.get("text")) for p in objects(inner))

@@ -31,7 +31,7 @@ from ...turn import (
     Usage,
 )
 from ..reasoning import pack
-from ..responses.errors import CONTEXT, RETRY
+from .errors import error_chunk
 
 _UNFIT = re.compile(r"[^A-Za-z0-9]+")
 _encode = msgspec.json.encode
@@ -216,9 +216,7 @@ class Encoder:
 
     def _fail(self, event: Failure, out: list[bytes]) -> None:
         self.failure = event
-        code = CONTEXT if event.context else event.code or RETRY
-        error = {"message": event.message, "type": event.type or RETRY, "param": None, "code": code}
-        self.response = {"error": error}
+        self.response = error_chunk(event)
         out.append(b"data: %b\n\n" % _encode(self.response))
 
 

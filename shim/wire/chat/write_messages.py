@@ -12,9 +12,12 @@ from typing import Any
 
 import msgspec
 
+from ...json_text import is_object, load
 from ...tools.bridge import Bridge
 from ...tools.hosted import CALLS, NAMES, OUTPUTS, SERVED, arguments_of, output_of
-from ...turn import Item, Part, is_text, text_of, value_of
+from ...turn import Item, Part, Turn, WireError, is_absent, is_text, text_of, value_of
+from ..block_text import agent_text
+from ..protocols import Target
 from ..reasoning import unpack
 
 #: Calls that most often have their output right behind them, and its type.
@@ -28,7 +31,9 @@ _TEXT_PARTS = frozenset({"input_text", "output_text", "text", "summary_text", "r
 #: A string, or the JSON of one that nobody had to look into.
 Text = str | msgspec.Raw
 Fragment = bytes | memoryview
-_parts = msgspec.json.Decoder(list[Part] | None).decode
+_parts = msgspec.json.Decoder(list[Part]).decode
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_string = msgspec.json.Decoder(str).decode
 _encode = msgspec.json.encode
 _CALL = b'{"id":%b,"type":"function","function":{"name":%b,"arguments":%b}}'
 _PAIR = (
@@ -47,11 +52,12 @@ class Messages:
     A text is undecoded JSON wherever it only passes through.
     """
 
-    def __init__(self, bridge: Bridge, provider: str, images: bool, notes: list[str]) -> None:
+    def __init__(self, turn: Turn, bridge: Bridge, target: Target, notes: list[str]) -> None:
         self.done: list[Any] = []
+        self._turn = turn
         self._bridge = bridge
-        self._provider = provider
-        self._images = images
+        self._provider = target.provider
+        self._images = target.images
         self._notes = notes
         self._pending: dict[str, Any] = {}
         self._texts: list[Text] = []
@@ -73,11 +79,11 @@ class Messages:
                 self._output(item)
             elif kind in CALLS:
                 self._call(item, kind)
-            elif kind == "message":
+            elif kind in ("message", "agent_message"):
                 self._message(item)
             elif kind == "reasoning":
                 self._reasoning(item)
-            elif kind not in _SILENT and kind not in SERVED:
+            elif kind not in _SILENT:
                 self._note_left_out(kind)
         self._flush()
 
@@ -99,8 +105,7 @@ class Messages:
         # More than an empty string, and a string.
         if len(arguments) < 3 or arguments[0] != 0x22 or not text.nbytes or text[0] != 0x22:
             return False
-        if kind == "custom_tool_call":
-            arguments = _freeform(raw)
+        arguments = _freeform(raw) if kind == "custom_tool_call" else _valid(raw)
         self._answered.add(id(output))
         name, quoted = self._name(call, kind), _encode(call_id)
         said = (_FAILED, text[1:]) if output.failed else (text,)
@@ -130,14 +135,23 @@ class Messages:
 
     def _message(self, item: Item) -> None:
         if item.role == "assistant":
-            text = self._text(item.content)
+            text = self._text(item, item.content)
             if plain(text):
                 self._texts.append(text)
         elif item.role in ("developer", "system"):
-            self.system(plain(self._text(item.content)))
+            text = plain(self._text(item, item.content))
+            if item.at > 0 and self._turn.protocol == "messages":
+                # Many templates take a system message at the beginning only.
+                self._flush()
+                reminder = f"<system-reminder>\n{text}\n</system-reminder>"
+                self.done.append({"role": "user", "content": reminder})
+            else:
+                self.system(text)
         else:
+            if item.role not in (None, "user"):
+                self._note(f"role {item.role} sent as user: no counterpart in Chat Completions")
             self._flush()
-            self.done.append({"role": "user", "content": self._content(item.content)})
+            self.done.append({"role": "user", "content": self._content(item, item.content)})
 
     def _reasoning(self, item: Item) -> None:
         fields, late = unpack(item.encrypted_content, self._provider)
@@ -146,16 +160,19 @@ class Messages:
             self._flush()
         for name, value in fields.items():
             old = self._pending.get(name)
-            self._pending[name] = old + value if isinstance(old, type(value)) else value
+            joins = isinstance(value, str | list) and isinstance(old, type(value))
+            self._pending[name] = old + value if joins else value
 
     def _call(self, item: Item, kind: str) -> None:
-        arguments: msgspec.Raw | bytes = item.arguments
+        arguments: bytes | memoryview
         if kind == "custom_tool_call":
             arguments = _freeform(item.input)
         elif kind != "function_call" or not is_text(item.arguments):
             arguments = _encode(bytes(arguments_of(item)).decode())
         elif memoryview(item.arguments).nbytes == 2:
             arguments = b'"{}"'
+        else:
+            arguments = _valid(item.arguments)
         call_id = item.call_id or item.id or f"call_{len(self.done)}"
         made = _CALL % (_encode(call_id), self._name(item, kind), arguments)
         self._calls.append((call_id, made))
@@ -199,7 +216,8 @@ class Messages:
         text = self._texts[0] if len(self._texts) == 1 else "\n\n".join(map(plain, self._texts))
         said = self._texts or not self._calls
         message: dict[str, Any] = {"role": "assistant", "content": text if said else None}
-        if thinking := self._pending.pop("content", None):
+        thinking = self._pending.pop("content", None)
+        if isinstance(thinking, list):
             spoken = [{"type": "text", "text": text}] if self._texts else []
             message["content"] = [*thinking, *spoken]
         message |= self._pending
@@ -227,45 +245,60 @@ class Messages:
             content = _encode(result) if isinstance(result, str) else result
             self.done.append(msgspec.Raw(_OUTPUT % (_encode(call_id), content)))
         if pictures:
-            label = {"type": "text", "text": "[images from the tool outputs above]"}
+            kinds = "images" if all(p["type"] == "image_url" for p in pictures) else "files"
+            label = {"type": "text", "text": f"[{kinds} from the tool outputs above]"}
             self.done.append({"role": "user", "content": [label, *pictures]})
 
     def _result(self, item: Item) -> tuple[Text, list[dict[str, Any]]]:
         if item.type == "tool_search_output":
-            tools = value_of(item.tools) or ()
-            found = [t.get("name") for t in tools if isinstance(t, dict)]
-            return f"Tools now offered: {', '.join(map(str, found)) or 'none'}", []
+            tools = value_of(item.tools, f"{self._turn.place(item)}.tools")
+            names = [t.get("name") for t in tools or () if isinstance(t, dict)]
+            return f"Tools now offered: {', '.join(map(str, names)) or 'none'}", []
         output = output_of(item)
         if is_text(output):
             return output, []
         try:
-            content = self._content(output)
-        except msgspec.ValidationError:
+            content = self._content(item, output)
+        except WireError:
             return text_of(item.output), []
         if not isinstance(content, list):
             return content, []
         images = [p for p in content if p["type"] != "text"]
         return "\n".join(plain(p["text"]) for p in content if p["type"] == "text"), images
 
-    def _text(self, content: msgspec.Raw) -> Text:
-        value = self._content(content)
+    def _text(self, item: Item, content: msgspec.Raw) -> Text:
+        value = self._content(item, content)
         if not isinstance(value, list):
             return value
-        return "\n".join(plain(p["text"]) if "text" in p else "[image]" for p in value)
+        for part in value:
+            if part["type"] != "text":
+                self._note(f"content {part['type']} left out: only users and tools may send any")
+        return "\n".join(
+            plain(p["text"]) if "text" in p else f"[{p['type'].removesuffix('_url')}]"
+            for p in value
+        )
 
-    def _content(self, content: msgspec.Raw) -> Text | list[dict[str, Any]]:
+    def _content(self, item: Item, content: msgspec.Raw) -> Text | list[dict[str, Any]]:
         """Plain text where there is nothing but text: not every server takes a list of parts."""
         if is_text(content):
             return content
-        if not memoryview(content).nbytes:
+        if is_absent(content):
             return ""
-        parts = [self._part(p) for p in _parts(content) or ()]
+        parts = [self._part(p) for p in self._read(item, content)]
         if len(parts) == 1 and parts[0]["type"] == "text":
             only: Text = parts[0]["text"]
             return only
         if any(p["type"] != "text" for p in parts):
             return parts
         return "\n".join(plain(p["text"]) for p in parts)
+
+    def _read(self, item: Item, content: msgspec.Raw) -> list[Part]:
+        try:
+            return _parts(content)
+        except (msgspec.DecodeError, RecursionError):
+            field = "content" if content is item.content else "output"
+            parts: list[Part] = load(content, f"{self._turn.place(item)}.{field}", _parts)
+            return parts
 
     def _part(self, part: Part) -> dict[str, Any]:
         kind = part.type
@@ -278,14 +311,21 @@ class Messages:
                 self._note("image left out: this model takes text only")
                 return {"type": "text", "text": "[image left out: this model takes text only]"}
             image: dict[str, Any] = {"url": part.image_url}
-            if part.detail:
+            if is_text(part.detail):
                 image["detail"] = part.detail
             return {"type": "image_url", "image_url": image}
+        if kind == "input_file" and (file := _file(part)):
+            return {"type": "file", "file": file}
+        if kind == "encrypted_content" and (words := agent_text(part)):
+            return {"type": "text", "text": words}
         self._note(f"content {kind} left out: no counterpart in Chat Completions")
         return {"type": "text", "text": f"[{kind} left out: it cannot be sent to this model]"}
 
     def _note_left_out(self, kind: str) -> None:
-        self._note(f"item {kind or 'without type'} left out: no counterpart in Chat Completions")
+        why = "no counterpart in Chat Completions"
+        if kind in SERVED:
+            why = "what a server's tool found is in the text behind it"
+        self._note(f"item {kind or 'without type'} left out: {why}")
 
     def _note(self, text: str) -> None:
         if text not in self._notes:
@@ -296,6 +336,25 @@ def _freeform(text: msgspec.Raw) -> bytes:
     """The input of a custom tool as the arguments of a function: JSON within JSON."""
     inner = b'{"input":%b}' % (text if is_text(text) else b'""')
     return _encode(inner.decode())
+
+
+def _valid(arguments: msgspec.Raw) -> bytes | memoryview:
+    """The arguments of a call as providers insist on them: of what broke off the text is one."""
+    text = _string(arguments)
+    try:
+        _object(text)
+    except (msgspec.DecodeError, RecursionError):
+        if not is_object(text):
+            return _encode(_encode({"input": text}).decode())
+    return memoryview(arguments)
+
+
+def _file(part: Part) -> dict[str, Any] | None:
+    """A file as Chat has it; None where it is only an address."""
+    data = {name: raw for name in ("file_data", "file_id") if is_text(raw := getattr(part, name))}
+    if data and is_text(part.filename):
+        data["filename"] = part.filename
+    return data or None
 
 
 def plain(text: Text) -> str:

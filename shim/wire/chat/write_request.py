@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from ...tools.bridge import Bridge, Bridged
-from ...turn import Turn, WireError, value_of
+from ...turn import Turn, is_absent
 from ..protocols import Target
 from ..quirks import apply, effort_fields
 from .write_messages import Messages
@@ -51,15 +51,10 @@ _MEANINGLESS = frozenset(
 
 def write_request(turn: Turn, bridge: Bridge, target: Target, notes: list[str]) -> bytes:
     """The body for ``POST …/chat/completions``; ``notes`` names what was left out."""
-    messages = Messages(bridge, target.provider, target.images, notes)
+    messages = Messages(turn, bridge, target, notes)
     if instructions := turn.setting("instructions"):
-        messages.system(str(instructions))
-    try:
-        messages.walk(turn.items)
-    except msgspec.ValidationError as e:
-        raise WireError(
-            f"the content of an item in input is not valid: {e}", param="input"
-        ) from None
+        messages.system(instructions)
+    messages.walk(turn.items)
     body: dict[str, Any] = {"stream": turn.stream}
     if turn.stream:
         body["stream_options"] = {"include_usage": True}
@@ -90,15 +85,11 @@ def _settings(turn: Turn, target: Target, body: dict[str, Any], notes: list[str]
             value = turn.setting(name)
             if value is not None and not (name == "parallel_tool_calls" and "tools" not in body):
                 body[name] = value
-        elif name not in _MEANINGLESS and turn.setting(name) is not None:
+        elif name not in _MEANINGLESS and not is_absent(turn.fields[name]):
             notes.append(f"setting {name} left out: no counterpart in Chat Completions")
     if (limit := turn.setting("max_output_tokens")) is not None:
         body["max_tokens"] = limit
-    effort = (turn.setting("reasoning") or {}).get("effort")
-    for item in turn.items:
-        if item.type == "configuration_update":
-            effort = (value_of(item.reasoning) or {}).get("effort") or effort
-    if effort:
+    if effort := turn.effort:
         body |= effort_fields(effort, target.quirks, notes)
 
 
@@ -120,6 +111,8 @@ def _form(
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
     elif form.get("type") == "json_object":
         body["response_format"] = {"type": "json_object"}
+    elif form.get("type") not in (None, "text"):
+        notes.append(f"setting text.format {form['type']} left out: no counterpart in Chat")
     if text.get("verbosity"):
         notes.append("setting text.verbosity left out: no counterpart in Chat Completions")
 

@@ -6,6 +6,7 @@ import msgspec
 
 from ...turn import Failure
 from ..responses.errors import CONTEXT
+from ..sse import encode as sse
 
 #: The type that the API gives a status; the SDKs choose their exceptions by the status.
 _TYPES = {
@@ -31,6 +32,11 @@ def failure_error(failure: Failure) -> dict[str, str]:
         return {"type": "invalid_request_error", "message": context_words(failure.message)}
     status = failure.status or (529 if failure.retry else 400)
     return {"type": error_type(status), "message": failure.message}
+
+
+def failed_event(failure: Failure, *, id: str, number: int, codex: bool) -> bytes:
+    """The event that ends a stream that cannot go on."""
+    return sse("error", msgspec.json.encode({"type": "error", "error": failure_error(failure)}))
 
 
 def context_words(message: str) -> str:

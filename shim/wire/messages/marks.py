@@ -7,12 +7,11 @@ provider looks back. Source: Anthropic's page on prompt caching.
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
-_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_decode = msgspec.json.decode
+from ...json_text import WireError, load, members, split
+from ...turn import is_text, text_of
+
 _encode = msgspec.json.encode
 
 
@@ -41,34 +40,35 @@ def tails(roles: list[str]) -> list[int]:
 
 def mark(fields: dict[str, msgspec.Raw], life: str) -> None:
     """Put breakpoints into the top-level ``fields`` of a request."""
-    made = control(life)
-    for name in ("tools", "system"):
-        raw = fields.get(name)
-        value = _decode(raw) if raw is not None else None
-        if name == "system" and isinstance(value, str) and value:
-            value = [{"type": "text", "text": value}]
-        if isinstance(value, list) and value and isinstance(value[-1], dict):
-            value[-1]["cache_control"] = made
-            fields[name] = msgspec.Raw(_encode(value))
+    marker = control(life)
     try:
-        messages = _list(fields["messages"])
-        roles = [_role(raw).role or "" for raw in messages]
-    except (msgspec.DecodeError, KeyError):
+        for name in ("tools", "system"):
+            if name in fields and (marked := _marked(fields[name], marker)):
+                fields[name] = marked
+        messages = split(fields["messages"])
+        roles = [load(raw, "", _role).role or "" for raw in messages]
+        changed = [(n, marked) for n in tails(roles) if (marked := _message(messages[n], marker))]
+    except (WireError, KeyError):
         # The upstream will say what is wrong with it.
         return
-    changed = [(n, marked) for n in tails(roles) if (marked := _marked(messages[n], made))]
-    for n, marked in changed:
-        messages[n] = marked
+    for n, message in changed:
+        messages[n] = message
     if changed:
         fields["messages"] = msgspec.Raw(b"[%b]" % b",".join(messages))
 
 
-def _marked(raw: msgspec.Raw, made: dict[str, str]) -> msgspec.Raw | None:
-    message: dict[str, Any] = _decode(raw)
-    content = message.get("content")
-    if isinstance(content, str) and content.strip():
-        content = message["content"] = [{"type": "text", "text": content}]
-    if not isinstance(content, list) or not content or not isinstance(content[-1], dict):
+def _message(raw: msgspec.Raw, marker: dict[str, str]) -> msgspec.Raw | None:
+    message = members(raw)
+    marked = _marked(message.get("content", msgspec.Raw()), marker)
+    return msgspec.Raw(_encode({**message, "content": marked})) if marked else None
+
+
+def _marked(raw: msgspec.Raw, marker: dict[str, str]) -> msgspec.Raw | None:
+    """A text or a list of blocks with a breakpoint at its end; None where none can stand."""
+    if is_text(raw) and text_of(raw).strip():
+        raw = msgspec.Raw(b'[{"type":"text","text":%b}]' % raw)
+    entries = split(raw) if bytes(memoryview(raw)[:1]) == b"[" else []
+    if not entries or bytes(memoryview(entries[-1])[:1]) != b"{":
         return None
-    content[-1]["cache_control"] = made
-    return msgspec.Raw(_encode(message))
+    last = {**members(entries[-1]), "cache_control": msgspec.Raw(_encode(marker))}
+    return msgspec.Raw(b"[%b]" % b",".join([*entries[:-1], _encode(last)]))

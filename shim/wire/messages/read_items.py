@@ -6,11 +6,17 @@ what the user says in the same message. Long texts and data are never decoded.
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import msgspec
 
-from ...turn import Item, WireError, is_text, text_of
+from ...json_text import WireError, load, members, split
+from ...turn import Item, is_absent, is_text
+from ...untranslated import Untranslated
+from ..block_text import block_text
+from ..fields import ClientFields
 
 
 class _Source(msgspec.Struct, gc=False):
@@ -18,23 +24,25 @@ class _Source(msgspec.Struct, gc=False):
     media_type: str | None = None
     data: msgspec.Raw = msgspec.Raw()
     url: msgspec.Raw = msgspec.Raw()
+    content: msgspec.Raw = msgspec.Raw()
 
 
 class _Block(msgspec.Struct, gc=False):
+    """A block of any kind: only what its kind has is read."""
+
     type: str | None = None
     text: msgspec.Raw = msgspec.Raw()
-    source: _Source | None = None
-    id: str | None = None
-    name: str | None = None
+    source: msgspec.Raw = msgspec.Raw()
+    id: msgspec.Raw = msgspec.Raw()
+    name: msgspec.Raw = msgspec.Raw()
     input: msgspec.Raw = msgspec.Raw()
-    tool_use_id: str | None = None
+    tool_use_id: msgspec.Raw = msgspec.Raw()
     content: msgspec.Raw = msgspec.Raw()
-    is_error: bool | None = None
+    is_error: msgspec.Raw = msgspec.Raw()
     thinking: msgspec.Raw = msgspec.Raw()
     signature: msgspec.Raw = msgspec.Raw()
     data: msgspec.Raw = msgspec.Raw()
-    title: str | None = None
-    tool_name: str | None = None
+    title: msgspec.Raw = msgspec.Raw()
 
 
 class _Message(msgspec.Struct, gc=False):
@@ -44,58 +52,123 @@ class _Message(msgspec.Struct, gc=False):
 
 _messages = msgspec.json.Decoder(list[_Message]).decode
 _blocks = msgspec.json.Decoder(list[_Block]).decode
+_source = msgspec.json.Decoder(_Source).decode
+_text = msgspec.json.Decoder(str | None).decode
+_flag = msgspec.json.Decoder(bool | None).decode
+_KNOWN_FIELDS = frozenset({"role", "content"})
+#: What is read of each kind of block, besides its type.
+_FIELDS: dict[Any, frozenset[str]] = {
+    kind: frozenset({"type", *names})
+    for kind, names in {
+        "text": ("text",),
+        "image": ("source",),
+        "document": ("source", "title"),
+        "tool_use": ("id", "name", "input"),
+        "tool_result": ("tool_use_id", "content", "is_error"),
+        "thinking": ("thinking", "signature"),
+        "redacted_thinking": ("data",),
+    }.items()
+}
 _encode = msgspec.json.encode
-_AT = re.compile(r"^(.*) - at `\$(.*)`$")
 _EMPTY = msgspec.Raw(b'""')
 
 
 def read_items(system: msgspec.Raw | None, messages: msgspec.Raw) -> list[Item]:
     """The conversation, its ``system`` first; WireError that names the place of what is wrong."""
     items: list[Item] = []
-    where = "system"
-    try:
-        if system is not None and bytes(memoryview(system)[:4]) != b"null":
-            items.append(Item(type="message", role="system", content=_content(system)))
-        where = "messages"
-        for number, message in enumerate(_messages(messages)):
-            where = f"messages.{number}.content"
-            content = message.content
-            if isinstance(content, str):
-                text = msgspec.Raw(_encode(content))
-                items.append(Item(type="message", role=message.role, content=text))
-            elif message.role == "assistant":
-                _said(content, items)
-            else:
-                _asked(message.role, content, items)
-    except msgspec.DecodeError as e:
-        found = _AT.match(str(e))
-        what, path = found.groups() if found else (str(e), "")
-        raise WireError(f"{where}{path}: {what}", param=f"{where}{path}") from None
+    if system is not None and not is_absent(system):
+        items.append(Item(type="message", role="system", content=_content(system, "system")))
+    for number, message in enumerate(load(messages, "messages", _messages)):
+        content, first = message.content, len(items)
+        if isinstance(content, str):
+            text = msgspec.Raw(_encode(content))
+            items.append(Item(type="message", role=message.role, content=text, at=number))
+            continue
+        blocks = _Blocks(content, f"messages[{number}].content", partial(_raw, messages, number))
+        if message.role == "assistant":
+            _said(blocks, items)
+        else:
+            _asked(message.role, blocks, items)
+        for item in items[first:]:
+            item.at = number
     return items
 
 
-def _asked(role: str, blocks: list[_Block], items: list[Item]) -> None:
-    parts: list[bytes] = []
-    rest: list[_Block] = []
-    for block in blocks:
+def note_untranslated(own: ClientFields, untranslated: Untranslated) -> None:
+    """Note what messages and blocks hold besides what is read."""
+    _note_blocks(own.fields.get("system", msgspec.Raw()), "system", untranslated)
+    for number, entry in enumerate(split(own.fields["messages"])):
+        fields = members(entry)
+        untranslated.add(fields, _KNOWN_FIELDS, f"messages[{number}]")
+        _note_blocks(fields["content"], f"messages[{number}].content", untranslated)
+
+
+def _note_blocks(content: msgspec.Raw, place: str, untranslated: Untranslated) -> None:
+    """The same of a list of blocks; those of unknown kinds are put into words."""
+    if bytes(memoryview(content)[:1]) != b"[":
+        return
+    for number, block in enumerate(split(content)):
+        fields, block_place = members(block), f"{place}[{number}]"
+        kind = load(fields.get("type", msgspec.Raw(b"null")))
+        if known := _FIELDS.get(kind):
+            untranslated.add(fields, known, block_place)
+        if kind == "tool_result" and "content" in fields:
+            _note_blocks(fields["content"], f"{block_place}.content", untranslated)
+
+
+def _raw(messages: msgspec.Raw, number: int) -> msgspec.Raw:
+    """The content of a message as it came."""
+    return members(split(messages)[number])["content"]
+
+
+class _Blocks:
+    """The blocks of a list, with their ``place``; ``raw`` is the list as it came."""
+
+    def __init__(self, blocks: list[_Block], place: str, raw: Callable[[], msgspec.Raw]) -> None:
+        self.all = blocks
+        self._place = place
+        self._raw = raw
+
+    def place(self, number: int) -> str:
+        """Where a block stands."""
+        return f"{self._place}[{number}]"
+
+    def block_text(self, number: int) -> bytes:
+        """A block that nobody else knows, in words, as JSON."""
+        return _encode(block_text(split(self._raw())[number], self.place(number)))
+
+
+def _read(raw: msgspec.Raw, place: str, decode: Any) -> Any:
+    """A field of a block; None where there is none."""
+    return load(raw, place, decode) if memoryview(raw).nbytes else None
+
+
+def _texts(raw: msgspec.Raw, place: str) -> msgspec.Raw:
+    if not is_text(raw):
+        raise WireError(f"{place} must be a string", param=place)
+    return raw
+
+
+def _asked(role: str, blocks: _Blocks, items: list[Item]) -> None:
+    rest: list[int] = []
+    for n, block in enumerate(blocks.all):
         if block.type == "tool_result":
+            place = blocks.place(n)
             items.append(
                 Item(
                     type="function_call_output",
-                    call_id=block.tool_use_id,
-                    output=_content(block.content),
-                    failed=bool(block.is_error),
+                    call_id=_read(block.tool_use_id, f"{place}.tool_use_id", _text),
+                    output=_content(block.content, f"{place}.content"),
+                    failed=bool(_read(block.is_error, f"{place}.is_error", _flag)),
                 )
             )
         else:
-            rest.append(block)
-    if len(rest) == 1 and rest[0].type == "text" and is_text(rest[0].text):
-        items.append(Item(type="message", role=role, content=rest[0].text))
-    elif parts := [_part(block) for block in rest]:
-        items.append(Item(type="message", role=role, content=_list(parts)))
+            rest.append(n)
+    if rest:
+        items.append(Item(type="message", role=role, content=_parts(blocks, rest)))
 
 
-def _said(blocks: list[_Block], items: list[Item]) -> None:
+def _said(blocks: _Blocks, items: list[Item]) -> None:
     texts: list[msgspec.Raw] = []
 
     def speak() -> None:
@@ -106,20 +179,19 @@ def _said(blocks: list[_Block], items: list[Item]) -> None:
             items.append(Item(type="message", role="assistant", content=_list(parts)))
         texts.clear()
 
-    for block in blocks:
+    for n, block in enumerate(blocks.all):
         kind = block.type
         if kind == "text":
-            if is_text(block.text):
-                texts.append(block.text)
-            continue
-        if kind == "tool_use":
+            texts.append(_must_be_text(block.text, blocks, n))
+        elif kind == "tool_use":
             speak()
+            place = blocks.place(n)
             given = bytes(block.input).decode() or "{}"
             items.append(
                 Item(
                     type="function_call",
-                    call_id=block.id,
-                    name=block.name,
+                    call_id=_read(block.id, f"{place}.id", _text),
+                    name=_read(block.name, f"{place}.name", _text),
                     arguments=msgspec.Raw(_encode(given)),
                 )
             )
@@ -140,64 +212,71 @@ def _said(blocks: list[_Block], items: list[Item]) -> None:
             items.append(Item(type="reasoning", encrypted_content=block.data))
         else:
             # What a server did in mid-answer: its readable part is all another upstream can use.
-            texts.append(msgspec.Raw(_encode(_stated(block))))
+            texts.append(msgspec.Raw(blocks.block_text(n)))
     speak()
 
 
-def _content(content: msgspec.Raw) -> msgspec.Raw:
+def _content(content: msgspec.Raw, place: str) -> msgspec.Raw:
     """Text or a list of parts, as the Responses API has it."""
     if is_text(content):
         return content
-    if not memoryview(content).nbytes or bytes(content) == b"null":
+    if is_absent(content):
         return _EMPTY
-    blocks = _blocks(content)
-    if len(blocks) == 1 and blocks[0].type == "text" and is_text(blocks[0].text):
-        return blocks[0].text
-    return _list([_part(block) for block in blocks])
+    if bytes(memoryview(content)[:1]) != b"[":
+        raise WireError(f"{place} must be a string or a list of blocks", param=place)
+    blocks = _Blocks(load(content, place, _blocks), place, lambda: content)
+    return _parts(blocks, range(len(blocks.all)))
+
+
+def _parts(blocks: _Blocks, numbers: Sequence[int]) -> msgspec.Raw:
+    if len(numbers) == 1 and (only := blocks.all[numbers[0]]).type == "text":
+        return _must_be_text(only.text, blocks, numbers[0])
+    return _list([_part(blocks, n) for n in numbers])
+
+
+def _must_be_text(raw: msgspec.Raw, blocks: _Blocks, number: int) -> msgspec.Raw:
+    if not is_text(raw):
+        place = f"{blocks.place(number)}.text"
+        raise WireError(f"{place} must be a string", param=place)
+    return raw
 
 
 def _list(parts: list[bytes]) -> msgspec.Raw:
     return msgspec.Raw(b"[%b]" % b",".join(parts))
 
 
-def _part(block: _Block) -> bytes:
-    if block.type == "text" and is_text(block.text):
-        return b'{"type":"input_text","text":%b}' % block.text
-    source = block.source
-    if block.type == "image" and source is not None:
-        if source.type == "base64" and is_text(source.data):
-            return b'{"type":"input_image","image_url":%b}' % _data_url(source)
-        if is_text(source.url):
-            return b'{"type":"input_image","image_url":%b}' % source.url
-    if block.type == "document" and source is not None:
-        if source.type == "text" and is_text(source.data):
-            return b'{"type":"input_text","text":%b}' % source.data
-        if source.type == "base64" and is_text(source.data):
-            name = _encode(block.title or "document.pdf")
-            data = _data_url(source)
-            return b'{"type":"input_file","filename":%b,"file_data":%b}' % (name, data)
-        if is_text(source.url):
-            return b'{"type":"input_file","file_url":%b}' % source.url
-    return b'{"type":"input_text","text":%b}' % _encode(_stated(block))
+def _part(blocks: _Blocks, number: int) -> bytes:
+    block = blocks.all[number]
+    if block.type == "text":
+        text = _must_be_text(block.text, blocks, number)
+        return b'{"type":"input_text","text":%b}' % text
+    if block.type in ("image", "document"):
+        place = blocks.place(number)
+        source = load(bytes(block.source) or b"null", f"{place}.source", _source)
+        part = _image(source) if block.type == "image" else _document(block, source, place)
+        if part is not None:
+            return part
+    return b'{"type":"input_text","text":%b}' % blocks.block_text(number)
+
+
+def _image(source: _Source) -> bytes | None:
+    if source.type == "base64" and is_text(source.data):
+        return b'{"type":"input_image","image_url":%b}' % _data_url(source)
+    if is_text(source.url):
+        return b'{"type":"input_image","image_url":%b}' % source.url
+    return None
+
+
+def _document(block: _Block, source: _Source, place: str) -> bytes | None:
+    if source.type == "base64" and is_text(source.data):
+        title = _read(block.title, f"{place}.title", _text)
+        name = _encode(title or "document.pdf")
+        return b'{"type":"input_file","filename":%b,"file_data":%b}' % (name, _data_url(source))
+    if is_text(source.url):
+        return b'{"type":"input_file","file_url":%b}' % source.url
+    return None
 
 
 def _data_url(source: _Source) -> bytes:
     kind = _encode(source.media_type or "application/octet-stream")[1:-1]
     return b"".join((b'"data:', kind, b";base64,", memoryview(source.data)[1:]))
-
-
-def _stated(block: _Block) -> str:
-    """A block nobody else knows, in words."""
-    if is_text(block.text):
-        return text_of(block.text)
-    content = block.content
-    if memoryview(content).nbytes and not is_text(content):
-        try:
-            texts = [text_of(b.text) for b in _blocks(content) if is_text(b.text)]
-        except msgspec.ValidationError:
-            texts = []
-        if texts:
-            return "\n".join(texts)
-    named = block.name or block.tool_name
-    name = f" {named}" if named else ""
-    return f"[{block.type or 'block'}{name}]"

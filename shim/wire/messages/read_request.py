@@ -8,11 +8,25 @@ from typing import Any
 import msgspec
 
 from ...turn import Turn, WireError
-from ..fields import check_model, top_level
-from .read_items import read_items
+from ..fields import ClientFields, expect, read_body, untranslated_settings
+from .read_items import note_untranslated, read_items
 
 #: Settings that mean the same under the same name.
 _SAME = ("model", "stream", "temperature", "top_p", "top_k", "metadata", "service_tier")
+_READ = frozenset(
+    {
+        *_SAME,
+        "messages",
+        "system",
+        "max_tokens",
+        "stop_sequences",
+        "tools",
+        "tool_choice",
+        "output_config",
+        "output_format",
+        "thinking",
+    }
+)
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 #: Up to how many tokens of thinking are which effort.
 _EFFORTS = ((2048, "low"), (9999, "medium"))
@@ -71,42 +85,35 @@ _CLIENT_TOOLS: dict[str, dict[str, Any]] = {
 
 def read_request(body: bytes) -> Turn:
     """The Turn in ``body``; WireError (400) that names the field when it is none."""
-    own = top_level(body, "messages")
-    fields = {name: own[name] for name in _SAME if name in own}
+    read = read_body(body, "messages")
+    own = ClientFields(read)
+    fields = {name: own.fields[name] for name in _SAME if name in own.fields}
     turn = Turn(
-        body,
+        read.data,
         fields,
         protocol="messages",
-        own=own,
-        read_items=lambda: read_items(own.get("system"), own["messages"]),
+        own=read.fields,
+        read_items=lambda: read_items(own.fields.get("system"), own.fields["messages"]),
+        has_surrogates=read.has_surrogates,
+        untranslated=untranslated_settings(own, _READ, note_untranslated),
     )
-    check_model(turn)
-    _set(fields, "max_output_tokens", _value(own, "max_tokens", int))
-    _set(fields, "stop", _value(own, "stop_sequences", list))
-    _set(fields, "tools", _tools(_value(own, "tools", list) or (), body) or None)
-    choice = _value(own, "tool_choice", dict) or {}
-    if kind := choice.get("type"):
+    _set(fields, "max_output_tokens", own.value("max_tokens", "number"))
+    _set(fields, "stop", own.value("stop_sequences", "list"))
+    _set(fields, "tools", _tools(own.value("tools", "list") or (), read.data) or None)
+    choice = own.value("tool_choice", "object") or {}
+    if kind := expect(choice.get("type"), "text", "tool_choice.type"):
         _set(fields, "tool_choice", _CHOICES.get(kind) or _named(choice))
     if choice.get("disable_parallel_tool_use"):
         _set(fields, "parallel_tool_calls", False)
-    output = _value(own, "output_config", dict) or {}
-    form = output.get("format") or _value(own, "output_format", dict)
+    output = own.value("output_config", "object") or {}
+    form = output.get("format") or own.value("output_format", "object")
     if isinstance(form, dict) and form.get("type") == "json_schema":
         schema = {"type": "json_schema", "name": "answer", "schema": form.get("schema")}
         _set(fields, "text", {"format": {**schema, "strict": True}})
-    if effort := _effort(_value(own, "thinking", dict), output.get("effort")):
+    named = expect(output.get("effort"), "text", "output_config.effort")
+    if effort := _effort(own.value("thinking", "object"), named):
         _set(fields, "reasoning", {"effort": effort})
     return turn
-
-
-def _value(own: dict[str, msgspec.Raw], name: str, kind: type) -> Any:
-    raw = own.get(name)
-    if raw is None:
-        return None
-    value = msgspec.json.decode(raw)
-    if value is not None and not isinstance(value, kind):
-        raise WireError(f"{name}: must be of type {kind.__name__}", param=name)
-    return value
 
 
 def _set(fields: dict[str, msgspec.Raw], name: str, value: Any) -> None:
@@ -115,7 +122,8 @@ def _set(fields: dict[str, msgspec.Raw], name: str, value: Any) -> None:
 
 
 def _named(choice: dict[str, Any]) -> dict[str, Any] | None:
-    return {"type": "function", "name": choice.get("name")} if choice.get("name") else None
+    name = expect(choice.get("name"), "text", "tool_choice.name")
+    return {"type": "function", "name": name} if name else None
 
 
 def _effort(thinking: dict[str, Any] | None, named: Any) -> str | None:
@@ -132,25 +140,27 @@ def _effort(thinking: dict[str, Any] | None, named: Any) -> str | None:
 def _tools(tools: Any, body: bytes) -> list[dict[str, Any]]:
     """The tools a model is to see: the API hides a deferred one until a `tool_reference` names it,
     unless it searches for tools itself, which nobody behind the chain would do for it."""
-    made = [_tool(tool) for tool in tools]
+    offered = [_tool(tool, f"tools[{n}]") for n, tool in enumerate(tools)]
     deferred = {t.get("name") for t in tools if t.get("defer_loading")}
-    if not deferred or any(t["type"].startswith(_SEARCH) for t in made):
-        return made
+    if not deferred or any(t["type"].startswith(_SEARCH) for t in offered):
+        return offered
     hidden = deferred - {name.decode() for name in _FOUND.findall(body)}
-    return [tool for tool in made if tool.get("name") not in hidden]
+    return [tool for tool in offered if tool.get("name") not in hidden]
 
 
-def _tool(tool: Any) -> dict[str, Any]:
+def _tool(tool: Any, place: str) -> dict[str, Any]:
     """A tool in the words of the Responses API; one that runs at Anthropic keeps its type only."""
     if not isinstance(tool, dict):
-        raise WireError("tools: must be a list of objects", param="tools")
-    kind = str(tool.get("type") or "custom")
+        raise WireError(f"{place} must be an object", param=place)
+    for name in ("type", "name", "description"):
+        expect(tool.get(name), "text", f"{place}.{name}")
+    kind = tool.get("type") or "custom"
     schema = tool.get("input_schema")
     if schema is None:
         schema = next((s for head, s in _CLIENT_TOOLS.items() if kind.startswith(head)), None)
         if schema is None:
             return {"type": kind}
-    made = {"type": "function", "name": tool.get("name"), "parameters": schema}
-    made["description"] = tool.get("description") or ""
-    made["strict"] = bool(tool.get("strict"))
-    return made
+    offered = {"type": "function", "name": tool.get("name"), "parameters": schema}
+    offered["description"] = tool.get("description") or ""
+    offered["strict"] = bool(tool.get("strict"))
+    return offered

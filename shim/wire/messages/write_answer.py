@@ -30,6 +30,7 @@ from ...turn import (
     Turn,
     Usage,
 )
+from ..lenient import Unreadable, strict
 from ..reasoning import pack
 from ..sse import encode as sse
 from .errors import failure_error
@@ -256,8 +257,8 @@ class Encoder:
 def _input(arguments: str) -> dict[str, Any]:
     """A call's arguments as the object a message has; what is none stays readable."""
     try:
-        value = msgspec.json.decode(arguments or "{}")
-    except msgspec.DecodeError:
+        value = strict(arguments or "{}")
+    except Unreadable:
         return {"input": arguments}
     return value if isinstance(value, dict) else {"input": value}
 

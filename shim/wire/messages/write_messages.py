@@ -14,10 +14,14 @@ from typing import Any
 
 import msgspec
 
+from ...json_text import is_object, load
 from ...tools.bridge import Bridge
 from ...tools.hosted import CALLS, NAMES, OUTPUTS, SERVED, arguments_of, output_of
-from ...turn import Item, Part, is_text, text_of, value_of
+from ...turn import Item, Part, Turn, WireError, is_absent, is_text, text_of, value_of
+from ..block_text import agent_text
+from ..protocols import Target
 from ..reasoning import unpack
+from .documents import document_of
 from .marks import tails
 
 Fragment = bytes | memoryview
@@ -25,7 +29,7 @@ Block = tuple[Fragment, ...]
 
 _SILENT = frozenset({"additional_tools", "configuration_update"})
 _TEXT_PARTS = frozenset({"input_text", "output_text", "text", "summary_text", "reasoning_text"})
-_parts = msgspec.json.Decoder(list[Part] | None).decode
+_parts = msgspec.json.Decoder(list[Part]).decode
 _encode = msgspec.json.encode
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _string = msgspec.json.Decoder(str).decode
@@ -42,12 +46,13 @@ class Messages:
     """The message list under construction. ``thinks`` tells whether the answer under way, whose
     calls were just answered, began with thinking; None where there is no such answer."""
 
-    def __init__(self, bridge: Bridge, provider: str, images: bool, notes: list[str]) -> None:
+    def __init__(self, turn: Turn, bridge: Bridge, target: Target, notes: list[str]) -> None:
         self.system: list[str] = []
         self.thinks: bool | None = None
+        self._turn = turn
         self._bridge = bridge
-        self._provider = provider
-        self._images = images
+        self._provider = target.provider
+        self._images = target.images
         self._notes = notes
         self._done: list[tuple[bytes, list[Block]]] = []
         self._said: list[Block] = []
@@ -70,11 +75,14 @@ class Messages:
                 self._call(item, kind)
             elif kind in OUTPUTS:
                 self._output(item)
-            elif kind == "message":
+            elif kind in ("message", "agent_message"):
                 self._message(item)
             elif kind == "reasoning":
                 self._reasoning(item)
-            elif kind not in _SILENT and kind not in SERVED:
+            elif kind in SERVED:
+                why = "what a server's tool found is in the text behind it"
+                self._note(f"item {kind} left out: {why}")
+            elif kind not in _SILENT:
                 self._note(f"item {kind or 'without type'} left out: no counterpart in Messages")
         self._flush()
         if not self._done or self._done[0][0] != b"user":
@@ -139,11 +147,11 @@ class Messages:
 
     def _message(self, item: Item) -> None:
         if item.role == "assistant":
-            self._said += self._content(item.content)
+            self._said += self._content(item, item.content)
             return
         self._flush()
         if item.role in ("system", "developer"):
-            said = "\n".join(self._texts(item.content))
+            said = "\n".join(self._texts(item))
             if not self._done:
                 self.system.append(said)
             elif said:
@@ -151,12 +159,15 @@ class Messages:
                 marked = f"<system-reminder>\n{said}\n</system-reminder>"
                 self._user([_text(_encode(marked))])
         else:
-            self._user(self._content(item.content))
+            if item.role not in (None, "user"):
+                self._note(f"role {item.role} sent as user: no counterpart in Messages")
+            self._user(self._content(item, item.content))
             self.thinks = None
 
     def _reasoning(self, item: Item) -> None:
         fields, _ = unpack(item.encrypted_content, self._provider)
-        for block in fields.get("blocks") or ():
+        blocks = fields.get("blocks")
+        for block in blocks if isinstance(blocks, list) else ():
             self._thought = self._thought or not self._said
             self._said.append((_encode(block),))
 
@@ -239,26 +250,37 @@ class Messages:
 
     def _result(self, item: Item) -> list[Block]:
         if item.type == "tool_search_output":
-            tools = value_of(item.tools) or ()
-            names = [str(t.get("name")) for t in tools if isinstance(t, dict)]
+            tools = value_of(item.tools, f"{self._turn.place(item)}.tools")
+            names = [str(t.get("name")) for t in tools or () if isinstance(t, dict)]
             return [_text(_encode(f"Tools now offered: {', '.join(names) or 'none'}"))]
         try:
-            return self._content(output_of(item))
-        except msgspec.ValidationError:
+            return self._content(item, output_of(item))
+        except WireError:
             return [_text(_encode(text_of(item.output)))]
 
-    def _content(self, content: msgspec.Raw) -> list[Block]:
+    def _content(self, item: Item, content: msgspec.Raw) -> list[Block]:
         if is_text(content):
             return [_text(memoryview(content))] if not _blank(content) else []
-        if not memoryview(content).nbytes:
-            return []
-        return [block for p in _parts(content) or () if (block := self._part(p))]
+        return [block for p in self._read(item, content) if (block := self._part(p))]
 
-    def _texts(self, content: msgspec.Raw) -> list[str]:
-        if is_text(content):
-            return [text_of(content)]
-        parts = _parts(content) if memoryview(content).nbytes else None
-        return [text_of(p.text) for p in parts or () if p.type in _TEXT_PARTS]
+    def _texts(self, item: Item) -> list[str]:
+        if is_text(item.content):
+            return [text_of(item.content)]
+        parts = self._read(item, item.content)
+        for part in parts:
+            if part.type not in _TEXT_PARTS:
+                self._note(f"content {part.type} left out: only users and tools may send any")
+        return [text_of(p.text) for p in parts if p.type in _TEXT_PARTS]
+
+    def _read(self, item: Item, content: msgspec.Raw) -> list[Part]:
+        if is_absent(content):
+            return []
+        try:
+            return _parts(content)
+        except (msgspec.DecodeError, RecursionError):
+            field = "content" if content is item.content else "output"
+            parts: list[Part] = load(content, f"{self._turn.place(item)}.{field}", _parts)
+            return parts
 
     def _part(self, part: Part) -> Block | None:
         kind = part.type
@@ -270,6 +292,10 @@ class Messages:
                 self._note("image left out: this model takes text only")
                 return _text(b'"[image left out: this model takes text only]"')
             return (b'{"type":"image","source":', _source(text_of(part.image_url)), b"}")
+        if kind == "input_file" and (document := document_of(part)):
+            return (document,)
+        if kind == "encrypted_content" and (words := agent_text(part)):
+            return _text(_encode(words))
         self._note(f"content {kind} left out: no counterpart in Messages")
         return _text(_encode(f"[{kind} left out: it cannot be sent to this model]"))
 
@@ -300,8 +326,9 @@ def _input(arguments: str) -> bytes:
     """Arguments as the object the API wants; what is none is handed on as text."""
     try:
         _object(arguments or "{}")
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return b'{"input":%b}' % _encode(arguments)
+    except (msgspec.DecodeError, RecursionError):
+        if not is_object(arguments):
+            return b'{"input":%b}' % _encode(arguments)
     return (arguments or "{}").encode()
 
 

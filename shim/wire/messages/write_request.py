@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from ...tools.bridge import Bridge
-from ...turn import Turn, WireError, value_of
+from ...turn import Turn
 from ..fields import refuse_more
 from ..protocols import Target
 from .marks import control
@@ -32,29 +32,49 @@ BUDGETS = {
     "max": 30_720,
 }
 _SMALLEST_BUDGET = 1024
-#: Settings of other protocols that this one has no word for, and whose loss must be told.
-_UNKNOWN = (
-    "seed",
-    "presence_penalty",
-    "frequency_penalty",
-    "logit_bias",
-    "truncation",
-    "background",
+#: Settings that are read, or that say how another API keeps and shows things: all others are named.
+_READ = frozenset(
+    {
+        "model",
+        "input",
+        "instructions",
+        "tools",
+        "stream",
+        "stream_options",
+        "store",
+        "include",
+        "client_metadata",
+        "prompt_cache_key",
+        "previous_response_id",
+        "safety_identifier",
+        "tool_choice",
+        "parallel_tool_calls",
+        "reasoning",
+        "text",
+        "max_output_tokens",
+        "metadata",
+        "user",
+        "temperature",
+        "top_p",
+        "top_k",
+        "stop",
+        "n",
+        "logprobs",
+        "top_logprobs",
+        "service_tier",
+    }
 )
+#: What settings say that nobody misses.
+_USUAL = (b"null", b"false", b'"disabled"', b"[]", b"{}")
 
 
 def write_request(turn: Turn, bridge: Bridge, target: Target, notes: list[str]) -> bytes:
     """The body for ``POST …/messages``; ``notes`` names what was left out."""
     refuse_more(turn)
-    messages = Messages(bridge, target.provider, target.images, notes)
+    messages = Messages(turn, bridge, target, notes)
     if instructions := turn.setting("instructions"):
-        messages.system.append(str(instructions))
-    try:
-        messages.walk(turn.items)
-    except msgspec.ValidationError as e:
-        raise WireError(
-            f"the content of an item in input is not valid: {e}", param="input"
-        ) from None
+        messages.system.append(instructions)
+    messages.walk(turn.items)
     body: dict[str, Any] = {"stream": turn.stream, "max_tokens": _limit(turn, target)}
     if system := [{"type": "text", "text": t} for t in messages.system if t.strip()]:
         body["system"] = system
@@ -75,19 +95,15 @@ def write_request(turn: Turn, bridge: Bridge, target: Target, notes: list[str]) 
 
 def _limit(turn: Turn, target: Target) -> int:
     limit = turn.setting("max_output_tokens")
-    if isinstance(limit, int) and limit > 0:
-        return limit
+    if limit is not None and limit >= 1:
+        return int(limit)
     name = target.model.rpartition("/")[2]
     return next((most for head, most in SMALLER.items() if name.startswith(head)), MAX_TOKENS)
 
 
 def _think(turn: Turn, body: dict[str, Any], messages: Messages, notes: list[str]) -> bool:
     """Switch thinking on as the client's effort asks; whether it is on."""
-    effort = (turn.setting("reasoning") or {}).get("effort")
-    for item in turn.items:
-        if item.type == "configuration_update":
-            effort = (value_of(item.reasoning) or {}).get("effort") or effort
-    budget = BUDGETS.get(effort or "")
+    budget = BUDGETS.get(turn.effort or "")
     if budget is None:
         return False
     if messages.thinks is False:
@@ -178,10 +194,12 @@ def _settings(
         body.setdefault("system", []).append(
             {"type": "text", "text": "Answer with one JSON object and nothing else."}
         )
+    elif form.get("type") not in (None, "text"):
+        notes.append(f"setting text.format {form['type']} left out: no counterpart in Messages")
     if text.get("verbosity"):
         notes.append("setting text.verbosity left out: no counterpart in Messages")
     notes += [
         f"setting {name} left out: no counterpart in Messages"
-        for name in _UNKNOWN
-        if turn.setting(name) not in (None, False, "disabled")
+        for name, raw in turn.fields.items()
+        if name not in _READ and bytes(raw) not in _USUAL
     ]

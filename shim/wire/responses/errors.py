@@ -49,19 +49,26 @@ def failed_error(failure: Failure) -> dict[str, Any]:
 
 def failed_stream(failure: Failure, seed: str) -> bytes:
     """A whole stream that tells Codex of ``failure``."""
+    return failed_event(failure, id=seed, number=0, codex=True)
+
+
+def failed_event(failure: Failure, *, id: str, number: int, codex: bool) -> bytes:
+    """The event, numbered ``number``, that ends a stream that cannot go on."""
     response = {
-        "id": f"resp_{seed}",
+        "id": f"resp_{id}",
         "object": "response",
         "status": "failed",
         "output": [],
-        "error": failed_error(failure),
+        "error": failed_error(failure) if codex else error_object(failure),
     }
-    return sse(
-        "response.failed",
-        msgspec.json.encode(
-            {"type": "response.failed", "sequence_number": 0, "response": response}
-        ),
-    )
+    event = {"type": "response.failed", "sequence_number": number, "response": response}
+    return sse("response.failed", msgspec.json.encode(event)) + bye(codex)
+
+
+def bye(codex: bool) -> bytes:
+    """What ends a stream, whatever became of it."""
+    # The Open Responses specification wants it; OpenAI's own API and Codex know no such line.
+    return b"" if codex else b"data: [DONE]\n\n"
 
 
 def error_object(failure: Failure) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def _model(data: bytes) -> Any:
         told = _decode(data)
         inner = told.response if isinstance(told.response, _Told) else told
         return inner.model
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         return None
 
 

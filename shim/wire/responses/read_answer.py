@@ -2,13 +2,14 @@
 (responses/streaming).
 
 Strategy: deltas are passed on as they come; a finished item fills in what no delta told, since some
-servers send items whole. What each item has given is kept under its place in the output.
+servers send items whole. Which item an event means, `Items` knows.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import msgspec
 
@@ -17,24 +18,24 @@ from ...turn import (
     CallDelta,
     CallStart,
     Event,
-    Failure,
     Finish,
     KeepAlive,
     Reasoning,
     ReasoningState,
     Refusal,
-    Started,
     Text,
+    Usage,
 )
+from ..decoder import StreamDecoder
 from ..errors import event_failure
-from ..sse import SSEDecoder
-from .read_usage import read_usage, tail_usage
+from ..lenient import Unreadable, count, mapping, name_of, objects, only_objects, text_of
+from .items import CALLS, Item, Items
+from .read_usage import read_usage
 
-__all__ = ["Decoder", "is_answer", "tail_usage"]
+__all__ = ["Decoder", "is_answer"]
 
-_decode = msgspec.json.Decoder().decode
-_DELTA = b"event: response.output_text.delta\ndata: "
 _REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
+_FAILED = ("failed", "cancelled")
 
 
 class _PlainDelta(msgspec.Struct, gc=False):
@@ -45,112 +46,96 @@ class _PlainDelta(msgspec.Struct, gc=False):
     delta: str
 
 
+class _Whole(TypedDict, total=False):
+    """What is read of a response in an event that tells of all of it."""
+
+    id: Any
+    created_at: Any
+    status: Any
+    error: Any
+    output: Any
+    usage: Any
+    incomplete_details: Any
+
+
+class _Snapshot(TypedDict):
+    """An event that repeats the whole request, with its tools and instructions."""
+
+    type: Literal[
+        "response.created",
+        "response.in_progress",
+        "response.queued",
+        "response.completed",
+        "response.incomplete",
+    ]
+    response: _Whole
+
+
 _plain = msgspec.json.Decoder(_PlainDelta).decode
 
 
-class Decoder:
-    """Bytes of a Responses stream in, canonical events out.
+class Decoder(StreamDecoder):
+    """Bytes of a Responses stream in, canonical events out."""
 
-    ``seed`` stands in for missing ids; ``taken`` gives the call ids the conversation has.
-    """
+    decode_long = msgspec.json.Decoder(_Snapshot).decode
+    TEXT_EVENT = "response.output_text.delta"
+    TEXT_PREFIX = b"event: response.output_text.delta\ndata: "
 
     def __init__(
         self, seed: Callable[[], str], upstream: str, taken: Callable[[], set[str]]
     ) -> None:
-        self._sse = SSEDecoder()
-        self._seed = seed
-        self._upstream = upstream
-        self._taken = taken
-        self._ids: set[str] | None = None
-        self._started = False
-        self._ended = False
-        #: Places in the output whose text, thinking or arguments came as deltas.
-        self._told: set[Any] = set()
-        self._done: set[Any] = set()
-        self._calls: dict[Any, dict[str, Any]] = {}
-        self._part: tuple[Any, Any] | None = None
+        super().__init__(seed, upstream, taken)
+        self._items = Items()
+        self._calls = 0
+        #: Where the message is that is being told.
+        self._message: Any = None
+        self._part: tuple[Item, Any] | None = None
+        self._usage: Usage | None = None
 
-    def feed(self, data: bytes) -> list[Event]:
-        """The events that ``data`` completes."""
-        out: list[Event] = []
-        if data[-2:] == b"\n\n" and self._sse.idle:
-            for piece in data[:-2].split(b"\n\n"):
-                self._whole(piece, out)
-        else:
-            self._slowly(data, out)
-        return out
+    @property
+    def usage(self) -> Usage | None:
+        return self._usage
 
-    def close(self) -> list[Event]:
-        """The events of the stream's end; a Failure if it ended too early."""
-        out: list[Event] = []
-        for event, payload in self._sse.close():
-            self._take(event, payload, out)
-        if not self._ended:
-            what = "broke off in mid-answer" if self._started else "sent an empty answer"
-            self._fail(Failure(f"{self._upstream} {what}", retry=True), out)
-        return out
+    @property
+    def calls(self) -> int:
+        """Also those that the upstream runs itself."""
+        return sum(item.kind.endswith("_call") for item in self._items.all)
 
-    def whole(self, body: bytes) -> list[Event]:
-        """The events of an answer that came as one JSON object."""
-        out: list[Event] = []
-        response = _decode(body)
-        self._start(response, out)
-        self._end(response, out)
-        return out
-
-    def _whole(self, piece: bytes, out: list[Event]) -> None:
-        """One event without its end; a plain text delta, most of most answers, in one step."""
-        if piece.startswith(_DELTA) and self._started and not self._ended and self._sse.idle:
-            try:
-                event = _plain(piece[len(_DELTA) :])
-            except msgspec.DecodeError:
-                pass
-            else:
-                self._told.add(event.output_index)
-                if event.delta:
-                    out.append(Text(event.delta))
-                return
-        self._slowly(piece + b"\n\n", out)
-
-    def _slowly(self, data: bytes, out: list[Event]) -> None:
-        for event, payload in self._sse.feed(data):
-            self._take(event, payload, out)
-
-    def _take(self, event: str | None, payload: bytes, out: list[Event]) -> None:
-        if self._ended:
-            return
-        if event is None:
-            self._alive({}, out)
-            return
+    def plain_text(self, data: bytes) -> str | None:
+        if not self._expects_text:
+            return None
         try:
-            data = _decode(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return
-        if not isinstance(data, dict):
-            return
-        kind = data.get("type") or event
+            event = _plain(data)
+        except (ValueError, RecursionError):
+            return None
+        return event.delta if event.output_index == self._message else None
+
+    def _may_expect_text(self) -> bool:
+        return self._message is not None
+
+    def _answer(self, data: dict[str, Any], out: list[Event]) -> None:
+        self._begin(data, out)
+        self._end(data, out, failed=False)
+
+    def _stop(self, out: list[Event]) -> None:
+        self._broke_off(out)
+
+    def _event(self, name: str, data: dict[str, Any], out: list[Event]) -> None:
+        kind = self._kind(name, data)
         if kind == "error" or (data.get("error") and "response" not in data):
-            self._fail(event_failure(data, self._upstream), out)
+            self._fail(event_failure(data, self._upstream), out, reported=kind == "error")
         elif handler := _HANDLERS.get(kind):
             handler(self, data, out)
 
-    def _response(self, data: dict[str, Any]) -> dict[str, Any]:
-        response = data.get("response")
-        return response if isinstance(response, dict) else {}
-
-    def _start(self, response: dict[str, Any], out: list[Event]) -> None:
-        if not self._started:
-            self._started = True
-            wire_id, created = response.get("id"), response.get("created_at")
-            wire_id = wire_id if isinstance(wire_id, str) and wire_id else self._seed()
-            created = int(created) if isinstance(created, int | float) else 0
-            out.append(Started(wire_id.removeprefix("resp_"), created))
+    def _begin(self, response: dict[str, Any], out: list[Event]) -> None:
+        wire_id = name_of(response.get("id")) or self._seed()
+        self._start(wire_id.removeprefix("resp_"), count(response.get("created_at")), out)
 
     def _created(self, data: dict[str, Any], out: list[Event]) -> None:
-        self._start(self._response(data), out)
+        self._begin(mapping(data.get("response")), out)
 
-    def _alive(self, data: dict[str, Any], out: list[Event]) -> None:
-        self._start(self._response(data), out)
+    def _waits(self, data: dict[str, Any], out: list[Event]) -> None:
+        self._created(data, out)
         out.append(KeepAlive())
 
     def _text(self, data: dict[str, Any], out: list[Event]) -> None:
@@ -160,131 +145,176 @@ class Decoder:
         self._tell(Refusal, data, out)
 
     def _tell(self, kind: type[Text | Refusal], data: dict[str, Any], out: list[Event]) -> None:
-        self._start({}, out)
-        self._told.add(data.get("output_index"))
-        if isinstance(delta := data.get("delta"), str) and delta:
+        self._start(None, 0, out)
+        self._items.of_delta(data, "message").streamed = True
+        self._message = data.get("output_index")
+        if delta := _delta(data):
             out.append(kind(delta))
 
     def _reason(self, data: dict[str, Any], out: list[Event]) -> None:
-        self._start({}, out)
-        index = data.get("output_index")
-        part = (index, data.get("summary_index", data.get("content_index")))
-        apart = self._part is not None and self._part != part and self._part[0] == index
-        self._told.add(index)
+        self._start(None, 0, out)
+        item = self._items.of_delta(data, "reasoning")
+        part = (item, data.get("summary_index", data.get("content_index")))
+        apart = self._part is not None and self._part != part and self._part[0] is item
+        item.streamed = True
         self._part = part
-        if isinstance(delta := data.get("delta"), str) and delta:
+        if delta := _delta(data):
             out.append(Reasoning(f"\n\n{delta}" if apart else delta))
 
     def _annotate(self, data: dict[str, Any], out: list[Event]) -> None:
-        if isinstance(annotation := data.get("annotation"), dict):
-            out.append(Annotation(annotation))
+        out += [Annotation(annotation) for annotation in objects(data.get("annotation"))]
 
     def _added(self, data: dict[str, Any], out: list[Event]) -> None:
-        item = data.get("item")
-        self._start({}, out)
-        if isinstance(item, dict):
-            self._call(data.get("output_index"), item, out)
+        self._start(None, 0, out)
+        self._message = None
+        for item in only_objects(data.get("item")):
+            known = self._items.added(data, item)
+            if known.kind in CALLS:
+                self._call(known, item, out)
 
-    def _call(self, index: Any, item: dict[str, Any], out: list[Event]) -> None:
-        if item.get("type") in ("function_call", "custom_tool_call") and index not in self._calls:
-            self._calls[index] = {"key": len(self._calls), "custom": "input" in item}
-            call_id = self._unique(item.get("call_id") or item.get("id"))
-            key = self._calls[index]["key"]
-            out.append(CallStart(key, call_id, str(item.get("name"))))
+    def _call(self, call: Item, item: dict[str, Any], out: list[Event]) -> None:
+        """A call begins, where its name is there."""
+        if call.key is None and (name := name_of(item.get("name"))):
+            call.key = self._calls
+            self._calls += 1
+            wire_id = name_of(item.get("call_id")) or name_of(item.get("id"))
+            out.append(CallStart(call.key, self._unique(wire_id, "call", self._calls), name))
+            out += [CallDelta(call.key, piece) for piece in call.pieces]
 
     def _argue(self, data: dict[str, Any], out: list[Event]) -> None:
-        index, delta = data.get("output_index"), data.get("delta")
-        call = self._calls.get(index)
-        if call and isinstance(delta, str) and delta:
-            self._told.add(index)
-            out.append(CallDelta(call["key"], delta))
+        if delta := _delta(data):
+            self._piece(self._items.of_delta(data, "function_call"), delta, out)
+
+    def _piece(self, call: Item, piece: str, out: list[Event]) -> None:
+        call.pieces.append(piece)
+        if call.key is not None:
+            out.append(CallDelta(call.key, piece))
+
+    def _argued(self, data: dict[str, Any], out: list[Event]) -> None:
+        whole = text_of(data.get("arguments"))
+        self._fill(self._items.of_delta(data, "function_call"), whole, out)
+
+    def _fill(self, call: Item, whole: str, out: list[Event]) -> None:
+        """What the pieces of a call's arguments have not told of ``whole``."""
+        streamed = "".join(call.pieces)
+        if whole.startswith(streamed):
+            if rest := whole[len(streamed) :]:
+                self._piece(call, rest, out)
+        elif whole and not _alike(streamed, whole):
+            raise Unreadable("a call whose arguments lack a piece")
 
     def _item_done(self, data: dict[str, Any], out: list[Event]) -> None:
-        item = data.get("item")
-        self._start({}, out)
-        if isinstance(item, dict):
-            self._item(data.get("output_index"), item, out)
+        self._start(None, 0, out)
+        self._message = None
+        for item in only_objects(data.get("item")):
+            self._item(self._items.done(data, item), item, out)
 
-    def _item(self, index: Any, item: dict[str, Any], out: list[Event]) -> None:
+    def _item(self, known: Item, item: dict[str, Any], out: list[Event]) -> None:
         """A finished item: what its deltas have not told yet."""
-        if index in self._done:
+        if known.done:
             return
-        self._done.add(index)
-        kind, told = item.get("type"), index in self._told
-        if kind == "reasoning":
-            if not told and (text := _thinking(item)):
+        known.done = True
+        if known.kind == "reasoning":
+            if not known.streamed and (text := _thinking(item)):
                 out.append(Reasoning(text))
             out.append(ReasoningState({"item": item}))
-        elif kind == "message" and not told:
-            for part in item.get("content") or ():
+        elif known.kind == "message":
+            content = item.get("content")
+            parts = content if isinstance(content, list) else [content]
+            for part in [] if known.streamed else parts:
                 _say(part, out)
-        elif kind in ("function_call", "custom_tool_call"):
-            self._call(index, item, out)
-            key = self._calls[index]["key"]
-            if kind == "custom_tool_call":
-                given = msgspec.json.encode({"input": item.get("input") or ""}).decode()
-                out.append(CallDelta(key, given))
-            elif not told and item.get("arguments"):
-                out.append(CallDelta(key, str(item["arguments"])))
-        elif kind != "message":
+        elif known.kind in CALLS:
+            self._call(known, item, out)
+            if known.key is None:
+                raise Unreadable("a call without a name")
+            if known.kind == "custom_tool_call":
+                given = {"input": text_of(item.get("input"))}
+                self._piece(known, msgspec.json.encode(given).decode(), out)
+            else:
+                self._fill(known, text_of(item.get("arguments")), out)
+        else:
             out.append(KeepAlive())
 
     def _completed(self, data: dict[str, Any], out: list[Event]) -> None:
-        response = self._response(data)
-        self._start(response, out)
-        self._end(response, out)
+        self._created(data, out)
+        response = mapping(data.get("response"))
+        self._end(response, out, failed=False)
 
-    def _end(self, response: dict[str, Any], out: list[Event]) -> None:
-        if response.get("status") in ("failed", "cancelled") or response.get("error"):
-            error = response.get("error") or {"message": f"the response was {response['status']}"}
-            self._fail(event_failure({"error": error}, self._upstream), out)
+    def _cancelled(self, data: dict[str, Any], out: list[Event]) -> None:
+        self._created(data, out)
+        response = {**mapping(data.get("response")), "status": "cancelled"}
+        self._end(response, out, failed=False)
+
+    def _failed(self, data: dict[str, Any], out: list[Event]) -> None:
+        self._created(data, out)
+        response = mapping(data.get("response"))
+        self._end({"error": data.get("error"), **_without_null(response)}, out, failed=True)
+
+    def _end(self, response: dict[str, Any], out: list[Event], *, failed: bool) -> None:
+        self.response = response
+        usage = response.get("usage")
+        self._usage = read_usage(usage) if isinstance(usage, dict) else None
+        status, error = response.get("status"), response.get("error")
+        if failed or status in _FAILED or error:
+            error = error or {"message": f"the response was {status or 'failed'}"}
+            self._fail(event_failure({"error": error}, self._upstream), out, reported=failed)
             return
-        self._ended = True
-        for index, item in enumerate(response.get("output") or ()):
-            if isinstance(item, dict):
-                self._item(index, item, out)
-        if isinstance(usage := response.get("usage"), dict):
-            out.append(read_usage(usage))
-        details = response.get("incomplete_details")
-        why = details.get("reason") if isinstance(details, dict) else None
+        output = only_objects(response.get("output"))
+        for known, item in zip(self._items.final(output), output, strict=True):
+            self._item(known, item, out)
+        why = mapping(response.get("incomplete_details")).get("reason")
         reason = _REASONS.get(str(why), "stop")
-        out.append(Finish("tool_calls" if reason == "stop" and self._calls else reason))
+        if reason == "stop" and any(map(_half, self._items.all)):
+            raise Unreadable("a call that has no end")
+        if reason == "stop" and self._calls:
+            reason = "tool_calls"
+        self._finish(out, *([self._usage] if self._usage else []), Finish(reason))
 
-    def _unique(self, wire_id: Any) -> str:
-        """An id the client has not seen in this thread."""
-        if self._ids is None:
-            self._ids = self._taken()
-        made = str(wire_id or f"call_{self._seed()}_{len(self._calls)}")
-        if made in self._ids:
-            made = f"{made}_{self._seed()[:8]}_{len(self._calls)}"
-        self._ids.add(made)
-        return made
 
-    def _fail(self, failure: Failure, out: list[Event]) -> None:
-        self._ended = True
-        out.append(failure)
+def _delta(data: dict[str, Any]) -> str:
+    delta = data.get("delta")
+    if isinstance(delta, dict | list):
+        raise Unreadable("")
+    return text_of(delta)
+
+
+def _half(item: Item) -> bool:
+    """Whether a call has come without its end, and its arguments are not whole either."""
+    if item.done or item.kind not in CALLS:
+        return False
+    return item.key is None or not _alike("".join(item.pieces), "".join(item.pieces))
+
+
+def _alike(a: str, b: str) -> bool:
+    """Whether two texts are the same JSON."""
+    try:
+        return bool(json.loads(a) == json.loads(b))
+    except (ValueError, RecursionError):
+        return False
+
+
+def _without_null(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _thinking(item: dict[str, Any]) -> str:
-    parts = item.get("summary") or item.get("content") or ()
-    return "\n\n".join(str(p.get("text") or "") for p in parts if isinstance(p, dict))
+    parts = objects(item.get("summary") or item.get("content"))
+    return "\n\n".join(text_of(part.get("text")) for part in parts)
 
 
 def _say(part: Any, out: list[Event]) -> None:
     if not isinstance(part, dict):
-        return
-    if part.get("text"):
-        out.append(Text(str(part["text"])))
-    elif part.get("refusal"):
-        out.append(Refusal(str(part["refusal"])))
-    for annotation in part.get("annotations") or ():
-        if isinstance(annotation, dict):
-            out.append(Annotation(annotation))
+        part = {"text": part}
+    if text := text_of(part.get("text")):
+        out.append(Text(text))
+    elif refusal := text_of(part.get("refusal")):
+        out.append(Refusal(refusal))
+    out += [Annotation(annotation) for annotation in objects(part.get("annotations"))]
 
 
 _HANDLERS: dict[str, Any] = {
     "response.created": Decoder._created,
-    "response.queued": Decoder._alive,
+    "response.queued": Decoder._waits,
     "response.in_progress": Decoder._created,
     "response.output_text.delta": Decoder._text,
     "response.refusal.delta": Decoder._refusal,
@@ -294,10 +324,11 @@ _HANDLERS: dict[str, Any] = {
     "response.output_item.added": Decoder._added,
     "response.output_item.done": Decoder._item_done,
     "response.function_call_arguments.delta": Decoder._argue,
+    "response.function_call_arguments.done": Decoder._argued,
     "response.completed": Decoder._completed,
     "response.incomplete": Decoder._completed,
-    "response.failed": Decoder._completed,
-    "response.cancelled": Decoder._completed,
+    "response.failed": Decoder._failed,
+    "response.cancelled": Decoder._cancelled,
 }
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from ...turn import Turn
-from ..fields import check_model, top_level
+from ..fields import read_body
 
 
 def read_request(body: bytes) -> Turn:
     """The Turn in ``body``; WireError (400) that names the field when it is none."""
-    turn = Turn(body, top_level(body, "input"))
-    check_model(turn)
-    return turn
+    data, fields, has_surrogates = read_body(body, "input")
+    return Turn(data, fields, has_surrogates=has_surrogates)

@@ -35,7 +35,7 @@ from ...turn import (
 )
 from ..reasoning import pack
 from ..sse import encode as sse
-from .errors import error_object, failed_error
+from .errors import bye, error_object, failed_error
 from .write_echo import echo
 from .write_parts import PREFIX, Call, Speech
 
@@ -320,7 +320,7 @@ class Encoder:
             incomplete_details=None if whole else {"reason": reason},
         )
         self._send(out, f"response.{status}", response=self.response)
-        self._bye(out)
+        out.append(bye(self._codex))
 
     def _usage(self) -> dict[str, Any] | None:
         u = self.usage
@@ -344,12 +344,7 @@ class Encoder:
         error = failed_error(event) if self._codex else error_object(event)
         self.response = self._snapshot("failed", error=error)
         self._send(out, "response.failed", response=self.response)
-        self._bye(out)
-
-    def _bye(self, out: list[bytes]) -> None:
-        # The Open Responses specification wants it; OpenAI's own API and Codex know no such line.
-        if not self._codex:
-            out.append(b"data: [DONE]\n\n")
+        out.append(bye(self._codex))
 
 
 _HANDLERS: dict[type, Any] = {

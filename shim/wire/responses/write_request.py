@@ -10,8 +10,9 @@ from typing import Any
 
 import msgspec
 
+from ...json_text import load
 from ...tools.bridge import Bridge
-from ...turn import Item, Tool, Turn, is_text
+from ...turn import Item, Tool, Turn, is_absent, is_text
 from ..fields import refuse_more
 from ..protocols import Target
 from ..quirks import apply
@@ -35,6 +36,7 @@ _encode = msgspec.json.encode
 _parts = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
 _TEXTS = {b'"input_text"', b'"output_text"', b'"text"', b'"summary_text"'}
 _IMAGES = {b'"input_image"', b'"image_url"'}
+_ROLES = frozenset({"user", "assistant", "system", "developer"})
 
 
 def write_request(turn: Turn, bridge: Bridge, target: Target, notes: list[str]) -> bytes:
@@ -62,15 +64,15 @@ def write_request(turn: Turn, bridge: Bridge, target: Target, notes: list[str]) 
             body["prompt_cache_key"] = target.caching.key
     if (limit := turn.setting("max_output_tokens")) is not None:
         body["max_output_tokens"] = max(limit, _LEAST_TOKENS)
-    if effort := (turn.setting("reasoning") or {}).get("effort"):
+    if effort := turn.effort:
         body["reasoning"] = {"effort": effort, "summary": "auto"}
     body = apply(body, target.quirks, notes)
     notes += [
         f"setting {name} left out: no counterpart in the Responses API"
         for name in _UNKNOWN
-        if turn.setting(name) not in (None, False)
+        if bytes(turn.fields.get(name, b"null")) not in (b"null", b"false")
     ]
-    items = _Items(target, notes)
+    items = _Items(turn, target, notes)
     pieces: list[bytes | memoryview] = []
     for item in turn.items:
         if made := items.written(item):
@@ -92,7 +94,8 @@ def _tool(tool: Tool) -> Tool:
 class _Items:
     """Items as JSON in pieces, so that a long history is copied once."""
 
-    def __init__(self, target: Target, notes: list[str]) -> None:
+    def __init__(self, turn: Turn, target: Target, notes: list[str]) -> None:
+        self._turn = turn
         self._target = target
         self._notes = notes
 
@@ -103,8 +106,11 @@ class _Items:
             role = item.role or "user"
             if role == "system" and self._target.quirks.as_codex:
                 role = "developer"
+            if role not in _ROLES:
+                self._note(f"role {role} sent as user: the Responses API has none")
+                role = "user"
             head = b'{"type":"message","role":%b,"content":' % _encode(role)
-            content = self._content(item.content, item.role == "assistant")
+            content = self._content(item, item.content)
             return [head, *content, b"}"] if content else []
         if kind == "reasoning":
             fields, _ = unpack(item.encrypted_content, self._target.provider)
@@ -122,24 +128,25 @@ class _Items:
             return [head, memoryview(given) if is_text(given) else b'""', b"}"]
         if kind in ("function_call_output", "custom_tool_call_output"):
             head = b'{"type":"%b","call_id":%b,"output":' % (kind.encode(), _encode(item.call_id))
-            output = self._content(item.output, False) or [b'""']
+            output = self._content(item, item.output) or [b'""']
             if item.failed:
                 output = _failed(b"".join(output))
             return [head, *output, b"}"]
         self._note(f"item {kind} left out: a client of this protocol has none")
         return []
 
-    def _content(self, content: msgspec.Raw, assistant: bool) -> list[bytes | memoryview]:
+    def _content(self, item: Item, content: msgspec.Raw) -> list[bytes | memoryview]:
         if is_text(content):
             return [memoryview(content)]
-        if not memoryview(content).nbytes:
+        if is_absent(content):
             return []
         made: list[bytes] = []
-        for part in _parts(content):
+        for part in load(content, f"{self._turn.place(item)}.content", _parts):
             kind = bytes(part.get("type", msgspec.Raw()))
             if kind in _TEXTS:
-                name = b"output_text" if assistant else b"input_text"
-                made.append(b'{"type":"%b","text":%b}' % (name, part.get("text", b'""')))
+                name = b"output_text" if item.role == "assistant" else b"input_text"
+                text = part.get("text", msgspec.Raw())
+                made.append(b'{"type":"%b","text":%b}' % (name, text if is_text(text) else b'""'))
             elif kind in _IMAGES and not self._target.images:
                 self._note("image left out: this model takes text only")
                 text = b"[image left out: this model takes text only]"

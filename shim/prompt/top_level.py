@@ -1,0 +1,127 @@
+"""What a request says beside its conversation: settings that hold text, and tools.
+
+Rules look at the texts of settings, also of those nobody here knows, as at any text of a developer;
+secrets are masked in the descriptions of tools too. Both are mostly the same from turn to turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from ..json_text import members
+from ..turn import Turn
+from .act import Acts
+from .catch import Catch
+from .elements import FIELDS, Element
+from .pieces import Piece
+
+#: Settings in whose values nobody says anything, and what only concerns the client's provider.
+_SILENT = frozenset(
+    {
+        "model",
+        "stream",
+        "stream_options",
+        "temperature",
+        "top_p",
+        "top_k",
+        "max_tokens",
+        "max_completion_tokens",
+        "max_output_tokens",
+        "max_tool_calls",
+        "n",
+        "seed",
+        "presence_penalty",
+        "frequency_penalty",
+        "logit_bias",
+        "logprobs",
+        "top_logprobs",
+        "parallel_tool_calls",
+        "tool_choice",
+        "function_call",
+        "store",
+        "include",
+        "truncation",
+        "background",
+        "service_tier",
+        "previous_response_id",
+        "conversation",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "safety_identifier",
+        "reasoning",
+        "reasoning_effort",
+        "verbosity",
+        "thinking",
+        "modalities",
+        "client_metadata",
+        "context_management",
+        "container",
+        "codex_capabilities",
+    }
+)
+_TOOLS = ("tools", "functions")
+_encode = msgspec.json.encode
+#: It stands before all others.
+_NUMBER = -1
+
+
+class Hide(Protocol):
+    """Masks what must not be sent."""
+
+    def clean(self, elements: Sequence[Sequence[Piece] | None]) -> list[bool]:
+        """Which of ``elements``, by their pieces, surely hold nothing to be masked."""
+
+    def hide_json(self, raw: msgspec.Raw, place: str = "") -> msgspec.Raw:
+        """``raw``, which stands at ``place``, without secrets; the same object when it held none.
+        Unmaskable where one may not be changed."""
+
+
+class TopLevel:
+    """The settings and tools of one thread's turns; what came of them is kept while they stay."""
+
+    def __init__(self, protocol: str, catch: Catch, off: set[int], hide: Hide | None) -> None:
+        self._catch = catch
+        self._off = off
+        self._hide = hide
+        self._read = {*_SILENT, *_TOOLS, *(name for name in FIELDS[protocol] if name)}
+        self._given: dict[str, msgspec.Raw] | None = None
+        self._changed: dict[str, msgspec.Raw] = {}
+        self._acts = Acts()
+        self._tools: dict[str, tuple[msgspec.Raw, msgspec.Raw]] = {}
+
+    def edited(self, turn: Turn) -> tuple[dict[str, msgspec.Raw], Acts]:
+        """The top-level fields that become something else, and what was done."""
+        given = {name: turn.own[name] for name in turn.own.keys() - self._read}
+        if given != self._given:
+            self._given, self._acts = given, Acts()
+            self._changed = self._edited(given) if given else {}
+        changed = dict(self._changed)
+        if self._hide:
+            for name in _TOOLS:
+                if name in turn.own:
+                    changed |= self._masked(name, turn.own[name], self._hide)
+        return changed, self._acts
+
+    def _edited(self, given: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
+        raw = edited_raw = msgspec.Raw(_encode(dict(sorted(given.items()))))
+        if self._catch.looks:
+            element = Element("settings", raw, {}, False)
+            for piece in element.strings:
+                for rule in self._catch.found(piece, _NUMBER):
+                    if rule.number not in self._off:
+                        self._acts.act(rule, piece, element)
+            edited_raw = element.settled() or raw
+        if self._hide:
+            edited_raw = self._hide.hide_json(edited_raw)
+        if edited_raw is raw:
+            return {}
+        return {name: value for name, value in members(edited_raw).items() if value != given[name]}
+
+    def _masked(self, name: str, raw: msgspec.Raw, hide: Hide) -> dict[str, msgspec.Raw]:
+        known = self._tools.get(name)
+        if known is None or known[0] != raw:
+            known = self._tools[name] = (raw, hide.hide_json(raw, name))
+        return {} if known[1] is known[0] else {name: known[1]}
