@@ -18,7 +18,7 @@ from tests.e2e.fail_closed import (
     check_sent,
     written,
 )
-from tests.e2e.known_faults import BODIES, mark
+from tests.e2e.known_faults import REQUESTS, mark
 from tests.e2e.odd_bodies import OWN_KEY, PATHS, Odd, encodings, odd_bytes, odd_values
 
 MODELS = ("to-responses", "to-chat", "to-messages")
@@ -47,7 +47,7 @@ def params(*, full: bool) -> list[object]:
         pytest.param(
             (odd, model),
             id=f"{odd.protocol}-{odd.name}-{model}",
-            marks=[*mark(BODIES, odd.protocol, odd.name, model), *more],
+            marks=[*mark(REQUESTS, odd.protocol, odd.name, model), *more],
         )
         for odd, model in cases(full=full)
     ]

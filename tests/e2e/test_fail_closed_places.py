@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.fail_closed import Result, World, check_answer, check_journal, check_sent, written
-from tests.e2e.known_faults import mark_place
+from tests.e2e.known_faults import REQUESTS, mark
 from tests.e2e.odd_bodies import PATHS, SECRET, Odd
 from tests.e2e.odd_items import escaped, in_all_places
 
@@ -39,7 +39,7 @@ def params(*, full: bool) -> list[object]:
         pytest.param(
             (odd, model),
             id=f"{odd.protocol}-{odd.name}-{model}",
-            marks=[*mark_place(odd.protocol, odd.name, model), *more],
+            marks=[*mark(REQUESTS, odd.protocol, odd.name, model), *more],
         )
         for odd, model in cases(full=full)
     ]
