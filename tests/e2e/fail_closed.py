@@ -21,6 +21,7 @@ from tests.e2e.answers import chat_turn, messages_turn, responses_turn
 from tests.e2e.chain import Chain
 from tests.e2e.odd_bodies import OWN_KEY, PATHS, PHRASE, SECRET, Odd
 from tests.e2e.raw_http import Got, ask, request
+from tests.e2e.searching import Search
 from tests.e2e.trap import Trap
 from tests.e2e.upstreams import Answer, Seen, Upstream
 
@@ -118,8 +119,14 @@ class World:
         self.upstream = Upstream(provider)
         text = POLICIES[policy].format(url=self.upstream.url)
         self.key = CHAIN_KEY
-        self.chain = Chain(self.trap.url, policy=text, keys=[self.key], **more)
+        #: What stands before the path of each request.
+        self.base = ""
+        self.chain = self.make_chain(text, more)
         self._number = 0
+
+    def make_chain(self, policy: str, more: dict[str, Any]) -> Chain:
+        """The chain before the trap, not started."""
+        return Chain(self.trap.url, policy=policy, keys=[self.key], **more)
 
     def __enter__(self) -> Self:
         self.trap.__enter__()
@@ -139,7 +146,7 @@ class World:
         headers = [("authorization", f"Bearer {CHAIN_KEY}"), ("x-goog-api-key", OWN_KEY)]
         headers += [("thread-id", thread), ("content-type", "application/json"), *odd.headers]
         seen, trapped = len(self.upstream.seen), len(self.trap.bytes)
-        got = ask(self.chain.port, request(odd.target, odd.body(model), headers))
+        got = ask(self.chain.port, request(self.base + odd.target, odd.body(model), headers))
         sent, caught = self.upstream.seen[seen:], self.trap.bytes[trapped:]
         return Result(odd, model, thread, got, sent, caught)
 
@@ -172,6 +179,12 @@ def written(folder: Path) -> bytes:
     """All that a chain has written under its folder."""
     files = [path for path in folder.rglob("*") if path.is_file() and "conf" not in path.parts]
     return b"\n".join(path.read_bytes() for path in sorted(files))
+
+
+def told(chain: Chain, *secrets: str) -> list[str]:
+    """Where a chain has written one of ``secrets``, packed or in pieces or not."""
+    search = Search(dict.fromkeys(secrets, "a secret"))
+    return search.folder(chain.folder, chain.policy_file)
 
 
 # ---- what must hold ----

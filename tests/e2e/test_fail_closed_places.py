@@ -11,9 +11,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.fail_closed import Result, World, check_answer, check_journal, check_sent, written
+from tests.e2e.fail_closed import (
+    PROVIDER_KEY,
+    Result,
+    World,
+    check_answer,
+    check_journal,
+    check_sent,
+    told,
+)
 from tests.e2e.known_faults import REQUESTS, mark
-from tests.e2e.odd_bodies import PATHS, SECRET, Odd
+from tests.e2e.odd_bodies import OWN_KEY, PATHS, SECRET, Odd
 from tests.e2e.odd_items import escaped, in_all_places
 
 Case = tuple[Odd, str]
@@ -84,6 +92,7 @@ def test_what_is_forbidden_or_secret_everywhere(full: Run, case: Case) -> None:
     full.check(case)
 
 
-def test_the_key_is_written_nowhere(ordinary: Run) -> None:
-    kept = written(ordinary.world.chain.folder)
-    assert SECRET.encode() not in kept and not ordinary.world.trap.requests
+def test_no_key_is_written(ordinary: Run) -> None:
+    world = ordinary.world
+    assert told(world.chain, SECRET, OWN_KEY, world.key, PROVIDER_KEY) == []
+    assert not world.trap.requests
