@@ -43,7 +43,7 @@ class Access(Stage):
         try:
             keys = client.known_keys(os.environ)
         except ValueError as e:
-            fatal(str(e), running=False)
+            fatal(str(e), running=self._services.running)
         loader.add_option(
             "client_keys",
             Sequence[str],

@@ -16,17 +16,18 @@ import msgspec
 from mitmproxy import ctx, http
 
 from addons import faults
-from addons.flow_values import head_of, response
+from addons.flow_values import clean_headers, cleaned, head_of, response
 from addons.gather import gather
 from addons.redaction import hider
 from addons.runs import Run, answers
 from addons.services import Services
 from shim.exchange.answers import feeder
-from shim.exchange.rows import row_of, unread_row
+from shim.exchange.replies import printable
+from shim.exchange.rows import legible, row_of, unread_row
+from shim.exchange.upstream_request import fields_of, kept_fields
 from shim.exchange.values import Decision, Ended, Fields, Outcome, Reply
 from shim.notes import Note
-from shim.record.redact import Redactor
-from shim.turn import Failure
+from shim.turn import Failure, WireError
 
 logger = logging.getLogger(__name__)
 
@@ -51,13 +52,14 @@ class Answering:
             return
         if run.access.kind == "foreign":
             flow.response.stream = True
-        if not run.is_turn:
-            return
-        run.head = head_of(flow.response)
         try:
+            _check_final(flow.response, run)
+            if not run.is_turn:
+                return
+            run.head = head_of(flow.response)
             self._plan(run)
             if run.passage and run.passage.streams:
-                flow.response.headers = _stream_fields(flow, run.passage.fields)
+                flow.response.headers = _stream_fields(run, run.passage.fields)
                 flow.response.stream = self._tap(flow, run)
         except BaseException as e:
             if not faults.is_fault(e):
@@ -84,7 +86,7 @@ class Answering:
             # Else the client's next request would wait for the end of the upstream's answer.
             headers["connection"] = "close"
         flow.response.status_code = reply.status
-        flow.response.headers = http.Headers([(k.encode(), v.encode()) for k, v in headers.items()])
+        flow.response.headers = clean_headers(fields_of(headers))
         flow.response.stream = lambda data: [body.pop()] if body else []
 
     def _tap(self, flow: http.HTTPFlow, run: Run) -> Callable[[bytes], list[bytes]]:
@@ -134,11 +136,26 @@ class Answering:
 
     async def end(self, flow: http.HTTPFlow, run: Run) -> None:
         """The request is over, with an answer or without."""
-        status = flow.response.status_code if flow.response else 502
-        streamed = bool(run.passage and run.passage.streams)
+        outcome = run.outcome(flow.response.status_code if flow.response else 502)
+        try:
+            outcome = await self._outcome(flow, run, outcome)
+            self._answer(flow, run, outcome)
+        except BaseException as e:
+            if not faults.is_fault(e):
+                raise
+            # Whatever broke, it has an end.
+            reply = faults.response_reply(run, e, self.patience)
+            outcome = outcome.with_(failure=reply.failure)
+            if flow.response and not _streams(run):
+                flow.response = response(reply)
+                outcome = outcome.with_(reply=reply, status=reply.status)
+        self._close(flow, run, outcome)
+
+    async def _outcome(self, flow: http.HTTPFlow, run: Run, outcome: Outcome) -> Outcome:
+        streamed = _streams(run)
         if flow.response and run.head and not streamed and not run.reply:
             run.received = [flow.response.raw_content or b""]
-        outcome = run.outcome(status)
+            outcome = outcome.with_(received=tuple(run.received))
         broke = flow.error.msg if flow.error else None
         if broke is not None:
             outcome = outcome.with_(broke=broke)
@@ -146,12 +163,27 @@ class Answering:
             name = "response" if broke is None else "error"
             outcome = await self._made(run, run.decision, outcome, name, streamed=streamed)
             outcome = await self._settled(run, run.decision, outcome)
-        if flow.response and not streamed and broke is None:
-            if outcome.reply and outcome.reply is not run.reply:
-                flow.response = response(outcome.reply)
-            for name, value in outcome.headers.items():
-                flow.response.headers[name] = value
-        self._close(flow, run, outcome)
+        return outcome
+
+    def _answer(self, flow: http.HTTPFlow, run: Run, outcome: Outcome) -> None:
+        """What the client gets, where that did not go in pieces."""
+        if flow.response is None:
+            return
+        if run.access.kind != "foreign" or flow.client_conn.alpn != b"h2":
+            # mitmproxy cannot send them on by HTTP/1.
+            flow.response.trailers = None
+        if outcome.broke is not None or _streams(run):
+            return
+        reply = outcome.reply
+        if reply and reply is not run.reply:
+            flow.response = response(reply)
+        elif reply and callable(flow.response.stream) and flow.response.raw_content == b"":
+            # It took the place of an answer without a body, behind whose head nothing goes on.
+            flow.response.raw_content = reply.body
+        elif not reply and run.access.kind not in ("socket", "foreign"):
+            flow.response.headers = _whole_fields(flow.response)
+        for name, value in outcome.headers.items():
+            flow.response.headers[name] = printable(value)
 
     async def _made(
         self, run: Run, decision: Decision, outcome: Outcome, name: str, *, streamed: bool
@@ -193,10 +225,10 @@ class Answering:
         return outcome
 
     def _close(self, flow: http.HTTPFlow, run: Run, outcome: Outcome) -> None:
-        """Write the end down: of turns, and of what was sent as one and could not be read."""
+        """Write the end down: of turns, and of what came as one and could not be read."""
         request = run.access.request
-        if not run.is_turn or not (run.intake or request.body):
-            self.clean(flow)
+        if not run.is_turn or not request.received:
+            cleaned(flow.request)
             return
         ended = Ended(
             access=run.access,
@@ -212,7 +244,7 @@ class Answering:
             try:
                 if shown := faults.call(stage, hook, ended):
                     self._show(flow, shown)
-            except faults.StageFault as e:
+            except Exception as e:
                 faults.log(run, e)
 
     def _row(self, run: Run, outcome: Outcome) -> dict[str, Any]:
@@ -229,7 +261,7 @@ class Answering:
         except Exception as e:
             faults.log(run, e)
             row = unread_row(run.access, outcome, policy, lambda text: "(see the log)")
-        return dict(msgspec.to_builtins(row))
+        return legible(dict(msgspec.to_builtins(row)))
 
     def _show(self, flow: http.HTTPFlow, shown: list[http.HTTPFlow]) -> None:
         """The live flow becomes the client leg; in mitmweb the upstream leg stands beside it."""
@@ -251,15 +283,31 @@ class Answering:
         run.notes.append(Note(e.stage, "broken", str(e)))
         faults.log(run, e)
 
-    def clean(self, flow: http.HTTPFlow) -> None:
-        """Take the keys out of a request that is not recorded but may be seen or saved (``-w``)."""
-        redact, request = Redactor(()), flow.request
-        request.headers = http.Headers(redact.headers(request.headers.fields))
-        request.path = redact.path(request.path)
+
+def _streams(run: Run) -> bool:
+    return bool(run.passage and run.passage.streams)
 
 
-def _stream_fields(flow: http.HTTPFlow, fields: Fields) -> http.Headers:
-    headers = http.Headers(fields)
-    if flow.request.http_version == "HTTP/1.1":
+def _check_final(answer: http.Response, run: Run) -> None:
+    """WireError for a head before the answer's own: mitmproxy takes it for the answer, and gives
+    what follows to the next request, or to a tunnel that nobody has asked for."""
+    asked = run.access.kind == "socket" or (
+        run.access.kind == "foreign" and "upgrade" in run.access.request.headers
+    )
+    if answer.status_code < 200 and not asked:
+        raise WireError(f"the upstream answered with a {answer.status_code} in place of an answer")
+
+
+def _stream_fields(run: Run, fields: Fields) -> http.Headers:
+    headers = clean_headers(fields)
+    if run.client.http_version not in ("HTTP/1.0", "HTTP/2.0"):
         headers["transfer-encoding"] = "chunked"
+    return headers
+
+
+def _whole_fields(answer: http.Response) -> http.Headers:
+    """The fields of an answer that passes, without those of the upstream's connection."""
+    headers = clean_headers(kept_fields(answer.headers.fields))
+    if answer.status_code not in (204, 304):
+        headers["content-length"] = str(len(answer.raw_content or b""))
     return headers

@@ -7,11 +7,24 @@ import time
 from mitmproxy import http
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from shim.exchange.values import ClientRequest, Endpoint, Fields, Head, Reply, UpstreamRequest
+from shim.exchange.access import CONTROL
+from shim.exchange.upstream_request import fields_of
+from shim.exchange.values import (
+    ClientRequest,
+    Endpoint,
+    Fields,
+    Head,
+    Reply,
+    UpstreamRequest,
+    headers_of,
+)
+from shim.record.redact import Redactor
 
 #: A port that nobody can listen on: the address of what has nowhere to go.
 NOWHERE = ("127.0.0.1", 0)
 _USUAL_PORTS = {"http": 80, "https": 443}
+#: Other versions are the client's affair: mitmproxy itself speaks HTTP/1.1.
+_VERSIONS = frozenset({b"HTTP/1.0", b"HTTP/1.1", b"HTTP/2.0"})
 
 
 def client_request(flow: http.HTTPFlow) -> ClientRequest:
@@ -37,18 +50,15 @@ def client_request(flow: http.HTTPFlow) -> ClientRequest:
     )
 
 
-def headers_of(fields: Fields) -> dict[str, str]:
-    """Header fields as ``shim`` wants them: lower-case names, one value each."""
-    return {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in fields}
-
-
 def upstream_request(value: UpstreamRequest, client: http.Request) -> http.Request:
     """``value`` as mitmproxy sends it, in the version of HTTP in which ``client`` came."""
     usual = _USUAL_PORTS[value.scheme] == value.port
     host = f"[{value.host}]" if ":" in value.host else value.host
     authority = (host if usual else f"{host}:{value.port}").encode()
+    version = client.data.http_version
+    version = version if version in _VERSIONS else b"HTTP/1.1"
     # HTTP/2 has a field of its own for it.
-    second = client.data.http_version == b"HTTP/2.0"
+    second = version == b"HTTP/2.0"
     named = any(f[0].lower() == b"host" for f in value.fields)
     fields = value.fields if second or named else ((b"host", authority), *value.fields)
     return http.Request(
@@ -58,7 +68,7 @@ def upstream_request(value: UpstreamRequest, client: http.Request) -> http.Reque
         value.scheme.encode(),
         authority if second else b"",
         value.path.encode("utf-8", "surrogateescape"),
-        client.data.http_version,
+        version,
         http.Headers(fields),
         value.body,
         None,
@@ -88,7 +98,23 @@ def as_sent(value: ClientRequest, client: http.Request) -> http.Request:
 
 def response(reply: Reply) -> http.Response:
     """``reply`` as mitmproxy sends it."""
-    return http.Response.make(reply.status, reply.body, reply.headers)
+    made = http.Response.make(reply.status, reply.body)
+    made.headers = clean_headers(fields_of(reply.headers))
+    made.headers["content-length"] = str(len(reply.body))
+    return made
+
+
+def clean_headers(fields: Fields) -> http.Headers:
+    """``fields`` without control characters, whoever put them there: a client may take one for a
+    line's end (RFC 9110, section 5.5)."""
+    return http.Headers([(name, CONTROL.sub(b" ", value)) for name, value in fields])
+
+
+def cleaned(request: http.Request) -> None:
+    """Take the keys out of a request that is not recorded but may be seen or saved (``-w``)."""
+    redact = Redactor(())
+    request.headers = http.Headers(redact.headers(request.headers.fields))
+    request.path = redact.path(request.path)
 
 
 def head_of(response: http.Response) -> Head:

@@ -11,8 +11,9 @@ from typing import IO, Any
 
 import msgspec
 
+from shim.exchange.encodings import coding_of
 from shim.record.bodies import Bodies, Body, Part, alone, unpacked
-from shim.record.packed import CODING, LEAST
+from shim.record.packed import LEAST
 
 _SIZE = 8
 
@@ -60,8 +61,7 @@ class Job(msgspec.Struct):
     def coding(self, at: int) -> str:
         """How the body ``at`` is encoded; empty where it is not."""
         fields = self.legs[at // 2][at % 2] or {}
-        named = (v for n, v in fields.get("headers", ()) if n.lower() == CODING)
-        return next(named, b"").decode("ascii", "replace")
+        return coding_of(fields.get("headers", ()))
 
     def conversation(self, at: int) -> Hashable:
         """What names those bodies of which the one ``at`` is likely to be the next; None where

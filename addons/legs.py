@@ -9,16 +9,15 @@ from __future__ import annotations
 import copy
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
 from mitmproxy import http
 from mitmproxy.connection import Client, Server
-from mitmproxy.net.encoding import decode
 
 from addons.jobs import Job
+from shim.exchange.encodings import readable
 from shim.policy.rules import RedactRule
 from shim.policy.units import size
 from shim.prompt.mask import Masks
@@ -28,6 +27,8 @@ from shim.record.bodies import Bodies, Body
 from shim.record.redact import CLEAN, Redactor
 from shim.record.redact import redactor as plain_redactor
 
+#: Encoded bodies are unpacked, searched and written up to so many bytes.
+_MOST_BYTES = 64 * 1024 * 1024
 #: What comes whole, encoded or for those who look at live flows, is searched where it is new, too.
 _seen = Bodies()
 
@@ -59,7 +60,12 @@ class Legs(NamedTuple):
 def legs(job: Job) -> Legs:
     """The legs of ``job`` without keys, each with the row as its comment."""
     redact = redactor(job.secrets, job.rules, job.session)
-    bodies = [_readable(job, at) for at in range(len(job.bodies))]
+    bodies, cut = [], set()
+    for at in range(len(job.bodies)):
+        body, why = _readable(job, at)
+        bodies.append(body)
+        if why:
+            cut.add(at)
     states = _states(job, CLEAN)
     found = redact.about(_texts(job, bodies, states))
     if found is not CLEAN:
@@ -68,7 +74,9 @@ def legs(job: Job) -> Legs:
     for at, body in enumerate(bodies):
         # Where both legs have the same answer, it is searched once.
         same = at == 3 and body is bodies[1]
-        told.append(told[1] if same else _told(job, body, redact, clean=found is CLEAN))
+        hidden = told[1] if same else _told(job, body, redact, clean=found is CLEAN)
+        # What cannot be searched to its end is not written further.
+        told.append(body if hidden is None and at in cut else hidden)
     for at, message in _messages(states):
         if (hidden := told[at]) is not None:
             # What hides something is written as it reads.
@@ -98,15 +106,17 @@ def _stamp(job: Job) -> tuple[object, ...]:
     return job.secrets, job.rules, job.session
 
 
-def _readable(job: Job, at: int) -> bytes | Body:
-    """The body ``at`` as it reads."""
+def _readable(job: Job, at: int) -> tuple[bytes | Body, str]:
+    """The body ``at`` as it reads, and why not to its end."""
     if isinstance(body := job.bodies[at], Body):
-        return body
+        return body, ""
+    why = ""
     if coding := job.coding(at):
-        with suppress(ValueError):
-            body = bytes(decode(body, coding) or b"")  # type: ignore[arg-type]
+        body, why = readable(body, coding, _MOST_BYTES)
+    if why:
+        body += f"[not recorded from here: {why}]".encode()
     key = job.conversation(at)
-    return _seen.take(key, body)[1] if key else body
+    return (_seen.take(key, body)[1] if key and not why else body), why
 
 
 def _texts(

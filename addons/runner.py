@@ -18,10 +18,17 @@ from mitmproxy.proxy.mode_specs import RegularMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import ClientHelloData
 
-from addons import faults, guard
+from addons import faults, guard, http1
 from addons.answering import Answering
-from addons.flow_values import NOWHERE, as_sent, client_request, response, upstream_request
-from addons.runs import Run, begin, forget, owned_by, run_of, with_body
+from addons.flow_values import (
+    NOWHERE,
+    as_sent,
+    cleaned,
+    client_request,
+    response,
+    upstream_request,
+)
+from addons.runs import Run, admit, begin, forget, owned_by, run_of, with_body
 from addons.services import Services
 from addons.stage import Stage
 from shim.exchange.access import bare
@@ -31,6 +38,10 @@ from shim.exchange.values import Access, Decision, Reply, UpstreamRequest
 logger = logging.getLogger(__name__)
 
 _PARTS = tuple(name for name in Decision.__struct_fields__ if name != "notes")
+_UNCONFIGURED = (
+    "interpose: the chain could not be set up as its options and its policy want, so nothing is"
+    " sent; its log says why"
+)
 #: Seconds between two looks whether a runner that was replaced has nothing under way.
 _LOOK = 0.1
 
@@ -57,6 +68,8 @@ class Runner:
         self._stages = [intake, *stages]
         self._viewers = viewers
         self._patience = 0.0
+        #: Options that were not taken over; none, once a chain is as they want it.
+        self._pending = {"all of them"}
         self._bind()
 
     def _bind(self) -> None:
@@ -78,15 +91,19 @@ class Runner:
             120,
             "Seconds that a turn's preparation may take before it is refused.",
         )
+        # A script that is loaded anew must not end the process, and what is under way in it.
+        self._services.running = guard.install()
+        http1.install()
         for stage in (*self._stages, *self._viewers):
             if hasattr(stage, "load"):
                 stage.load(loader)
             ctx.master.commands.collect_commands(stage)
-        guard.install()
 
     def configure(self, updated: set[str]) -> None:
         self._patience = float(ctx.options.stage_timeout)
         self._answering.patience = self._patience
+        # A script that is loaded anew stays in place though it could not be configured.
+        updated = self._pending = updated | self._pending
         for stage in (*self._stages, *self._viewers):
             if not hasattr(stage, "configure"):
                 continue
@@ -98,6 +115,7 @@ class Runner:
                 # mitmproxy takes a change of options back for this exception only.
                 logger.exception("an option could not be set")
                 raise exceptions.OptionsError(f"interpose: {e}") from e
+        self._pending = set()
 
     # mitmproxy calls both from sync code when a script is loaded anew, and awaits them else.
 
@@ -150,8 +168,12 @@ class Runner:
             reply = self._connect_reply()
         if reply:
             flow.response = response(reply)
+        else:
+            admit(flow)
 
     def _connect_reply(self) -> Reply | None:
+        if self._pending:
+            return refusal("", 500, _UNCONFIGURED)
         try:
             for stage, hook in self._hooks("http_connect"):
                 if reply := faults.call(stage, hook):
@@ -203,6 +225,8 @@ class Runner:
             flow.server_conn.via = _via(result.way)
 
     def _admitted(self, access: Access) -> Access | Reply:
+        if self._pending:
+            return refusal(access.request.path, 500, _UNCONFIGURED)
         for stage, hook in self._hooks("requestheaders"):
             result = faults.call(stage, hook, access)
             if isinstance(result, Reply):
@@ -216,7 +240,8 @@ class Runner:
             self._view(flow, None)
         if run is None or run.reply or run.sealed:
             return
-        run.access = with_body(run.access, flow.request)
+        # Its head may have come to a runner that was replaced meanwhile.
+        run.owner, run.access = self, with_body(run.access, flow.request)
         try:
             async with asyncio.timeout(self._patience or None):
                 result = await (self._turn(run) if run.is_turn else self._page(run))
@@ -313,7 +338,7 @@ class Runner:
                 logger.exception("a flow could not be shown as it should")
 
     def websocket_start(self, flow: http.HTTPFlow) -> None:
-        self._answering.clean(flow)
+        cleaned(flow.request)
 
     def websocket_message(self, flow: http.HTTPFlow) -> None:
         # mitmproxy would keep all messages; each turn in them has a flow of its own.

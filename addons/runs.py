@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from typing import Any, Protocol
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import msgspec
 from mitmproxy import http
@@ -77,6 +77,7 @@ class OpenTurn(Protocol):
 
 
 _runs: WeakKeyDictionary[http.HTTPFlow, Run] = WeakKeyDictionary()
+_admitted: WeakSet[http.HTTPFlow] = WeakSet()
 #: What live flows were answered with, without keys: the flow itself is still to be sent.
 answers: WeakKeyDictionary[http.HTTPFlow, http.Response] = WeakKeyDictionary()
 
@@ -84,6 +85,16 @@ answers: WeakKeyDictionary[http.HTTPFlow, http.Response] = WeakKeyDictionary()
 def run_of(flow: http.HTTPFlow) -> Run | None:
     """The request that ``flow`` carries, as the chain knows it."""
     return _runs.get(flow)
+
+
+def admit(flow: http.HTTPFlow) -> None:
+    """Mark a CONNECT that may go on."""
+    _admitted.add(flow)
+
+
+def is_admitted(flow: http.HTTPFlow) -> bool:
+    """Whether a chain lets this CONNECT go on."""
+    return flow in _admitted
 
 
 def begin(flow: http.HTTPFlow, run: Run) -> Run:

@@ -22,7 +22,7 @@ _BIG = 2 * 1024 * 1024
 
 
 class Translate(Stage):
-    writes = frozenset({"turn", "edits", "translation", "upstream"})
+    writes = frozenset({"turn", "edits", "translation", "transcoder", "upstream"})
 
     def __init__(self, services: Services) -> None:
         self._policies = services.policies
@@ -42,6 +42,8 @@ class Translate(Stage):
                 body = await asyncio.to_thread(translation.request)
             else:
                 body = translation.request()
+            if not intake.counts:
+                decision = decision.with_(transcoder=translation.translator())
         except WireError as e:
             failure = Failure(str(e), e.status, type="invalid_request_error")
             return decision, failed_field(intake, failure, e.param)

@@ -16,7 +16,7 @@ from ..turn import WireError
 from ..wire.protocols import Caching
 from ..wire.translate import STREAM, Translation, count_answer
 from ..wire.unmask import Unmask
-from .encodings import EncodingError, StreamUnpacker, decode
+from .encodings import EncodingError, StreamUnpacker, coding_of, decode
 from .replies import JSON, failed
 from .upstream_request import fields_of, kept_fields
 from .values import Decision, Head, Intake, Outcome, Passage, Reply
@@ -74,8 +74,7 @@ def passage(intake: Intake, decision: Decision, head: Head) -> Passage:
     assert translation
     if intake.counts:
         return Passage(None, False, head.fields)
-    transcoder = translation.translator()
-    encoding = head.headers.get("content-encoding", "")
+    transcoder, encoding = decision.transcoder, coding_of(head.fields)
     if not translation.streams(head.status, head.headers):
         return Passage(transcoder, False, head.fields)
     if translation.translates:
@@ -127,9 +126,7 @@ def whole(intake: Intake, decision: Decision, passage: Passage, outcome: Outcome
     if transcoder is None:
         return outcome
     try:
-        body = decode(
-            b"".join(outcome.received), head.headers.get("content-encoding", ""), MOST_BYTES
-        )
+        body = decode(b"".join(outcome.received), coding_of(head.fields), MOST_BYTES)
     except EncodingError as e:
         raise WireError(f"{translation.route.provider}: {e}", status=502) from None
     url = decision.upstream.url if decision.upstream else ""
@@ -138,7 +135,10 @@ def whole(intake: Intake, decision: Decision, passage: Passage, outcome: Outcome
     if answer is None:
         return outcome
     failure = answer.failure
-    if failure and answer.body is not None and transcoder.failure is None:
+    # What no client takes for a failure is one in the client's own words, too; and who is sent
+    # elsewhere would send its whole prompt there, past the policy.
+    unnoticed = answer.body is None and head.status < 400
+    if failure and (unnoticed or (answer.body is not None and transcoder.failure is None)):
         secrets = decision.routing.secrets if decision.routing else ()
         reply = failed(intake, failure, secrets)
         failure = reply.failure

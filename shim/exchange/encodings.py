@@ -7,11 +7,12 @@ that Python knows (rot13, base64). Source: RFC 9110, section 8.4.1; RFC 8878 for
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import brotli
 import zstandard
 
+_FIELD = b"content-encoding"
 #: Bytes that are unpacked in one step.
 _STEP = 256 * 1024
 #: The window of zstd is memory, too: RFC 8878 recommends that at least 8 MB be accepted.
@@ -26,6 +27,13 @@ class EncodingError(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+def coding_of(fields: Iterable[tuple[bytes, bytes]]) -> str:
+    """What the Content-Encoding fields of a message say; several count as one list (RFC 9110,
+    section 5.3)."""
+    found = [value for name, value in fields if name.lower() == _FIELD]
+    return b",".join(found).decode("latin-1")
 
 
 def codings(header: str) -> list[str]:
@@ -48,17 +56,47 @@ def decode(body: bytes, header: str, most: int = 0) -> bytes:
     not encoded as the header says.
     """
     for name in reversed(codings(header)):
-        parts, size = [], 0
+        parts: list[bytes] = []
         try:
-            for part in _UNPACK[name](body):
-                size += len(part)
-                if most and size > most:
-                    raise EncodingError(413, f"the body unpacks to more than {most} bytes")
-                parts.append(part)
-        except (zlib.error, brotli.error, zstandard.ZstdError, EOFError) as e:
+            _unpack(name, body, most, parts)
+        except _BROKEN as e:
             raise EncodingError(400, f"the body is not {name} as its header says: {e}") from None
         body = b"".join(parts)
     return body
+
+
+def readable(body: bytes, header: str, most: int) -> tuple[bytes, str]:
+    """As much of ``body`` as can be read, and what keeps the rest from being read, in a sentence.
+
+    A body that is not encoded at all, whatever its header says, is what it is.
+    """
+    why = ""
+    try:
+        for name in reversed(codings(header) if body else ()):
+            parts: list[bytes] = []
+            try:
+                _unpack(name, body, most, parts)
+            except _BROKEN as e:
+                if not parts and not why:
+                    return body, ""
+                why = f"it is not {name} to its end: {e}"
+            except EncodingError as e:
+                why = str(e)
+            body = b"".join(parts)
+    except EncodingError as e:
+        return b"", str(e)
+    return body, why
+
+
+def _unpack(name: str, body: bytes, most: int, parts: list[bytes]) -> None:
+    """Add the parts of ``body`` without the encoding ``name``. EncodingError beyond ``most``."""
+    size = 0
+    for part in _UNPACK[name](body):
+        size += len(part)
+        if most and size > most:
+            raise EncodingError(413, f"the body unpacks to more than {most} bytes")
+        if part:
+            parts.append(part)
 
 
 class StreamUnpacker:
@@ -187,6 +225,7 @@ def _check_frames(body: bytes) -> None:
         raise EOFError("it breaks off")
 
 
+_BROKEN = (zlib.error, brotli.error, zstandard.ZstdError, EOFError)
 #: A block that is one byte, repeated.
 _REPEATED = 1
 

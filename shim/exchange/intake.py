@@ -16,7 +16,7 @@ from ..wire.fields import top_level
 from ..wire.paths import COUNT, split_path
 from ..wire.protocols import codec
 from .access import secrets_of
-from .encodings import EncodingError, decode
+from .encodings import EncodingError, coding_of, decode
 from .replies import protocol_at
 from .values import ClientRequest, Intake
 
@@ -32,7 +32,7 @@ def read_intake(
     headers = request.headers
     try:
         body = request.body
-        if coding := headers.get("content-encoding", ""):
+        if coding := coding_of(request.fields):
             body = decode(body, coding, most)
     except EncodingError as e:
         raise WireError(str(e), status=e.status) from None

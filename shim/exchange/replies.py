@@ -34,11 +34,21 @@ def refusal(path: str, status: int, message: str, *, param: str | None = None) -
     return Reply(status, JSON, body, Failure(message, status))
 
 
+def for_anybody(message: str, status: int) -> bytes:
+    """The body of an error for a client whose protocol is not known: OpenAI's and Anthropic's in
+    one."""
+    kind = "api_error" if status >= 500 else "invalid_request_error"
+    error = {"type": kind, "code": None, "message": message, "param": None}
+    return msgspec.json.encode({"type": "error", "error": error})
+
+
 def failed(intake: Intake, failure: Failure, secrets: Collection[str] = ()) -> Reply:
     """A turn that ends with ``failure`` before anything of an answer was sent. ``secrets`` are
     taken out of its message, with those of the intake."""
-    hide = redactor(intake.secrets | frozenset(secrets))
-    failure = msgspec.structs.replace(failure, message=hide.text(failure.message))
+    message = redactor(intake.secrets | frozenset(secrets)).text(failure.message)
+    # Half a surrogate pair, of a client's or a provider's words, is no JSON.
+    message = message.encode("utf-8", "replace").decode()
+    failure = msgspec.structs.replace(failure, message=message)
     return failure_reply(failure, intake.turn, codex=intake.codex)
 
 

@@ -108,6 +108,23 @@ def unread_row(
     )
 
 
+def legible(row: dict[str, Any]) -> dict[str, Any]:
+    """``row`` as JSON can say it: half a surrogate pair in a client's words is no text."""
+    try:
+        msgspec.json.encode(row)
+    except UnicodeEncodeError:
+        return {name: _legible(value) for name, value in row.items()}
+    return row
+
+
+def _legible(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_legible(name): _legible(inner) for name, inner in value.items()}
+    return [_legible(inner) for inner in value] if isinstance(value, list) else value
+
+
 def _status(outcome: Outcome) -> int:
     """The upstream's own status where it gave one, else what the client got."""
     failure = outcome.failure

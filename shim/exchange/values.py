@@ -31,6 +31,11 @@ Kind = Literal["turn", "page", "stored", "models", "socket", "foreign"]
 Endpoint = tuple[str, str, int]
 
 
+def headers_of(fields: Fields) -> dict[str, str]:
+    """Header fields as ``shim`` wants them: lower-case names, one value each."""
+    return {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in fields}
+
+
 class ClientRequest(msgspec.Struct, frozen=True):
     """A request as the client sent it. ``headers`` has lower-case names and one value each;
     ``body`` is as it came on the wire, encoded or not, and empty until it has come, at
@@ -181,12 +186,15 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
         """The address that is asked, with its query."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         usual = {"http": 80, "https": 443}[self.scheme] == self.port
-        return f"{self.scheme}://{host}{'' if usual else f':{self.port}'}{self.path}"
+        # A path may hold bytes that are no text.
+        path = self.path.encode("utf-8", "replace").decode()
+        return f"{self.scheme}://{host}{'' if usual else f':{self.port}'}{path}"
 
 
 class Decision(msgspec.Struct, frozen=True):
     """What becomes of a turn: the turn as it is now, and one part per stage. ``side_usage`` is what
-    other models used while it was decided, by their names."""
+    other models used while it was decided, by their names. ``transcoder`` reads the answer: what
+    could not be answered is not sent."""
 
     turn: Turn
     notes: tuple[Note, ...] = ()
@@ -197,6 +205,7 @@ class Decision(msgspec.Struct, frozen=True):
     routing: Routing | None = None
     plan: Plan | None = None
     translation: Translation | None = None
+    transcoder: Translator | None = None
     upstream: UpstreamRequest | None = None
 
     def note(self, stage: str, code: str, text: str) -> Decision:

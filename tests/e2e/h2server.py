@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+from collections.abc import Sequence
 from email.message import Message
 from typing import Self
 
@@ -19,10 +20,13 @@ from tests.e2e.upstreams import Script, Seen
 
 
 class H2Server:
-    """Listens on the loopback with ``tls``, whose context offers h2; a context manager."""
+    """Listens on the loopback with ``tls``, whose context offers h2; a context manager. Each answer
+    ends with ``trailers``."""
 
-    def __init__(self, script: Script, tls: ssl.SSLContext) -> None:
-        self._script, self._tls = script, tls
+    def __init__(
+        self, script: Script, tls: ssl.SSLContext, trailers: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        self._script, self._tls, self._trailers = script, tls, list(trailers)
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -101,4 +105,7 @@ class H2Server:
         # Short answers: the window that every client opens with is enough.
         for chunk in answer.chunks:
             connection.send_data(stream, chunk)
-        connection.end_stream(stream)
+        if self._trailers:
+            connection.send_headers(stream, self._trailers, end_stream=True)
+        else:
+            connection.end_stream(stream)

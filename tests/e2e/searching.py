@@ -131,7 +131,7 @@ def _texts(body: bytes) -> Iterator[bytes]:
     try:
         yield from _strings(json.loads(body))
         return
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     joined: dict[str, list[str]] = defaultdict(list)
     for line in body.split(b"\n"):
@@ -168,5 +168,5 @@ def _strings(value: Any) -> Iterator[bytes]:
         if text[:1] in ("{", "["):
             try:
                 yield from _strings(json.loads(text))
-            except ValueError:
+            except (ValueError, RecursionError):
                 pass

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
+import gzip
 import json
+from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
+import brotli
 import pytest
 from mitmproxy import http
 from mitmproxy.io import FlowReader
@@ -165,3 +169,49 @@ def test_what_does_not_fit_is_no_body() -> None:
     assert plain(receiver.jobs()) == plain(jobs[:1])
     with pytest.raises((ValueError, IndexError)):
         receiver.jobs()
+
+
+def encoded(body: bytes, *codings: str) -> Job:
+    """An exchange whose bodies are ``body`` under these headers."""
+    job = exchange(KEY, [body, b"plain"], [body, b"plain"])
+    for fields in job.legs[0]:
+        assert fields
+        fields["headers"] = (*((b"Content-Encoding", c.encode()) for c in codings),)
+    return job
+
+
+@pytest.mark.parametrize(
+    ("codings", "pack"),
+    [
+        (["gzip"], gzip.compress),
+        (["gzip, br"], lambda data: brotli.compress(gzip.compress(data))),
+        (["gzip", "br"], lambda data: brotli.compress(gzip.compress(data))),
+        (["identity", "gzip"], gzip.compress),
+        (["gzip"], lambda data: gzip.compress(data)[:-8]),
+        (["rot13"], lambda data: codecs.encode(data.decode(), "rot13").encode()),
+        (["snappy"], lambda data: data[::-1]),
+    ],
+)
+def test_no_encoding_hides_a_key(codings: list[str], pack: Callable[[bytes], bytes]) -> None:
+    text = f"it is {KEY}, ".encode() + b"and so on " * 500
+    job = encoded(pack(text), *codings)
+    for flow in read(job)[:1]:
+        for message in (flow.request, flow.response):
+            assert message
+            body = message.get_content(strict=False) or b""
+            for form in (body, codecs.encode(body.decode("latin-1"), "rot13").encode(), body[::-1]):
+                assert KEY.encode() not in form
+    assert KEY.encode() not in written(job, legs(job))
+
+
+def test_a_body_that_holds_no_key_stays_as_it_was_encoded() -> None:
+    packed = gzip.compress(b"nothing of it " * 100)
+    (flow, _) = read(encoded(packed, "gzip"))
+    assert flow.request.raw_content == packed and flow.request.headers["content-encoding"] == "gzip"
+
+
+def test_a_bomb_is_written_up_to_a_bound() -> None:
+    bomb = gzip.compress(bytes(100 * 1024 * 1024), 1)
+    (flow, _) = read(encoded(bomb, "gzip"))
+    body = flow.request.content or b""
+    assert len(body) < 65 * 1024 * 1024 and b"[not recorded from here: the body unpacks" in body
