@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable, Set
-from functools import partial
+from collections.abc import Set
 from typing import Any, NamedTuple
 
 import msgspec
@@ -90,13 +89,10 @@ def expect(value: Any, kind: str, place: str) -> Any:
     return value
 
 
-def untranslated_settings(
-    own: ClientFields, known: Set[str], look: Callable[[ClientFields, Untranslated], None]
-) -> Untranslated:
-    """The top-level fields besides the ``known`` ones that say anything; ``look`` finds those of
-    the conversation."""
+def untranslated_settings(own: ClientFields, known: Set[str]) -> Untranslated:
+    """The top-level fields besides the ``known`` ones that say anything."""
     left = sorted(name for name in own.fields.keys() - known if not is_empty(own.fields[name]))
-    return Untranslated((f"setting {name}" for name in left), partial(look, own))
+    return Untranslated(f"setting {name}" for name in left)
 
 
 def top_level(body: bytes, *required: str) -> dict[str, msgspec.Raw]:

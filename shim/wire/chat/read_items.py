@@ -6,7 +6,7 @@ texts are never decoded.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -16,13 +16,14 @@ from ...json_text import load, members, split
 from ...turn import Item, WireError, is_absent, is_text, text_of
 from ...untranslated import Untranslated
 from ..block_text import block_text
-from ..fields import ClientFields
+
+_NONE = msgspec.Raw()
 
 
 class _Function(msgspec.Struct, gc=False):
     name: str | None = None
-    arguments: msgspec.Raw = msgspec.Raw()
-    input: msgspec.Raw = msgspec.Raw()
+    arguments: msgspec.Raw = _NONE
+    input: msgspec.Raw = _NONE
 
 
 class _Call(msgspec.Struct, gc=False):
@@ -34,175 +35,222 @@ class _Call(msgspec.Struct, gc=False):
 
 class _Message(msgspec.Struct, gc=False):
     role: str
-    content: msgspec.Raw = msgspec.Raw()
-    refusal: msgspec.Raw = msgspec.Raw()
+    content: msgspec.Raw = _NONE
+    refusal: msgspec.Raw = _NONE
     tool_calls: list[_Call] | None = None
     function_call: _Function | None = None
     tool_call_id: str | None = None
-    reasoning_content: msgspec.Raw = msgspec.Raw()
-    reasoning: msgspec.Raw = msgspec.Raw()
-    reasoning_details: msgspec.Raw = msgspec.Raw()
-    audio: msgspec.Raw = msgspec.Raw()
+    reasoning_content: msgspec.Raw = _NONE
+    reasoning: msgspec.Raw = _NONE
+    reasoning_details: msgspec.Raw = _NONE
+    audio: msgspec.Raw = _NONE
 
 
 class _Image(msgspec.Struct, gc=False):
-    url: msgspec.Raw = msgspec.Raw()
+    url: msgspec.Raw = _NONE
     detail: str | None = None
 
 
 class _File(msgspec.Struct, gc=False):
-    filename: msgspec.Raw = msgspec.Raw()
-    file_data: msgspec.Raw = msgspec.Raw()
-    file_url: msgspec.Raw = msgspec.Raw()
-    file_id: msgspec.Raw = msgspec.Raw()
+    filename: msgspec.Raw = _NONE
+    file_data: msgspec.Raw = _NONE
+    file_url: msgspec.Raw = _NONE
+    file_id: msgspec.Raw = _NONE
 
 
 class _Part(msgspec.Struct, gc=False):
     type: str | None = None
-    text: msgspec.Raw = msgspec.Raw()
-    refusal: msgspec.Raw = msgspec.Raw()
-    image_url: msgspec.Raw = msgspec.Raw()
-    file: msgspec.Raw = msgspec.Raw()
-    input_audio: msgspec.Raw = msgspec.Raw()
-    path: msgspec.Raw = msgspec.Raw()
+    text: msgspec.Raw = _NONE
+    refusal: msgspec.Raw = _NONE
+    image_url: msgspec.Raw = _NONE
+    file: msgspec.Raw = _NONE
+    input_audio: msgspec.Raw = _NONE
+    path: msgspec.Raw = _NONE
 
 
-_messages = msgspec.json.Decoder(list[_Message]).decode
-_KNOWN_FIELDS = frozenset({*_Message.__struct_fields__, "annotations"})
-_KNOWN_OF_PARTS = frozenset({*_Part.__struct_fields__})
+class _WholeMessage(_Message, gc=False, forbid_unknown_fields=True):
+    """A message with nothing in it that is not read, or known to have no counterpart."""
+
+    annotations: msgspec.Raw = _NONE
+    name: msgspec.Raw = _NONE
+
+
+class _WholePart(_Part, gc=False, forbid_unknown_fields=True):
+    cache_control: msgspec.Raw = _NONE
+
+
+_whole_messages = msgspec.json.Decoder(list[_WholeMessage]).decode
+_whole_message = msgspec.json.Decoder(_WholeMessage).decode
+_message = msgspec.json.Decoder(_Message).decode
+_whole_parts = msgspec.json.Decoder(list[_WholePart]).decode
 _parts = msgspec.json.Decoder(list[_Part]).decode
 _image = msgspec.json.Decoder(_Image).decode
 _file = msgspec.json.Decoder(_File).decode
 _encode = msgspec.json.encode
+_KNOWN_FIELDS = frozenset({*_Message.__struct_fields__, "annotations"})
+_KNOWN_OF_PARTS = frozenset(_Part.__struct_fields__)
 _EMPTY = msgspec.Raw(b'""')
 #: What our own answers carry (see reasoning.py), among what others put into the same list.
 _OURS = "interpose"
 
 
-def read_items(messages: msgspec.Raw) -> list[Item]:
-    """The conversation; WireError that names the place of what is wrong."""
-    items: list[Item] = []
-    custom: set[str | None] = set()
-    legacy: str | None = None
-    for number, message in enumerate(load(messages, "messages", _messages)):
-        place, first = f"messages[{number}]", len(items)
-        role = message.role
+def read_items(messages: msgspec.Raw, untranslated: Untranslated) -> list[Item]:
+    """The conversation; WireError that names the place of what is wrong.
+
+    ``untranslated`` gets the places of what is left out.
+    """
+    reader = _Reader(untranslated)
+    try:
+        whole = _whole_messages(messages)
+    except (msgspec.DecodeError, RecursionError):
+        for number, raw in enumerate(split(messages, "messages")):
+            reader.read(raw, number)
+    else:
+        for number, message in enumerate(whole):
+            if message.name is not _NONE:
+                untranslated.add({"name": message.name}, frozenset(), f"messages[{number}]")
+            reader.add(message, number)
+    return reader.items
+
+
+class _Reader:
+    """Makes ``items`` of messages, one after the other."""
+
+    def __init__(self, untranslated: Untranslated) -> None:
+        self.items: list[Item] = []
+        self._untranslated = untranslated
+        #: The ids of calls of custom tools, and that of the last call of the old form.
+        self._custom: set[str | None] = set()
+        self._legacy: str | None = None
+
+    def read(self, raw: msgspec.Raw, number: int) -> None:
+        """Add a message that may hold anything."""
+        try:
+            message: _Message = _whole_message(raw)
+        except (msgspec.DecodeError, RecursionError):
+            message = load(raw, f"messages[{number}]", _message)
+        self._untranslated.add(members(raw), _KNOWN_FIELDS, f"messages[{number}]")
+        self.add(message, number)
+
+    def add(self, message: _Message, number: int) -> None:
+        """Add the items of a message."""
+        role, content = message.role, message.content
         if role == "assistant":
-            legacy = _said(message, number, items, custom)
-        elif role in ("tool", "function"):
-            call_id = message.tool_call_id if role == "tool" else legacy
-            kind = "custom_tool_call" if call_id in custom else "function_call"
-            output = _content(message.content, "input_text", place)
-            items.append(Item(type=f"{kind}_output", call_id=call_id, output=output))
+            self._add_said(message, number)
+            return
+        if not is_text(content):
+            content = self._content(content, b"input_text", number)
+        if role in ("tool", "function"):
+            call_id = message.tool_call_id if role == "tool" else self._legacy
+            custom = call_id in self._custom
+            kind = "custom_tool_call_output" if custom else "function_call_output"
+            self.items.append(Item(type=kind, call_id=call_id, output=content, at=number))
         else:
-            content = _content(message.content, "input_text", place)
-            items.append(Item(type="message", role=role, content=content))
-        for item in items[first:]:
-            item.at = number
-    return items
+            self.items.append(Item(type="message", role=role, content=content, at=number))
 
+    def _add_said(self, message: _Message, number: int) -> None:
+        add = self.items.append
+        self._add_thought(message, number)
+        content = message.content
+        if not is_text(content):
+            content = self._content(content, b"output_text", number)
+        if memoryview(content).nbytes > 2:
+            add(Item(type="message", role="assistant", content=content, at=number))
+        if message.refusal is not _NONE and is_text(message.refusal):
+            part = b'[{"type":"refusal","refusal":%b}]' % message.refusal
+            add(Item(type="message", role="assistant", content=msgspec.Raw(part), at=number))
+        if message.audio is not _NONE and not is_absent(message.audio):
+            add(Item(type="audio", at=number))
+        for call in message.tool_calls or ():
+            if call.custom is not None:
+                self._custom.add(call.id)
+                name, text = call.custom.name, call.custom.input
+                kind = "custom_tool_call"
+                add(Item(type=kind, call_id=call.id, name=name, input=text, at=number))
+            elif call.function is not None:
+                add(_function_call(call.id, call.function, number))
+            else:
+                add(Item(type=f"tool call of type {call.type}", at=number))
+        self._legacy = None
+        if message.function_call is not None:
+            self._legacy = f"call_{number}"
+            add(_function_call(self._legacy, message.function_call, number))
 
-def note_untranslated(own: ClientFields, untranslated: Untranslated) -> None:
-    """Note what messages and their parts hold besides what is read; parts of unknown kinds are put
-    into words."""
-    for number, entry in enumerate(split(own.fields["messages"], "messages")):
-        place, fields = f"messages[{number}]", members(entry)
-        untranslated.add(fields, _KNOWN_FIELDS, place)
-        content = fields.get("content", msgspec.Raw())
-        for n, part in enumerate(split(content) if bytes(memoryview(content)[:1]) == b"[" else ()):
-            read = members(part)
-            if load(read.get("type", msgspec.Raw(b"null"))) in _PARTS:
-                untranslated.add(read, _KNOWN_OF_PARTS, f"{place}.content[{n}]")
-
-
-def _said(message: _Message, number: int, items: list[Item], custom: set[str | None]) -> str | None:
-    """The items of an assistant's message; the id of a call of the old form, if it has one."""
-    place = f"messages[{number}]"
-    _thought(message, items, place)
-    content = _content(message.content, "output_text", place)
-    if memoryview(content).nbytes > 2:
-        items.append(Item(type="message", role="assistant", content=content))
-    if is_text(message.refusal):
-        part = b'[{"type":"refusal","refusal":%b}]' % message.refusal
-        items.append(Item(type="message", role="assistant", content=msgspec.Raw(part)))
-    if not is_absent(message.audio):
-        items.append(Item(type="audio"))
-    for call in message.tool_calls or ():
-        if call.custom is not None:
-            custom.add(call.id)
-            items.append(
-                Item(
-                    type="custom_tool_call",
-                    call_id=call.id,
-                    name=call.custom.name,
-                    input=call.custom.input,
-                )
+    def _add_thought(self, message: _Message, number: int) -> None:
+        """What was thought before a message: our own state in it, or only what can be read."""
+        texts = message.reasoning_content, message.reasoning
+        text = next((t for t in texts if t is not _NONE and is_text(t)), None)
+        states = _states(message.reasoning_details, number)
+        if text is None and not states:
+            return
+        summary = b"[]" if text is None else b'[{"type":"summary_text","text":%b}]' % text
+        for state in states or [_NONE]:
+            shown = msgspec.Raw(summary)
+            self.items.append(
+                Item(type="reasoning", summary=shown, encrypted_content=state, at=number)
             )
-        elif call.function is not None:
-            items.append(_function_call(call.id, call.function))
-        else:
-            items.append(Item(type=f"tool call of type {call.type}"))
-    if message.function_call is None:
-        return None
-    call_id = f"call_{number}"
-    items.append(_function_call(call_id, message.function_call))
-    return call_id
+            summary = b"[]"
+
+    def _content(self, content: msgspec.Raw, kind: bytes, number: int) -> msgspec.Raw:
+        """A list of parts, as the Responses API has it, or the only text in it; ``kind`` is that of
+        a text."""
+        if is_absent(content):
+            return _EMPTY
+        place = f"messages[{number}].content"
+        parts = self._read_parts(content, place)
+        if len(parts) == 1 and parts[0].type == "text" and is_text(parts[0].text):
+            only: msgspec.Raw = parts[0].text
+            return only
+        encoded: list[bytes] = []
+        raws: list[msgspec.Raw] = []
+        for n, part in enumerate(parts):
+            read = _PARTS.get(part.type)
+            if read is not None:
+                encoded.append(read(part, kind, f"{place}[{n}]"))
+            else:
+                # Nobody else knows it: what can be read of it is text.
+                raws = raws or split(content, place)
+                text = block_text(raws[n], f"{place}[{n}]")
+                encoded.append(b'{"type":"%b","text":%b}' % (kind, _encode(text)))
+        return msgspec.Raw(b"[%b]" % b",".join(encoded))
+
+    def _read_parts(self, content: msgspec.Raw, place: str) -> Sequence[_Part]:
+        """The parts of a content; noted is what they hold besides what is read. Parts of unknown
+        kinds are put into words."""
+        untranslated = self._untranslated
+        try:
+            whole = _whole_parts(content)
+        except (msgspec.DecodeError, RecursionError):
+            parts: list[_Part] = load(content, place, _parts)
+            for n, raw in enumerate(split(content)):
+                if parts[n].type in _PARTS:
+                    untranslated.add(members(raw), _KNOWN_OF_PARTS, f"{place}[{n}]")
+            return parts
+        for n, part in enumerate(whole):
+            if part.cache_control is not _NONE and part.type in _PARTS:
+                fields = {"cache_control": part.cache_control}
+                untranslated.add(fields, frozenset(), f"{place}[{n}]")
+        return whole
 
 
-def _function_call(call_id: str | None, function: _Function) -> Item:
+def _function_call(call_id: str | None, function: _Function, number: int) -> Item:
     arguments = function.arguments
     if not is_text(arguments):
         # Some clients send the object itself.
         arguments = msgspec.Raw(_encode(bytes(arguments).decode() or "{}"))
-    return Item(type="function_call", call_id=call_id, name=function.name, arguments=arguments)
+    kind = "function_call"
+    return Item(type=kind, call_id=call_id, name=function.name, arguments=arguments, at=number)
 
 
-def _thought(message: _Message, items: list[Item], place: str) -> None:
-    """What was thought before a message: our own state in it, or only what can be read."""
-    text = next((t for t in (message.reasoning_content, message.reasoning) if is_text(t)), None)
-    states = _states(message.reasoning_details, place)
-    if text is None and not states:
-        return
-    summary = b"[]" if text is None else b'[{"type":"summary_text","text":%b}]' % text
-    for state in states or [msgspec.Raw()]:
-        items.append(Item(type="reasoning", summary=msgspec.Raw(summary), encrypted_content=state))
-        summary = b"[]"
-
-
-def _states(details: msgspec.Raw, place: str) -> list[msgspec.Raw]:
-    if b'"interpose"' not in bytes(details):
+def _states(details: msgspec.Raw, number: int) -> list[msgspec.Raw]:
+    if details is _NONE or b'"interpose"' not in bytes(details):
         return []
-    entries: Any = load(details, f"{place}.reasoning_details")
+    entries: Any = load(details, f"messages[{number}].reasoning_details")
     return [
         msgspec.Raw(_encode(d["data"]))
         for d in (entries if isinstance(entries, list) else ())
         if isinstance(d, dict) and d.get("format") == _OURS and isinstance(d.get("data"), str)
     ]
-
-
-def _content(content: msgspec.Raw, kind: str, place: str) -> msgspec.Raw:
-    """Text or a list of parts, as the Responses API has it; ``kind`` is that of a text."""
-    if is_text(content):
-        return content
-    if is_absent(content):
-        return _EMPTY
-    place = f"{place}.content"
-    parts = load(content, place, _parts)
-    if len(parts) == 1 and parts[0].type == "text" and is_text(parts[0].text):
-        only: msgspec.Raw = parts[0].text
-        return only
-    encoded: list[bytes] = []
-    raws: list[msgspec.Raw] = []
-    for number, part in enumerate(parts):
-        read = _PARTS.get(part.type)
-        if read is not None:
-            encoded.append(read(part, kind.encode(), f"{place}[{number}]"))
-        else:
-            # Nobody else knows it: what can be read of it is text.
-            raws = raws or split(content, place)
-            text = block_text(raws[number], f"{place}[{number}]")
-            encoded.append(b'{"type":"%b","text":%b}' % (kind.encode(), _encode(text)))
-    return msgspec.Raw(b"[%b]" % b",".join(encoded))
 
 
 def _must_be_text(raw: msgspec.Raw, place: str) -> msgspec.Raw:

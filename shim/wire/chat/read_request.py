@@ -8,7 +8,7 @@ import msgspec
 
 from ...turn import Turn, WireError
 from ..fields import ClientFields, expect, read_body, untranslated_settings
-from .read_items import note_untranslated, read_items
+from .read_items import read_items
 
 #: Settings that are canonical as they stand.
 _SAME = (
@@ -58,14 +58,15 @@ def read_request(body: bytes) -> Turn:
     read = read_body(body, "messages")
     own = ClientFields(read)
     fields = {name: own.fields[name] for name in _SAME if name in own.fields}
+    untranslated = untranslated_settings(own, _READ)
     turn = Turn(
         read.data,
         fields,
         protocol="chat",
         own=read.fields,
-        read_items=lambda: read_items(own.fields["messages"]),
+        read_items=lambda: read_items(own.fields["messages"], untranslated),
         has_surrogates=read.has_surrogates,
-        untranslated=untranslated_settings(own, _READ, note_untranslated),
+        untranslated=untranslated,
     )
     for name in ("max_completion_tokens", "max_tokens"):
         if own.value(name, "number") is not None:

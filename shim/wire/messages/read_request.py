@@ -9,7 +9,7 @@ import msgspec
 
 from ...turn import Turn, WireError
 from ..fields import ClientFields, expect, read_body, untranslated_settings
-from .read_items import note_untranslated, read_items
+from .read_items import read_items
 
 #: Settings that mean the same under the same name.
 _SAME = ("model", "stream", "temperature", "top_p", "top_k", "metadata", "service_tier")
@@ -88,14 +88,17 @@ def read_request(body: bytes) -> Turn:
     read = read_body(body, "messages")
     own = ClientFields(read)
     fields = {name: own.fields[name] for name in _SAME if name in own.fields}
+    untranslated = untranslated_settings(own, _READ)
     turn = Turn(
         read.data,
         fields,
         protocol="messages",
         own=read.fields,
-        read_items=lambda: read_items(own.fields.get("system"), own.fields["messages"]),
+        read_items=lambda: read_items(
+            own.fields.get("system"), own.fields["messages"], untranslated
+        ),
         has_surrogates=read.has_surrogates,
-        untranslated=untranslated_settings(own, _READ, note_untranslated),
+        untranslated=untranslated,
     )
     _set(fields, "max_output_tokens", own.value("max_tokens", "number"))
     _set(fields, "stop", own.value("stop_sequences", "list"))
