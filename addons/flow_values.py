@@ -7,11 +7,20 @@ import time
 from mitmproxy import http
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from shim.exchange.values import ClientRequest, Endpoint, Fields, Head, Reply, UpstreamRequest
+from shim.exchange.values import (
+    ClientRequest,
+    Endpoint,
+    Head,
+    Reply,
+    UpstreamRequest,
+    headers_of,
+)
 
 #: A port that nobody can listen on: the address of what has nowhere to go.
 NOWHERE = ("127.0.0.1", 0)
 _USUAL_PORTS = {"http": 80, "https": 443}
+#: Other versions are the client's affair: mitmproxy itself speaks HTTP/1.1.
+_VERSIONS = frozenset({b"HTTP/1.0", b"HTTP/1.1", b"HTTP/2.0"})
 
 
 def client_request(flow: http.HTTPFlow) -> ClientRequest:
@@ -37,18 +46,15 @@ def client_request(flow: http.HTTPFlow) -> ClientRequest:
     )
 
 
-def headers_of(fields: Fields) -> dict[str, str]:
-    """Header fields as ``shim`` wants them: lower-case names, one value each."""
-    return {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in fields}
-
-
 def upstream_request(value: UpstreamRequest, client: http.Request) -> http.Request:
     """``value`` as mitmproxy sends it, in the version of HTTP in which ``client`` came."""
     usual = _USUAL_PORTS[value.scheme] == value.port
     host = f"[{value.host}]" if ":" in value.host else value.host
     authority = (host if usual else f"{host}:{value.port}").encode()
+    version = client.data.http_version
+    version = version if version in _VERSIONS else b"HTTP/1.1"
     # HTTP/2 has a field of its own for it.
-    second = client.data.http_version == b"HTTP/2.0"
+    second = version == b"HTTP/2.0"
     named = any(f[0].lower() == b"host" for f in value.fields)
     fields = value.fields if second or named else ((b"host", authority), *value.fields)
     return http.Request(
@@ -58,7 +64,7 @@ def upstream_request(value: UpstreamRequest, client: http.Request) -> http.Reque
         value.scheme.encode(),
         authority if second else b"",
         value.path.encode("utf-8", "surrogateescape"),
-        client.data.http_version,
+        version,
         http.Headers(fields),
         value.body,
         None,

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 from mitmproxy import ctx, http
 
 from addons.runs import run_of
+from shim.exchange.replies import JSON, for_anybody
 
 _MESSAGE = (
     "interpose: the chain is not loaded, so nothing is sent; its log says why (a script that was"
@@ -28,7 +28,7 @@ class Guard:
         run = run_of(flow)
         if flow.response or not flow.live or (run and run.sealed):
             return
-        flow.response = http.Response.make(500, _BODY, {"content-type": "application/json"})
+        flow.response = http.Response.make(500, for_anybody(_MESSAGE, 500), JSON)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         run = run_of(flow)
@@ -44,15 +44,6 @@ class Guard:
         run = run_of(flow)
         if run and not run.over:
             await run.owner.error(flow)
-
-
-#: Read by clients of every protocol: OpenAI's and Anthropic's errors in one.
-_BODY = msgspec.json.encode(
-    {
-        "type": "error",
-        "error": {"type": "api_error", "code": None, "message": _MESSAGE, "param": None},
-    }
-)
 
 
 def install() -> None:

@@ -18,7 +18,7 @@ from mitmproxy.proxy.mode_specs import RegularMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import ClientHelloData
 
-from addons import faults, guard
+from addons import faults, guard, http1
 from addons.answering import Answering
 from addons.flow_values import NOWHERE, as_sent, client_request, response, upstream_request
 from addons.runs import Run, begin, forget, owned_by, run_of, with_body
@@ -83,6 +83,7 @@ class Runner:
                 stage.load(loader)
             ctx.master.commands.collect_commands(stage)
         guard.install()
+        http1.install()
 
     def configure(self, updated: set[str]) -> None:
         self._patience = float(ctx.options.stage_timeout)

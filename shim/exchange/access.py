@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Callable, Collection
 from hashlib import blake2b
+from urllib.parse import parse_qsl, unquote_plus
 
 import msgspec
 
@@ -13,7 +15,7 @@ from ..policy.schema import Policy
 from ..state.expand import is_compact, stored
 from ..wire.protocols import protocol_of
 from .replies import refusal
-from .values import Access, ClientRequest, Fields, Kind, Reply
+from .values import Access, ClientRequest, Fields, Kind, Reply, headers_of
 
 _GET = ("GET",)
 _TURN = ("POST",)
@@ -29,8 +31,11 @@ PAGES = {
 }
 #: Those that browsers elsewhere never get, nor browsers here by another name than loopback's.
 _LOCAL_PAGES = ("/picker", "/api/models", "/api/switch")
-#: Header fields that may hold a client key.
-_KEY_FIELDS = ("authorization", "x-api-key")
+#: What no header field and no path may hold: whoever reads them next may take it for a line's end
+#: (RFC 9110, section 5.5).
+_CONTROL = re.compile(rb"[\0-\x08\x0a-\x1f\x7f]")
+#: What stands between the words of a header field.
+_BETWEEN = re.compile(r"[\s,;=\"]+")
 
 
 class Door(msgspec.Struct, frozen=True):
@@ -56,6 +61,8 @@ class Door(msgspec.Struct, frozen=True):
         def refused(status: int, message: str) -> Reply:
             return refusal(request.path, status, message)
 
+        if where := _garbled(request):
+            return refused(400, f"{where} holds a control character")
         if not request.proxied and not self._host_allowed(request):
             return refused(
                 403,
@@ -105,10 +112,10 @@ class Door(msgspec.Struct, frozen=True):
         if not self.keys:
             return request
         allowed = None
-        for name, given in client.given_keys(request.headers).items():
+        for given in _given_keys(request.fields):
             if any(hmac.compare_digest(given.encode(), key.encode()) for key in self.keys):
                 owner = blake2b(given.encode(), digest_size=8).hexdigest()
-                allowed = msgspec.structs.replace(_without(allowed or request, name), owner=owner)
+                allowed = msgspec.structs.replace(_without(request, self.keys), owner=owner)
         return allowed
 
     def _host_allowed(self, request: ClientRequest) -> bool:
@@ -186,11 +193,42 @@ def _names_loopback(request: ClientRequest) -> bool:
     return client.is_loopback(client.hostname(request.authority))
 
 
-def _without(request: ClientRequest, name: str) -> ClientRequest:
-    raw = name.encode()
-    fields: Fields = tuple(f for f in request.fields if f[0].lower() != raw)
-    headers = {k: v for k, v in request.headers.items() if k != name}
-    return msgspec.structs.replace(request, fields=fields, headers=headers)
+def _given_keys(fields: Fields) -> list[str]:
+    """The keys in ``fields``; a name may come several times."""
+    pairs = [(n.decode("latin-1").lower(), v.decode("latin-1")) for n, v in fields]
+    return [key for n, v in pairs for key in client.given_keys({n: v}).values()]
+
+
+def _without(request: ClientRequest, keys: Collection[str]) -> ClientRequest:
+    """``request`` without the credentials that hold one of ``keys``."""
+
+    def other(name: str, value: str) -> bool:
+        return not (client.is_credential(name) and not _words(value).isdisjoint(keys))
+
+    fields = tuple(
+        f for f in request.fields if other(f[0].decode("latin-1"), f[1].decode("latin-1"))
+    )
+    path = request.path
+    bare_path, _, query = path.partition("?")
+    if any(key in unquote_plus(query) for key in keys):
+        pairs = [(pair, *pair.partition("=")[::2]) for pair in query.split("&")]
+        query = "&".join(p for p, name, value in pairs if other(name, unquote_plus(value)))
+        path = f"{bare_path}?{query}" if query else bare_path
+    return msgspec.structs.replace(request, fields=fields, headers=headers_of(fields), path=path)
+
+
+def _words(value: str) -> set[str]:
+    return {value, *_BETWEEN.split(value)}
+
+
+def _garbled(request: ClientRequest) -> str:
+    """What of ``request`` holds a control character; empty where nothing does."""
+    if _CONTROL.search(request.path.encode("utf-8", "surrogateescape")):
+        return "the path"
+    if _CONTROL.search(b"\t".join(value for _, value in request.fields)):
+        names = (name for name, value in request.fields if _CONTROL.search(value))
+        return f"the header field {next(names).decode('latin-1')}"
+    return ""
 
 
 def _number(text: str | None) -> int:
@@ -199,5 +237,6 @@ def _number(text: str | None) -> int:
 
 def secrets_of(request: ClientRequest, keys: Collection[str]) -> frozenset[str]:
     """What must be written nowhere of a request: its credentials, and the chain's client keys."""
-    pairs = [*request.headers.items(), *request.query.items()]
+    pairs = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in request.fields]
+    pairs += parse_qsl(request.path.partition("?")[2], keep_blank_values=True)
     return frozenset(client.secrets(pairs) | set(keys))

@@ -33,6 +33,14 @@ def refusal(path: str, status: int, message: str, *, param: str | None = None) -
     return Reply(status, JSON, body, Failure(message, status))
 
 
+def for_anybody(message: str, status: int) -> bytes:
+    """The body of an error for a client whose protocol is not known: OpenAI's and Anthropic's in
+    one."""
+    kind = "api_error" if status >= 500 else "invalid_request_error"
+    error = {"type": kind, "code": None, "message": message, "param": None}
+    return msgspec.json.encode({"type": "error", "error": error})
+
+
 def failed(intake: Intake, failure: Failure, secrets: Collection[str] = ()) -> Reply:
     """A turn that ends with ``failure`` before anything of an answer was sent. ``secrets`` are
     taken out of its message, with those of the intake."""

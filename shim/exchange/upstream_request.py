@@ -28,6 +28,7 @@ _HOP = frozenset(
         "content-length",
         "expect",
         "host",
+        "http2-settings",
         "keep-alive",
         "proxy-authorization",
         "proxy-connection",
@@ -37,6 +38,8 @@ _HOP = frozenset(
         "upgrade",
     }
 )
+#: Fields between a client and the chain.
+_OURS = "x-interpose-"
 #: Credentials that a client may send besides its login.
 _OTHER_KEYS = ("x-api-key",)
 
@@ -119,8 +122,14 @@ def sent_to(
 
 
 def kept_fields(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
-    """Header fields without those of the connection that they came over."""
-    return tuple(f for f in fields if f[0].decode("latin-1").lower() not in _HOP)
+    """Header fields without those of the connection that they came over, which ``connection`` may
+    name, too (RFC 9110, section 7.6.1), and those of the chain's own."""
+    named = [(name.decode("latin-1").lower(), (name, value)) for name, value in fields]
+    hop = _HOP
+    for name, (_, value) in named:
+        if name == "connection":
+            hop = hop | {token.strip() for token in value.decode("latin-1").lower().split(",")}
+    return tuple(f for name, f in named if name not in hop and not name.startswith(_OURS))
 
 
 def fields_of(headers: Mapping[str, str]) -> Fields:

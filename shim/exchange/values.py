@@ -31,6 +31,11 @@ Kind = Literal["turn", "page", "stored", "models", "socket", "foreign"]
 Endpoint = tuple[str, str, int]
 
 
+def headers_of(fields: Fields) -> dict[str, str]:
+    """Header fields as ``shim`` wants them: lower-case names, one value each."""
+    return {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in fields}
+
+
 class ClientRequest(msgspec.Struct, frozen=True):
     """A request as the client sent it. ``headers`` has lower-case names and one value each;
     ``body`` is as it came on the wire, encoded or not, and empty until it has come, at
