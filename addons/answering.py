@@ -16,18 +16,23 @@ import msgspec
 from mitmproxy import ctx, http
 
 from addons import faults
-from addons.flow_values import head_of, response
+from addons.flow_values import clean, clean_answer, head_of, response
 from addons.gather import gather
 from addons.redaction import hider
 from addons.runs import Run, answers
 from addons.services import Services
+from shim.exchange.encodings import Limit
 from shim.exchange.rows import row_of, unread_row
 from shim.exchange.values import Decision, Ended, Fields, Outcome, Reply
 from shim.notes import Note
 from shim.record.redact import Redactor
-from shim.turn import Failure
+from shim.shown import field_value
+from shim.turn import Failure, WireError
 
 logger = logging.getLogger(__name__)
+
+#: A streamed answer may be so many times as large as a body: nothing of it waits here.
+_STREAMED = 4
 
 _Hooks = Callable[[str], list[tuple[Any, Callable[..., Any]]]]
 
@@ -48,6 +53,7 @@ class Answering:
         follow behind another head."""
         if run.reply or flow.response is None or run.head:
             return
+        clean_answer(flow.response)
         if run.access.kind == "foreign":
             flow.response.stream = True
         if not run.is_turn:
@@ -78,12 +84,12 @@ class Answering:
         assert flow.response
         run.reply = reply
         body = [reply.body]
-        headers = {**reply.headers, "content-length": str(len(reply.body))}
+        made = response(reply)
+        flow.response.status_code, flow.response.reason = reply.status, made.reason
+        flow.response.headers = made.headers
         if flow.request.http_version.startswith("HTTP/1"):
             # Else the client's next request would wait for the end of the upstream's answer.
-            headers["connection"] = "close"
-        flow.response.status_code = reply.status
-        flow.response.headers = http.Headers([(k.encode(), v.encode()) for k, v in headers.items()])
+            flow.response.headers["connection"] = "close"
         flow.response.stream = lambda data: [body.pop()] if body else []
 
     def _tap(self, flow: http.HTTPFlow, run: Run) -> Callable[[bytes], list[bytes]]:
@@ -93,19 +99,26 @@ class Answering:
         received, sent = run.received.append, run.sent.append
         clock = time.perf_counter
         stores = run.decision.plan is not None
-        broken = False
+        limit = self._services.body_limit.times(_STREAMED)
+        broken, size = False, 0
 
         def tap(data: bytes) -> list[bytes]:
-            nonlocal broken, stores
+            nonlocal broken, stores, size
             begun = clock()
+            if run.cut:
+                return []
             if data:
                 received(data)
+                size += len(data)
                 if run.first_byte is None:
                     run.first_byte = time.time()
                     gather(flow)
             if broken:
                 return []
             try:
+                if limit.exceeded(size):
+                    run.cut = True
+                    raise self._too_large(run, limit)
                 out = transcoder.feed(data) if data else transcoder.close()
                 if stores and (finished := transcoder.response) is not None:
                     stores = False
@@ -130,6 +143,16 @@ class Answering:
         for stage, hook in self._completed:
             faults.call(stage, hook, run.intake, run.decision, finished)
 
+    def _too_large(self, run: Run, limit: Limit) -> WireError:
+        route = run.decision.route if run.decision else None
+        named = f"{route.provider}: " if route else ""
+        return WireError(f"{named}{limit.told('the answer has')}", status=502)
+
+    def too_large(self, run: Run) -> Reply:
+        """What the client gets in the place of an answer that is too large."""
+        why = self._too_large(run, self._services.body_limit)
+        return faults.response_reply(run, why, self.patience)
+
     async def end(self, flow: http.HTTPFlow, run: Run) -> None:
         """The request is over, with an answer or without."""
         status = flow.response.status_code if flow.response else 502
@@ -144,11 +167,12 @@ class Answering:
             name = "response" if broke is None else "error"
             outcome = await self._made(run, run.decision, outcome, name, streamed=streamed)
             outcome = await self._settled(run, run.decision, outcome)
+        run.failure = outcome.failure
         if flow.response and not streamed and broke is None:
             if outcome.reply and outcome.reply is not run.reply:
                 flow.response = response(outcome.reply)
             for name, value in outcome.headers.items():
-                flow.response.headers[name] = value
+                flow.response.headers[name] = field_value(value.encode()).decode()
         self._close(flow, run, outcome)
 
     async def _made(
@@ -257,7 +281,7 @@ class Answering:
 
 
 def _stream_fields(flow: http.HTTPFlow, fields: Fields) -> http.Headers:
-    headers = http.Headers(fields)
+    headers = clean(fields)
     if flow.request.http_version == "HTTP/1.1":
         headers["transfer-encoding"] = "chunked"
     return headers

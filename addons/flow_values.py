@@ -10,11 +10,13 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 from shim.exchange.values import (
     ClientRequest,
     Endpoint,
+    Fields,
     Head,
     Reply,
     UpstreamRequest,
     headers_of,
 )
+from shim.shown import field_value
 
 #: A port that nobody can listen on: the address of what has nowhere to go.
 NOWHERE = ("127.0.0.1", 0)
@@ -65,7 +67,7 @@ def upstream_request(value: UpstreamRequest, client: http.Request) -> http.Reque
         authority if second else b"",
         value.path.encode("utf-8", "surrogateescape"),
         version,
-        http.Headers(fields),
+        clean(fields),
         value.body,
         None,
         client.timestamp_start,
@@ -94,7 +96,21 @@ def as_sent(value: ClientRequest, client: http.Request) -> http.Request:
 
 def response(reply: Reply) -> http.Response:
     """``reply`` as mitmproxy sends it."""
-    return http.Response.make(reply.status, reply.body, reply.headers)
+    made = http.Response.make(reply.status, reply.body, reply.headers)
+    made.headers = clean(made.headers.fields)
+    return made
+
+
+def clean(fields: Fields) -> http.Headers:
+    """``fields`` as they may be sent: what ends a line in a value would begin another field."""
+    return http.Headers(tuple((name, field_value(value)) for name, value in fields))
+
+
+def clean_answer(response: http.Response) -> None:
+    """Take out of a head that came what no head may hold: HTTP/2 lets lines end in it, and HTTP/1
+    knows fields of several lines."""
+    data = response.data
+    data.headers, data.reason = clean(data.headers.fields), field_value(data.reason)
 
 
 def head_of(response: http.Response) -> Head:

@@ -15,13 +15,11 @@ from ..turn import WireError
 from ..wire.protocols import Caching
 from ..wire.translate import STREAM, Translation, count_answer
 from ..wire.unmask import Unmask
-from .encodings import EncodingError, decode
+from .encodings import EncodingError, Limit, decode
 from .replies import JSON, failed
 from .upstream_request import fields_of, kept_fields
 from .values import Decision, Head, Intake, Outcome, Passage, Reply
 
-#: A whole answer unpacks to this many bytes at most.
-MOST_BYTES = 256 * 1024 * 1024
 _STAGE = "translate"
 
 
@@ -90,17 +88,18 @@ def passage(intake: Intake, decision: Decision, head: Head) -> Passage:
     return Passage(transcoder, True, fields)
 
 
-def whole(intake: Intake, decision: Decision, passage: Passage, outcome: Outcome) -> Outcome:
-    """``outcome`` of an answer that came whole, with what the client gets of it; no reply means
-    that it gets the upstream's own bytes."""
+def whole(
+    intake: Intake, decision: Decision, passage: Passage, outcome: Outcome, limit: Limit
+) -> Outcome:
+    """``outcome`` of an answer that came whole and unpacks to ``limit``, with what the client gets
+    of it; no reply means that it gets the upstream's own bytes."""
     translation, transcoder, head = decision.translation, passage.transcoder, outcome.upstream
     assert translation and head
     if transcoder is None:
         return outcome
     try:
-        body = decode(
-            b"".join(outcome.received), head.headers.get("content-encoding", ""), MOST_BYTES
-        )
+        coding = head.headers.get("content-encoding", "")
+        body = decode(b"".join(outcome.received), coding, limit)
     except EncodingError as e:
         raise WireError(f"{translation.route.provider}: {e}", status=502) from None
     url = decision.upstream.url if decision.upstream else ""

@@ -1,19 +1,29 @@
 """Content encodings of HTTP bodies, unpacked in steps and never beyond a limit.
 
 Only those that clients and providers use count as encodings; mitmproxy itself would take any codec
-that Python knows (rot13, base64). Source: RFC 9110, section 8.4.1; RFC 8878 for zstd.
+that Python knows (rot13, base64), and unpack without end. Sources: RFC 9110, section 8.4.1; RFC
+8878 and RFC 9659 for zstd.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from io import BytesIO
+from typing import Any
 
 import brotli
+import msgspec
 import zstandard
 
-#: Bytes that are unpacked in one step.
-_STEP = 256 * 1024
+#: Bytes that are unpacked in one step, and taken in for one.
+_STEP, _PIECE = 256 * 1024, 64 * 1024
+#: Encodings on top of each other: each may unpack to the limit.
+_MOST_CODINGS = 3
+#: Members of gzip, which cost time even where there is nothing in them.
+_MOST_MEMBERS = 10_000
+
+type Pieces = Iterable[bytes]
 
 
 class EncodingError(Exception):
@@ -24,9 +34,33 @@ class EncodingError(Exception):
         self.status = status
 
 
+class Limit(msgspec.Struct, frozen=True):
+    """The ``most`` bytes that a body may have (0: no limit), as ``written`` by the user."""
+
+    most: int = 0
+    written: str = ""
+
+    def exceeded(self, size: int) -> bool:
+        """Whether a body of ``size`` bytes has too many."""
+        return 0 < self.most < size
+
+    def times(self, factor: int) -> Limit:
+        """``factor`` times as many bytes."""
+        return Limit(factor * self.most, f"{factor} times {self.written or self.most}")
+
+    def told(self, what: str) -> str:
+        """Why ``what`` is refused."""
+        return f"{what} more than {self.written or f'{self.most} bytes'}; see --set body_limit"
+
+
+NO_LIMIT = Limit()
+#: What is recorded is read up to so many bytes.
+RECORDED = Limit(256 * 1024 * 1024, "256m")
+
+
 def codings(header: str) -> list[str]:
     """The encodings that a Content-Encoding header names, in the order in which they were applied.
-    EncodingError (415) for one that is none."""
+    EncodingError (415) for one that is none, and for too many."""
     names = [name.strip().lower() for name in header.split(",")]
     names = [name for name in names if name and name != "identity"]
     for name in names:
@@ -34,97 +68,150 @@ def codings(header: str) -> list[str]:
             raise EncodingError(
                 415, f"the content-encoding {name[:40]!r} is not understood; use {_KNOWN}"
             )
+    if len(names) > _MOST_CODINGS:
+        raise EncodingError(
+            415, f"{len(names)} encodings on top of each other; at most {_MOST_CODINGS} are taken"
+        )
     return names
 
 
-def decode(body: bytes, header: str, most: int = 0) -> bytes:
-    """``body`` without the encodings that ``header`` names; at most ``most`` bytes (0: no limit).
+def decode(body: bytes, header: str, limit: Limit = NO_LIMIT) -> bytes:
+    """``body`` without the encodings that ``header`` names; neither it nor what is between two of
+    them may exceed ``limit``.
 
     EncodingError: 415 for an unknown encoding, 413 when the body unpacks to more, 400 when it is
     not encoded as the header says.
     """
-    for name in reversed(codings(header)):
-        parts, size = [], 0
-        try:
-            for part in _UNPACK[name](body):
-                size += len(part)
-                if most and size > most:
-                    raise EncodingError(413, f"the body unpacks to more than {most} bytes")
-                parts.append(part)
-        except (zlib.error, brotli.error, zstandard.ZstdError, EOFError) as e:
-            raise EncodingError(400, f"the body is not {name} as its header says: {e}") from None
-        body = b"".join(parts)
-    return body
+    names = codings(header)
+    if not names:
+        return body
+    pieces: Pieces = _cut(body)
+    for name in reversed(names):
+        pieces = _unpacked(name, pieces, limit)
+    # Other than a list that is joined, this needs the room of the body only once.
+    whole = BytesIO()
+    whole.writelines(pieces)
+    return whole.getvalue()
 
 
-def _gzip(body: bytes) -> Iterator[bytes]:
-    # Several members may follow each other (RFC 1952, section 2.2).
-    while body:
-        member = zlib.decompressobj(wbits=31)
-        yield from _inflated(member, body)
-        body = member.unused_data.lstrip(b"\0")
+def _cut(body: bytes) -> Iterator[bytes]:
+    for at in range(0, len(body), _PIECE):
+        yield body[at : at + _PIECE]
 
 
-def _deflate(body: bytes) -> Iterator[bytes]:
-    # Some senders leave out the zlib header (RFC 9110, section 8.4.1.2).
-    wrapped = len(body) > 1 and body[0] & 0x0F == 8 and int.from_bytes(body[:2]) % 31 == 0
-    yield from _inflated(zlib.decompressobj(wbits=15 if wrapped else -15), body)
-
-
-def _inflated(member: zlib._Decompress, body: bytes) -> Iterator[bytes]:
-    rest = body
-    while rest and not member.eof:
-        yield member.decompress(rest, _STEP)
-        rest = member.unconsumed_tail
-    if not member.eof:
-        raise EOFError("it breaks off")
-
-
-def _brotli(body: bytes) -> Iterator[bytes]:
-    stream = brotli.Decompressor()
-    yield stream.process(body, output_buffer_limit=_STEP)
-    while not stream.is_finished():
-        if stream.can_accept_more_data():
-            raise EOFError("it breaks off")
-        yield stream.process(b"", output_buffer_limit=_STEP)
-
-
-def _zstd(body: bytes) -> Iterator[bytes]:
-    _check_frames(body)
-    # The window is memory, too: RFC 8878 recommends that at least 8 MB be accepted.
-    stream = zstandard.ZstdDecompressor(max_window_size=128 * 1024 * 1024)
-    with stream.stream_reader(body, read_across_frames=True) as reader:
-        while part := reader.read(_STEP):
+def _unpacked(name: str, pieces: Pieces, limit: Limit) -> Iterator[bytes]:
+    """What ``pieces`` hold, step by step."""
+    size = 0
+    try:
+        for part in _UNPACK[name](pieces):
+            size += len(part)
+            if limit.exceeded(size):
+                raise EncodingError(413, limit.told("the body unpacks to"))
             yield part
+    except (zlib.error, brotli.error, zstandard.ZstdError, EOFError) as e:
+        raise EncodingError(400, f"the body is not {name} as its header says: {e}") from None
 
 
-def _check_frames(body: bytes) -> None:
-    """EOFError where the last frame is not whole: the reader takes that for its end. Source:
-    RFC 8878, section 3.1.1."""
-    at, size = 0, len(body)
-    while at < size:
-        if body[at + 1 : at + 4] == b"\x2a\x4d\x18" and body[at] & 0xF0 == 0x50:
-            # A frame that is to be skipped.
-            at += 8 + int.from_bytes(body[at + 4 : at + 8], "little")
-            continue
-        parameters = zstandard.get_frame_parameters(body[at : at + 18])
-        at += zstandard.frame_header_size(body[at : at + 18])
-        last = False
-        while not last and at < size:
-            header = int.from_bytes(body[at : at + 3], "little")
-            last, kind, length = bool(header & 1), header >> 1 & 3, header >> 3
-            at += 3 + (1 if kind == _REPEATED else length)
-        at += 4 * parameters.has_checksum
-        if not last:
-            raise EOFError("it breaks off")
-    if at > size:
-        raise EOFError("it breaks off")
+def _gzip(pieces: Pieces) -> Iterator[bytes]:
+    # Several members may follow each other (RFC 1952, section 2.2), with zeros behind the last.
+    member: zlib._Decompress | None = None
+    count = 0
+    for piece in pieces:
+        rest = piece
+        while rest := rest if member else rest.lstrip(b"\0"):
+            if member is None:
+                count += 1
+                if count > _MOST_MEMBERS:
+                    raise EOFError(f"it has more than {_MOST_MEMBERS} members")
+                member = zlib.decompressobj(wbits=31)
+            yield from _inflated(member, rest)
+            rest, member = (member.unused_data, None) if member.eof else (b"", member)
+    if member:
+        raise EOFError(_BROKEN_OFF)
 
 
-#: A block that is one byte, repeated.
-_REPEATED = 1
+def _deflate(pieces: Pieces) -> Iterator[bytes]:
+    # Some senders leave out the zlib header (RFC 9110, section 8.4.1.2).
+    source = iter(pieces)
+    first = b""
+    while len(first) < 2 and (piece := next(source, b"")):
+        first += piece
+    if not first:
+        return
+    wrapped = len(first) > 1 and first[0] & 0x0F == 8 and int.from_bytes(first[:2]) % 31 == 0
+    stream = zlib.decompressobj(wbits=15 if wrapped else -15)
+    yield from _inflated(stream, first)
+    for piece in source:
+        if stream.eof:
+            return
+        yield from _inflated(stream, piece)
+    if not stream.eof:
+        raise EOFError(_BROKEN_OFF)
 
-_UNPACK: dict[str, Callable[[bytes], Iterator[bytes]]] = {
+
+def _inflated(stream: zlib._Decompress, piece: bytes) -> Iterator[bytes]:
+    while piece and not stream.eof:
+        yield stream.decompress(piece, _STEP)
+        piece = stream.unconsumed_tail
+    # As with brotli below.
+    while not stream.eof and (part := stream.decompress(b"", _STEP)):
+        yield part
+
+
+def _brotli(pieces: Pieces) -> Iterator[bytes]:
+    stream = brotli.Decompressor()
+    empty = True
+    for piece in pieces:
+        empty = False
+        if stream.is_finished():
+            return
+        yield stream.process(piece, output_buffer_limit=_STEP)
+        # The output may have been full when the last of the input was taken.
+        while not stream.is_finished() and (part := stream.process(b"", output_buffer_limit=_STEP)):
+            yield part
+    if not (empty or stream.is_finished()):
+        raise EOFError(_BROKEN_OFF)
+
+
+def _zstd(pieces: Pieces) -> Iterator[bytes]:
+    # The window is memory, too (RFC 9659, section 3).
+    unpacker = zstandard.ZstdDecompressor(max_window_size=8 * 1024 * 1024)
+    source: Any = _Source(pieces)
+    with unpacker.stream_reader(source, read_across_frames=True) as reader:
+        held = b""
+        while part := reader.read(_STEP):
+            held += part
+            yield held[: -len(_END)]
+            held = held[-len(_END) :]
+    if held != _END:
+        raise EOFError(_BROKEN_OFF)
+
+
+#: Unpacked behind a body whose last frame is whole, and only there: the reader takes a frame that
+#: breaks off for the end.
+_END = b"end of the body!"
+_END_FRAME = zstandard.ZstdCompressor(write_checksum=True).compress(_END)
+
+
+class _Source:
+    """A body as a file, with `_END_FRAME` behind it."""
+
+    def __init__(self, pieces: Pieces) -> None:
+        self._pieces = iter(pieces)
+        self._rest = b""
+        self._over = False
+
+    def read(self, size: int) -> bytes:
+        """At most ``size`` bytes; none at the end."""
+        while not self._rest and not self._over:
+            piece = next(self._pieces, None)
+            self._rest, self._over = (_END_FRAME, True) if piece is None else (piece, False)
+        part, self._rest = self._rest[:size], self._rest[size:]
+        return part
+
+
+_BROKEN_OFF = "it breaks off"
+_UNPACK: dict[str, Callable[[Pieces], Iterator[bytes]]] = {
     "gzip": _gzip,
     "x-gzip": _gzip,
     "deflate": _deflate,

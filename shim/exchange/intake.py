@@ -15,16 +15,20 @@ from ..turn import Turn, WireError
 from ..wire.fields import top_level
 from ..wire.protocols import COUNT, codec, split_path
 from .access import secrets_of
-from .encodings import EncodingError, decode
+from .encodings import NO_LIMIT, EncodingError, Limit, decode
 from .replies import protocol_at
 from .values import ClientRequest, Intake
 
 
 def read_intake(
-    request: ClientRequest, policy: InForce, *, most: int = 0, keys: tuple[str, ...] = ()
+    request: ClientRequest,
+    policy: InForce,
+    *,
+    limit: Limit = NO_LIMIT,
+    keys: tuple[str, ...] = (),
 ) -> Intake:
-    """The turn in ``request``. WireError with the status and the field that is wrong; ``most``
-    bytes of a body are unpacked (0: no limit). ``keys`` are the chain's client keys."""
+    """The turn in ``request``. WireError with the status and the field that is wrong; The body
+    unpacks to ``limit``. ``keys`` are the chain's client keys."""
     protocol = protocol_at(request.path)
     if protocol is None:
         raise WireError("no turn is served at this path", status=404)
@@ -32,7 +36,7 @@ def read_intake(
     try:
         body = request.body
         if coding := headers.get("content-encoding", ""):
-            body = decode(body, coding, most)
+            body = decode(body, coding, limit)
     except EncodingError as e:
         raise WireError(str(e), status=e.status) from None
     compacts = is_compact(request.path)

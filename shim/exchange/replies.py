@@ -7,6 +7,7 @@ from collections.abc import Collection
 import msgspec
 
 from ..record.redact import redactor
+from ..shown import line
 from ..state.expand import is_compact
 from ..turn import Failure, Turn
 from ..wire.protocols import codec, protocol_of
@@ -14,20 +15,12 @@ from ..wire.translate import error_answer
 from .values import Intake, Reply
 
 JSON = {"content-type": "application/json"}
-#: Characters of a refusal.
-_LONGEST_MESSAGE = 4000
-
-
-def printable(text: str) -> str:
-    """``text`` on one line, bounded, and without what no header, log or terminal takes: a host or
-    a path may hold bytes that are no text, and be as long as they like."""
-    text = text[:_LONGEST_MESSAGE].encode("utf-8", "replace").decode()
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def refusal(path: str, status: int, message: str, *, param: str | None = None) -> Reply:
     """A request to ``path`` refused before it was read as a turn."""
-    message = printable(message)
+    # A host or a path may hold bytes that are no text, and be as long as they like.
+    message = line(message)
     shape = codec(protocol_of(path) or "responses")
     body = shape.error_body(message, status=status, param=param)
     return Reply(status, JSON, body, Failure(message, status))
