@@ -236,7 +236,12 @@ def test_an_answer_without_end(odd: Odd, form: str, protocol: str, stream: bool)
     assert "more than 1m" in _error(said)
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+PASSING = pytest.mark.xfail(strict=True, reason="an answer that passes gets no error at its end")
+
+
+@pytest.mark.parametrize(
+    "protocol", ["responses", "messages", pytest.param("chat", marks=PASSING)]
+)
 def test_a_streamed_answer_without_end(odd: Odd, protocol: str) -> None:
     chain, says, _ = odd
     event = EVENTS[1].replace(b"hello", b"hello" * 10_000)
@@ -244,7 +249,7 @@ def test_a_streamed_answer_without_end(odd: Odd, protocol: str) -> None:
     says.pieces = itertools.chain([OK + SSE + CHUNKED + b"\r\n"], pieces)
     status, _, body = split(talk(chain.port, [turn(protocol, stream=True)]))
     assert status == 200
-    assert b"more than four times 1m" in body
+    assert b"more than 4 times 1m" in body
     # In the words of the Responses API the last event says everything again.
     assert 3 * 2**20 < len(body) < 10 * 2**20
 
