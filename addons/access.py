@@ -15,8 +15,8 @@ from addons.fatal import fatal
 from addons.services import Services
 from addons.stage import Stage
 from shim import client
+from shim.encodings import Limit
 from shim.exchange import access
-from shim.exchange.encodings import Limit
 from shim.exchange.values import Access as Value
 from shim.exchange.values import Reply
 
@@ -73,7 +73,7 @@ class Access(Stage):
             most = human.parse_size(limit) or 0
         except ValueError:
             self._refuse(f"body_limit must be a size such as 64m, is {limit!r}")
-        self._services.body_limit = Limit(most, limit)
+        self._services.body_limit = Limit(most, f"{limit} (--set body_limit)")
         self.door = access.Door(keys, frozenset(hosts), self._services.body_limit)
         self._check_bypasses()
 

@@ -21,7 +21,7 @@ from addons.gather import gather
 from addons.redaction import hider
 from addons.runs import Run, answers
 from addons.services import Services
-from shim.exchange.encodings import Limit
+from shim.encodings import Limit
 from shim.exchange.rows import row_of, unread_row
 from shim.exchange.values import Decision, Ended, Fields, Outcome, Reply
 from shim.notes import Note

@@ -9,16 +9,15 @@ from __future__ import annotations
 import copy
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
 from mitmproxy import http
 from mitmproxy.connection import Client, Server
-from mitmproxy.net.encoding import decode
 
 from addons.jobs import Job
+from shim.encodings import RECORDED, Limit, readable
 from shim.policy.rules import RedactRule
 from shim.policy.units import size
 from shim.prompt.mask import Masks
@@ -56,10 +55,11 @@ class Legs(NamedTuple):
     redact: Redactor
 
 
-def legs(job: Job) -> Legs:
-    """The legs of ``job`` without keys, each with the row as its comment."""
+def legs(job: Job, limit: Limit = RECORDED) -> Legs:
+    """The legs of ``job`` without keys, each with the row as its comment. A body that cannot be
+    unpacked to ``limit`` cannot be searched: a sentence stands in its place."""
     redact = redactor(job.secrets, job.rules, job.session)
-    bodies = [_readable(job, at) for at in range(len(job.bodies))]
+    job, bodies = _read(job, limit)
     states = _states(job, CLEAN)
     found = redact.about(_texts(job, bodies, states))
     if found is not CLEAN:
@@ -98,15 +98,19 @@ def _stamp(job: Job) -> tuple[object, ...]:
     return job.secrets, job.rules, job.session
 
 
-def _readable(job: Job, at: int) -> bytes | Body:
-    """The body ``at`` as it reads."""
-    if isinstance(body := job.bodies[at], Body):
-        return body
-    if coding := job.coding(at):
-        with suppress(ValueError):
-            body = bytes(decode(body, coding) or b"")  # type: ignore[arg-type]
-    key = job.conversation(at)
-    return _seen.take(key, body)[1] if key else body
+def _read(job: Job, limit: Limit) -> tuple[Job, list[bytes | Body]]:
+    """The bodies of ``job`` as they read, and the job without those that do not."""
+    bodies: list[bytes | Body] = []
+    for at in range(len(job.bodies)):
+        body = job.bodies[at]
+        if not isinstance(body, Body):
+            if coding := job.coding(at):
+                body, whole = readable(body, coding, limit)
+                job = job if whole else job.with_body(at, body)
+            key = job.conversation(at)
+            body = _seen.take(key, body)[1] if key else body
+        bodies.append(body)
+    return job, bodies
 
 
 def _texts(
@@ -168,10 +172,10 @@ def _blank() -> dict[str, Any]:
     return flow.get_state()
 
 
-def flows(job: Job) -> list[http.HTTPFlow]:
-    """The legs of ``job`` as flows without keys."""
+def flows(job: Job, limit: Limit = RECORDED) -> list[http.HTTPFlow]:
+    """The legs of ``job`` as flows without keys; ``limit`` as for `legs`."""
     made = []
-    states = legs(job).states
+    states = legs(job, limit).states
     for _, message in _messages(states):
         message["content"] = bytes(message["content"])
     for state in states:

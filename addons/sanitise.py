@@ -13,7 +13,16 @@ import msgspec
 from mitmproxy import http
 from mitmproxy.connection import Client, Server
 
-from addons.flowfile import Unreadable, files, flows_of, recorded_of, row_of, set_body, write
+from addons.flowfile import (
+    Unreadable,
+    body_of,
+    files,
+    flows_of,
+    recorded_of,
+    row_of,
+    set_body,
+    write,
+)
 from shim.cli.pipe import printing
 from shim.cli.record import add_arguments, rules
 from shim.client import facts_of, is_credential
@@ -66,7 +75,7 @@ class Sanitiser:
                 continue
             named = ((k, self._header(k, v)) for k, v in message.headers.fields)
             message.headers = http.Headers(list(named))
-            body = message.get_content(strict=False) or b""
+            body = body_of(message)
             prompt = self._prompt if self._hide and message is flow.request else None
             set_body(message, sanitise.body(body, text, prompt=prompt))
         self._connections(flow)
@@ -218,7 +227,7 @@ def _texts(flow: http.HTTPFlow) -> Iterator[str]:
         if message is None:
             continue
         yield from (value.decode("latin-1") for _, value in message.headers.fields)
-        raw = message.get_content(strict=False) or b""
+        raw = body_of(message)
         yield raw.decode("utf-8", "replace")
         yield from sanitise.texts(raw)
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from addons.engines import Engines
-from shim.exchange.encodings import Limit
+from shim.encodings import Limit
 from shim.live.metrics import Metrics
 from shim.live.sums import Live
 from shim.policy.schema import Policy

@@ -11,10 +11,10 @@ from urllib.parse import parse_qsl, unquote_plus
 import msgspec
 
 from .. import client
+from ..encodings import Limit
 from ..policy.schema import Policy
 from ..state.expand import is_compact, stored
 from ..wire.protocols import protocol_of
-from .encodings import Limit
 from .replies import refusal
 from .values import Access, ClientRequest, Fields, Kind, Reply, headers_of
 

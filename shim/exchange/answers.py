@@ -8,6 +8,7 @@ import msgspec
 
 from ..client import facts_of
 from ..codex.login import brings_login
+from ..encodings import EncodingError, Limit, decode
 from ..policy.schema import Policy
 from ..prompt import capabilities
 from ..repair.turn import rules_for
@@ -15,7 +16,6 @@ from ..turn import WireError
 from ..wire.protocols import Caching
 from ..wire.translate import STREAM, Translation, count_answer
 from ..wire.unmask import Unmask
-from .encodings import EncodingError, Limit, decode
 from .replies import JSON, failed
 from .upstream_request import fields_of, kept_fields
 from .values import Decision, Head, Intake, Outcome, Passage, Reply

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from .. import client
+from ..encodings import NO_LIMIT, EncodingError, Limit, decode
 from ..policy.inforce import InForce
 from ..prompt import capabilities
 from ..state.compact import read_compact
@@ -15,7 +16,6 @@ from ..turn import Turn, WireError
 from ..wire.fields import top_level
 from ..wire.protocols import COUNT, codec, split_path
 from .access import secrets_of
-from .encodings import NO_LIMIT, EncodingError, Limit, decode
 from .replies import protocol_at
 from .values import ClientRequest, Intake
 

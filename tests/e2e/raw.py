@@ -140,13 +140,11 @@ WHOLE = json.dumps(
 EVENTS = list(chat_text("hello").chunks)
 
 #: A turn of each protocol: the path, and the body.
+_SAID = [{"role": "user", "content": "hi"}]
 TURNS: dict[str, tuple[str, dict[str, Any]]] = {
     "responses": ("/v1/responses", {"model": "m", "input": "hi"}),
-    "chat": ("/v1/chat/completions", {"model": "m", "messages": [{"role": "user", "content": "hi"}]}),
-    "messages": (
-        "/v1/messages",
-        {"model": "m", "max_tokens": 100, "messages": [{"role": "user", "content": "hi"}]},
-    ),
+    "chat": ("/v1/chat/completions", {"model": "m", "messages": _SAID}),
+    "messages": ("/v1/messages", {"model": "m", "max_tokens": 100, "messages": _SAID}),
 }
 
 

@@ -90,11 +90,12 @@ def test_101_to_a_turn(odd: Odd, protocol: str, stream: bool) -> None:
     assert "101" in _error(talk(chain.port, [turn(protocol, stream=stream)]))
 
 
+LAST = b"0\r\n\r\n"
 ENDS = {
     "too short": (OK + JSON + b"content-length: 5000\r\n\r\n", [WHOLE]),
     "no last chunk": (OK + JSON + CHUNKED + b"\r\n", [*chunked([WHOLE])]),
     "half a chunk": (OK + JSON + CHUNKED + b"\r\n", [b"ffff\r\n" + WHOLE]),
-    "both": (OK + JSON + CHUNKED + b"content-length: 10\r\n\r\n", [*chunked([WHOLE]), b"0\r\n\r\n"]),
+    "both": (OK + JSON + CHUNKED + b"content-length: 10\r\n\r\n", [*chunked([WHOLE]), LAST]),
     "two lengths": (OK + JSON + b"content-length: 10\r\ncontent-length: 20\r\n\r\n", [WHOLE]),
     "no length": (OK + JSON + b"content-length: many\r\n\r\n", [WHOLE]),
     "no HTTP": (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", []),

@@ -1,4 +1,4 @@
-"""The same over HTTP/2, on both sides: trailers, 1xx, bodies without end, lines that end in a head."""
+"""Odd HTTP/2, on both sides: trailers, 1xx, bodies without end, lines that end in a head."""
 
 from __future__ import annotations
 

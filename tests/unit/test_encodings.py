@@ -14,7 +14,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shim.exchange.encodings import EncodingError, Limit, codings, decode
+from shim.encodings import EncodingError, Limit, codings, decode
 
 MB = 1024 * 1024
 

@@ -35,7 +35,7 @@ class EncodingError(Exception):
 
 
 class Limit(msgspec.Struct, frozen=True):
-    """The ``most`` bytes that a body may have (0: no limit), as ``written`` by the user."""
+    """The ``most`` bytes that a body may have (0: no limit), and how that is ``written``."""
 
     most: int = 0
     written: str = ""
@@ -46,15 +46,18 @@ class Limit(msgspec.Struct, frozen=True):
 
     def times(self, factor: int) -> Limit:
         """``factor`` times as many bytes."""
-        return Limit(factor * self.most, f"{factor} times {self.written or self.most}")
+        return Limit(factor * self.most, f"{factor} times {self}")
+
+    def __str__(self) -> str:
+        return self.written or f"{self.most} bytes"
 
     def told(self, what: str) -> str:
         """Why ``what`` is refused."""
-        return f"{what} more than {self.written or f'{self.most} bytes'}; see --set body_limit"
+        return f"{what} more than {self}"
 
 
 NO_LIMIT = Limit()
-#: What is recorded is read up to so many bytes.
+#: What is recorded is read up to so many bytes, where nothing else bounds it.
 RECORDED = Limit(256 * 1024 * 1024, "256m")
 
 
@@ -92,6 +95,30 @@ def decode(body: bytes, header: str, limit: Limit = NO_LIMIT) -> bytes:
     whole = BytesIO()
     whole.writelines(pieces)
     return whole.getvalue()
+
+
+def readable(body: bytes, header: str, limit: Limit = RECORDED) -> tuple[bytes, bool]:
+    """``body`` as it reads, of what somebody recorded, and whether it could be read; else a
+    sentence in its place says why not. What is text is read as it is, whatever ``header`` says."""
+    try:
+        return decode(body, header, limit), True
+    except EncodingError as e:
+        try:
+            body.decode()
+        except UnicodeDecodeError:
+            return f"[{len(body)} bytes are left out: {e}]".encode(), False
+        return body, True
+
+
+async def received(answer: Any, limit: Limit) -> bytes:
+    """The body of ``answer``, httpx's of a stream that nobody has read yet, unpacked.
+    EncodingError as for `decode`."""
+    body = bytearray()
+    async for piece in answer.aiter_raw():
+        body += piece
+        if limit.exceeded(len(body)):
+            raise EncodingError(413, limit.told("the answer has"))
+    return decode(bytes(body), answer.headers.get("content-encoding", ""), limit)
 
 
 def _cut(body: bytes) -> Iterator[bytes]:
