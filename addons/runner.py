@@ -18,7 +18,7 @@ from mitmproxy.proxy.mode_specs import RegularMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import ClientHelloData
 
-from addons import bounded, faults, guard, heads, http1
+from addons import bounded, faults, guard, heads, http1, log_lines
 from addons.answering import Answering
 from addons.flow_values import NOWHERE, as_sent, client_request, response, upstream_request
 from addons.runs import Run, begin, forget, owned_by, run_of, with_body
@@ -84,7 +84,7 @@ class Runner:
                 stage.load(loader)
             ctx.master.commands.collect_commands(stage)
         guard.install()
-        for part in (http1, heads, bounded):
+        for part in (http1, heads, bounded, log_lines):
             part.install()
 
     def configure(self, updated: set[str]) -> None:

@@ -30,6 +30,7 @@ from shim.record import sanitise, summary
 from shim.record.findings import Finding, findings, forms, hides
 from shim.record.pseudonyms import Pseudonyms
 from shim.record.replay import NotReplayable, Recorded, replay, today
+from shim.shown import line
 from shim.turn import WireError
 from shim.wire.protocols import codec, protocol_of
 
@@ -132,8 +133,8 @@ def _sanitise(source: Path, target: Path, args: argparse.Namespace) -> int:
         raise Unreadable(f"{source}: holds no recorded exchanges")
     same, others, left = sanitised(flows, args)
     if left:
-        for line in left:
-            print(f"{source}: {line}", file=sys.stderr)
+        for said in left:
+            print(line(f"{source}: {said}"), file=sys.stderr)
         print(f"{target}: not written", file=sys.stderr)
         return 1
     write(target, flows)
@@ -185,8 +186,8 @@ def _pairs(flows: list[http.HTTPFlow], same: list[bool]) -> Iterable[tuple[Recor
 def _check(path: Path) -> int:
     flows = [f for f in flows_of(path) if isinstance(f, http.HTTPFlow)]
     left = list(_left(flows))
-    for line in left:
-        print(f"{path}: {line}")
+    for said in left:
+        print(line(f"{path}: {said}"))
     print(f"{path}: {f'{len(left)} things that must not be shared' if left else 'may be shared'}")
     return 1 if left else 0
 

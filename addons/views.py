@@ -143,7 +143,8 @@ class Views:
         self._in_list = False
 
     def load(self, loader) -> None:  # type: ignore[no-untyped-def]
-        encoding.decode = _unpacked
+        inside: Any = encoding
+        inside.decode = _unpacked
         for view in (Turn(), Tools(), Timeline(), Exchange()):
             contentviews.add(view)
         columns = "web_columns"

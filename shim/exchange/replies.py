@@ -7,7 +7,7 @@ from collections.abc import Collection
 import msgspec
 
 from ..record.redact import redactor
-from ..shown import line
+from ..shown import line, plain
 from ..state.expand import is_compact
 from ..turn import Failure, Turn
 from ..wire.protocols import codec, protocol_of
@@ -38,7 +38,7 @@ def failed(intake: Intake, failure: Failure, secrets: Collection[str] = ()) -> R
     """A turn that ends with ``failure`` before anything of an answer was sent. ``secrets`` are
     taken out of its message, with those of the intake."""
     hide = redactor(intake.secrets | frozenset(secrets))
-    failure = msgspec.structs.replace(failure, message=hide.text(failure.message))
+    failure = msgspec.structs.replace(failure, message=plain(hide.text(failure.message), "\n\t"))
     return failure_reply(failure, intake.turn, codex=intake.codex)
 
 

@@ -6,6 +6,7 @@ Providers put the message in half a dozen places; a table of places beats a bran
 from __future__ import annotations
 
 import html
+import math
 import re
 from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
@@ -41,6 +42,8 @@ _AGAIN = re.compile(
 )
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|milli|h|m|s)", re.I)
 _UNIT = {"ms": 0.001, "milli": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+#: No delay is longer, whatever a provider says.
+_YEAR = 365 * 86_400.0
 _TITLE = re.compile(r"<(title|h1)[^>]*>(.*?)</\1>", re.I | re.S)
 _QUERY = re.compile(r"\?[\w.~%-]+=[^\s)\"'<>]*")
 _TAG = re.compile(r"<(script|style).*?</\1>|<[^>]+>", re.I | re.S)
@@ -216,13 +219,17 @@ def _readable(message: str) -> str:
 
 
 def seconds(text: str) -> float | None:
-    """``6m0s``, ``1.5s``, ``250ms`` or a plain number of seconds; None for anything else."""
+    """``6m0s``, ``1.5s``, ``250ms`` or a plain number of seconds, a year at most; None for anything
+    else."""
     text = text.strip()
     try:
-        return max(0.0, float(text))
+        value = float(text)
     except ValueError:
         parts = _PART.findall(text)
-        return sum(float(n) * _UNIT[u.lower()] for n, u in parts) if parts else None
+        if not parts:
+            return None
+        value = sum(float(n) * _UNIT[u.lower()] for n, u in parts)
+    return None if math.isnan(value) else min(max(0.0, value), _YEAR)
 
 
 def _delay(headers: Mapping[str, str], data: Any, message: str) -> float | None:
