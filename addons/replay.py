@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
                     print(_line(path, at, r, told))
                 continue
             for difference in (d for _, told in changed for d in told):
-                print(line(f"{path}: {difference}"))
+                print(f"{path}: {difference}")
             many = sum(len(told) for _, told in changed)
             result = f"{many} differences" if many else "as recorded"
             if args.update and changed:
