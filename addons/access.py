@@ -15,6 +15,7 @@ from addons.fatal import fatal
 from addons.services import Services
 from addons.stage import Stage
 from shim import client
+from shim.encodings import Limit
 from shim.exchange import access
 from shim.exchange.values import Access as Value
 from shim.exchange.values import Reply
@@ -50,7 +51,7 @@ class Access(Stage):
             keys,
             "Keys of which a client must send one (Bearer or x-api-key).",
         )
-        loader.add_option("body_limit", str, "64m", "Largest request body that is taken.")
+        loader.add_option("body_limit", str, "64m", "Largest body of a request or an answer.")
         # The Host guard needs the client's own Host; a turn's target is known only after routing.
         wanted = {"keep_host_header": True, "connection_strategy": "lazy"}
         if "flow_detail" in ctx.options and ctx.options.flow_detail == 1:
@@ -72,7 +73,8 @@ class Access(Stage):
             most = human.parse_size(limit) or 0
         except ValueError:
             self._refuse(f"body_limit must be a size such as 64m, is {limit!r}")
-        self.door = access.Door(keys, frozenset(hosts), most, limit)
+        self._services.body_limit = Limit(most, f"{limit} (--set body_limit)")
+        self.door = access.Door(keys, frozenset(hosts), self._services.body_limit)
         self._check_bypasses()
 
     def running(self) -> None:

@@ -16,20 +16,24 @@ import msgspec
 from mitmproxy import ctx, http
 
 from addons import faults
-from addons.flow_values import clean_headers, cleaned, head_of, response
+from addons.flow_values import clean, clean_answer, cleaned, head_of, response
 from addons.gather import gather
 from addons.redaction import hider
 from addons.runs import Run, answers
 from addons.services import Services
+from shim.encodings import Limit
 from shim.exchange.answers import feeder
-from shim.exchange.replies import printable
 from shim.exchange.rows import legible, row_of, unread_row
-from shim.exchange.upstream_request import fields_of, kept_fields
+from shim.exchange.upstream_request import kept_fields
 from shim.exchange.values import Decision, Ended, Fields, Outcome, Reply
 from shim.notes import Note
+from shim.shown import field_value
 from shim.turn import Failure, WireError
 
 logger = logging.getLogger(__name__)
+
+#: A streamed answer may be so many times as large as a body: nothing of it waits here.
+_STREAMED = 4
 
 _Hooks = Callable[[str], list[tuple[Any, Callable[..., Any]]]]
 
@@ -50,6 +54,7 @@ class Answering:
         follow behind another head."""
         if run.reply or flow.response is None or run.head:
             return
+        clean_answer(flow.response)
         if run.access.kind == "foreign":
             flow.response.stream = True
         try:
@@ -81,35 +86,42 @@ class Answering:
         assert flow.response
         run.reply = reply
         body = [reply.body]
-        headers = {**reply.headers, "content-length": str(len(reply.body))}
+        made = response(reply)
+        flow.response.status_code, flow.response.reason = reply.status, made.reason
+        flow.response.headers = made.headers
         if flow.request.http_version.startswith("HTTP/1"):
             # Else the client's next request would wait for the end of the upstream's answer.
-            headers["connection"] = "close"
-        flow.response.status_code = reply.status
-        flow.response.headers = clean_headers(fields_of(headers))
+            flow.response.headers["connection"] = "close"
         flow.response.stream = lambda data: [body.pop()] if body else []
 
     def _tap(self, flow: http.HTTPFlow, run: Run) -> Callable[[bytes], list[bytes]]:
         """The stream function of a flow: the upstream's bytes in, the client's out; b"" ends it."""
         assert run.passage and run.passage.transcoder and run.decision
         transcoder, route = run.passage.transcoder, run.decision.route
-        feed = feeder(run.passage, route.provider if route else "")
+        limit = self._services.body_limit.times(_STREAMED)
+        feed = feeder(run.passage, route.provider if route else "", limit)
         received, sent = run.received.append, run.sent.append
         clock = time.perf_counter
         stores = run.decision.plan is not None
-        broken = False
+        broken, size = False, 0
 
         def tap(data: bytes) -> list[bytes]:
-            nonlocal broken, stores
+            nonlocal broken, stores, size
             begun = clock()
+            if run.cut:
+                return []
             if data:
                 received(data)
+                size += len(data)
                 if run.first_byte is None:
                     run.first_byte = time.time()
                     gather(flow)
             if broken:
                 return []
             try:
+                if limit.exceeded(size):
+                    run.cut = True
+                    raise self._too_large(run, limit)
                 out = feed(data) if data else transcoder.close()
                 if stores and (finished := transcoder.response) is not None:
                     stores = False
@@ -134,6 +146,16 @@ class Answering:
         for stage, hook in self._completed:
             faults.call(stage, hook, run.intake, run.decision, finished)
 
+    def _too_large(self, run: Run, limit: Limit) -> WireError:
+        route = run.decision.route if run.decision else None
+        named = f"{route.provider}: " if route else ""
+        return WireError(f"{named}{limit.told('the answer has')}", status=502)
+
+    def too_large(self, run: Run) -> Reply:
+        """What the client gets in the place of an answer that is too large."""
+        why = self._too_large(run, self._services.body_limit)
+        return faults.response_reply(run, why, self.patience)
+
     async def end(self, flow: http.HTTPFlow, run: Run) -> None:
         """The request is over, with an answer or without."""
         outcome = run.outcome(flow.response.status_code if flow.response else 502)
@@ -149,6 +171,7 @@ class Answering:
             if flow.response and not _streams(run):
                 flow.response = response(reply)
                 outcome = outcome.with_(reply=reply, status=reply.status)
+        run.failure = outcome.failure
         self._close(flow, run, outcome)
 
     async def _outcome(self, flow: http.HTTPFlow, run: Run, outcome: Outcome) -> Outcome:
@@ -183,7 +206,7 @@ class Answering:
         elif not reply and run.access.kind not in ("socket", "foreign"):
             flow.response.headers = _whole_fields(flow.response)
         for name, value in outcome.headers.items():
-            flow.response.headers[name] = printable(value)
+            flow.response.headers[name] = field_value(value.encode("utf-8", "replace")).decode()
 
     async def _made(
         self, run: Run, decision: Decision, outcome: Outcome, name: str, *, streamed: bool
@@ -299,7 +322,7 @@ def _check_final(answer: http.Response, run: Run) -> None:
 
 
 def _stream_fields(run: Run, fields: Fields) -> http.Headers:
-    headers = clean_headers(fields)
+    headers = clean(fields)
     if run.client.http_version not in ("HTTP/1.0", "HTTP/2.0"):
         headers["transfer-encoding"] = "chunked"
     return headers
@@ -307,7 +330,7 @@ def _stream_fields(run: Run, fields: Fields) -> http.Headers:
 
 def _whole_fields(answer: http.Response) -> http.Headers:
     """The fields of an answer that passes, without those of the upstream's connection."""
-    headers = clean_headers(kept_fields(answer.headers.fields))
+    headers = clean(kept_fields(answer.headers.fields))
     if answer.status_code not in (204, 304):
         headers["content-length"] = str(len(answer.raw_content or b""))
     return headers

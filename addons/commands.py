@@ -19,6 +19,7 @@ from shim.policy.read import NotReadable, read
 from shim.policy.trial import Trier, compare
 from shim.record import summary
 from shim.record.replay import Recorded
+from shim.shown import line
 
 logger = logging.getLogger(__name__)
 
@@ -61,8 +62,8 @@ class Commands(Stage):
             row = recorded.row
             route = row.get("route") or {}
             target = f"{route['provider']}/{route['model']}" if route else "no route"
-            lines.append(f"{row.get('model') or '(no model)'} → {target} · {row.get('status')}")
-            lines += [f"  {said}" for said in summary.decisions(row)]
+            head = f"{row.get('model') or '(no model)'} → {target} · {row.get('status')}"
+            lines += [line(head), *(line(f"  {said}") for said in summary.decisions(row))]
         said = "\n".join(lines) or "none of these flows is an exchange of the chain"
         _say(said)
         return said
@@ -80,7 +81,7 @@ class Commands(Stage):
         for recorded in _recorded(flows):
             before, after = old.run(recorded), new.run(recorded)
             if before and after and (change := compare(before, after)):
-                lines += [change.exchange, *(f"  {said}" for said in change.said)]
+                lines += map(line, [change.exchange, *(f"  {said}" for said in change.said)])
         said = "\n".join(lines) or "nothing would change"
         _say(said)
         return said
@@ -130,5 +131,5 @@ def _recorded(flows: Sequence[flow.Flow]) -> Iterator[Recorded]:
 
 def _say(text: str) -> None:
     # mitmweb shows no command's answer, but it shows the log.
-    for line in text.splitlines():
-        logger.log(25, "%s", line)
+    for said in text.split("\n"):
+        logger.log(25, "%s", said)

@@ -8,10 +8,13 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from addons.runs import Run
 from addons.stage import Stage
 from shim.exchange.replies import failed, failed_field, refusal
 from shim.exchange.values import Reply
+from shim.shown import line
 from shim.turn import Failure, WireError
 
 logger = logging.getLogger(__name__)
@@ -72,6 +75,17 @@ def response_reply(run: Run, e: BaseException, patience: float) -> Reply:
     if isinstance(e, WireError):
         return _reply(run, str(e), 502)
     return _reply(run, _message(run, e, "the answer cannot be passed on", patience), 502)
+
+
+def broken_reply(run: Run, status: int, why: str) -> Reply:
+    """How the client is told that no whole answer came, in an error that it may take for passing:
+    it comes from the connection."""
+    failure = run.failure or Failure(why, status)
+    failure = msgspec.structs.replace(failure, message=line(failure.message))
+    if run.intake is None:
+        return refusal(run.access.request.path, status, failure.message)
+    secrets = run.decision.routing.secrets if run.decision and run.decision.routing else ()
+    return failed(msgspec.structs.replace(run.intake, codex=False), failure, secrets)
 
 
 def log(run: Run, e: BaseException) -> None:

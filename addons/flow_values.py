@@ -7,7 +7,6 @@ import time
 from mitmproxy import http
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from shim.exchange.access import CONTROL
 from shim.exchange.upstream_request import fields_of
 from shim.exchange.values import (
     ClientRequest,
@@ -19,6 +18,7 @@ from shim.exchange.values import (
     headers_of,
 )
 from shim.record.redact import Redactor
+from shim.shown import field_value
 
 #: A port that nobody can listen on: the address of what has nowhere to go.
 NOWHERE = ("127.0.0.1", 0)
@@ -69,7 +69,7 @@ def upstream_request(value: UpstreamRequest, client: http.Request) -> http.Reque
         authority if second else b"",
         value.path.encode("utf-8", "surrogateescape"),
         version,
-        http.Headers(fields),
+        clean(fields),
         value.body,
         None,
         client.timestamp_start,
@@ -99,15 +99,22 @@ def as_sent(value: ClientRequest, client: http.Request) -> http.Request:
 def response(reply: Reply) -> http.Response:
     """``reply`` as mitmproxy sends it."""
     made = http.Response.make(reply.status, reply.body)
-    made.headers = clean_headers(fields_of(reply.headers))
+    made.headers = clean(fields_of(reply.headers))
     made.headers["content-length"] = str(len(reply.body))
     return made
 
 
-def clean_headers(fields: Fields) -> http.Headers:
-    """``fields`` without control characters, whoever put them there: a client may take one for a
-    line's end (RFC 9110, section 5.5)."""
-    return http.Headers([(name, CONTROL.sub(b" ", value)) for name, value in fields])
+def clean(fields: Fields) -> http.Headers:
+    """``fields`` as they may be sent: what ends a line in a value would begin another field (RFC
+    9110, section 5.5)."""
+    return http.Headers(tuple((name, field_value(value)) for name, value in fields))
+
+
+def clean_answer(response: http.Response) -> None:
+    """Take out of a head that came what no head may hold: HTTP/2 lets lines end in it, and HTTP/1
+    knows fields of several lines."""
+    data = response.data
+    data.headers, data.reason = clean(data.headers.fields), field_value(data.reason)
 
 
 def cleaned(request: http.Request) -> None:

@@ -15,6 +15,7 @@ from mitmproxy import exceptions, http
 from mitmproxy import flow as mflow
 from mitmproxy.io import FlowReader, FlowWriter
 
+from shim.encodings import readable
 from shim.record import packed, summary
 from shim.record.files import PACKED, opened, recordings, whole
 from shim.record.replay import Message, Recorded
@@ -61,6 +62,11 @@ def write(path: Path, flows: Iterable[mflow.Flow]) -> None:
     finally:
         with suppress(OSError):
             fresh.unlink()
+
+
+def body_of(message: http.Message) -> bytes:
+    """The body of ``message`` as it reads; mitmproxy's own would unpack without end."""
+    return readable(message.raw_content or b"", message.headers.get("content-encoding", ""))[0]
 
 
 def set_body(message: http.Message, body: bytes) -> None:
@@ -125,7 +131,7 @@ def _recorded(
 
 def _message(message: http.Request | http.Response) -> Message:
     headers = {k.lower(): v for k, v in message.headers.items()}
-    body = message.get_content(strict=False) or b""
+    body = body_of(message)
     if headers.pop(packed.MARK.decode(), None):
         # As it was sent, not as it was written down.
         del headers["content-encoding"]

@@ -17,7 +17,8 @@ from mitmproxy import http
 from mitmproxy.net.http import http1
 from mitmproxy.proxy.layers.http import _http1
 
-from shim.exchange.replies import JSON, for_anybody, printable
+from shim.exchange.replies import JSON, for_anybody
+from shim.shown import line
 
 
 class WithoutTrailers(ChunkedReader):
@@ -30,7 +31,7 @@ class WithoutTrailers(ChunkedReader):
 
 def error_response(status_code: int, message: str = "") -> bytes:
     """What a client gets for what mitmproxy refuses, and for an upstream that has not answered."""
-    body = for_anybody(f"interpose: {printable(message)}", status_code)
+    body = for_anybody(f"interpose: {line(message)}", status_code)
     headers = {**JSON, "connection": "close"}
     return http1.assemble_response(http.Response.make(status_code, body, headers))
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
+
 from addons.access import Access
 from addons.services import Services
 from addons.stage import Stage
@@ -10,6 +13,10 @@ from shim.exchange.replies import refusal
 from shim.exchange.values import ClientRequest, Reply
 from shim.exchange.values import Intake as Value
 from shim.turn import WireError
+
+#: Above this many bytes a request is read beside the event loop, so that streams flow on. What is
+#: encoded tells its size only as it is unpacked.
+_BIG = 1024 * 1024
 
 
 class Intake(Stage):
@@ -20,10 +27,13 @@ class Intake(Stage):
     async def intake(self, request: ClientRequest) -> Value | Reply:
         """The turn in ``request``, or the refusal that names what is wrong with it."""
         await self._policies.refresh()
-        door = self._access.door
-        if door.too_large(len(request.body)):
+        door, policy = self._access.door, self._policies.in_force()
+        if door.limit.exceeded(len(request.body)):
             return door.refuse_size(request)
+        read = partial(read_intake, request, policy, limit=door.limit, keys=door.keys)
         try:
-            return read_intake(request, self._policies.in_force(), most=door.most, keys=door.keys)
+            if len(request.body) > _BIG or "content-encoding" in request.headers:
+                return await asyncio.to_thread(read)
+            return read()
         except WireError as e:
             return refusal(request.path, e.status, str(e), param=e.param)

@@ -11,9 +11,9 @@ from typing import IO, Any
 
 import msgspec
 
-from shim.exchange.encodings import coding_of
+from shim.encodings import coding_of
 from shim.record.bodies import Bodies, Body, Part, alone, unpacked
-from shim.record.packed import LEAST
+from shim.record.packed import LEAST, plain
 
 _SIZE = 8
 
@@ -62,6 +62,14 @@ class Job(msgspec.Struct):
         """How the body ``at`` is encoded; empty where it is not."""
         fields = self.legs[at // 2][at % 2] or {}
         return coding_of(fields.get("headers", ()))
+
+    def with_body(self, at: int, body: bytes) -> Job:
+        """The same with ``body`` in the place of the one ``at``, which is not encoded."""
+        bodies = [*self.bodies[:at], body, *self.bodies[at + 1 :]]
+        pair = list(self.legs[at // 2])
+        pair[at % 2] = {**(fields := pair[at % 2] or {}), "headers": plain(fields["headers"])}
+        legs = [*self.legs[: at // 2], tuple(pair), *self.legs[at // 2 + 1 :]]
+        return msgspec.structs.replace(self, legs=legs, bodies=bodies)
 
     def conversation(self, at: int) -> Hashable:
         """What names those bodies of which the one ``at`` is likely to be the next; None where

@@ -17,7 +17,7 @@ from mitmproxy import http
 from mitmproxy.connection import Client, Server
 
 from addons.jobs import Job
-from shim.exchange.encodings import readable
+from shim.encodings import RECORDED, Limit, readable
 from shim.policy.rules import RedactRule
 from shim.policy.units import size
 from shim.prompt.mask import Masks
@@ -57,15 +57,11 @@ class Legs(NamedTuple):
     redact: Redactor
 
 
-def legs(job: Job) -> Legs:
-    """The legs of ``job`` without keys, each with the row as its comment."""
+def legs(job: Job, limit: Limit = RECORDED) -> Legs:
+    """The legs of ``job`` without keys, each with the row as its comment. A body that cannot be
+    unpacked to ``limit`` cannot be searched: a sentence stands in its place."""
     redact = redactor(job.secrets, job.rules, job.session)
-    bodies, cut = [], set()
-    for at in range(len(job.bodies)):
-        body, why = _readable(job, at)
-        bodies.append(body)
-        if why:
-            cut.add(at)
+    job, bodies = _read(job, limit)
     states = _states(job, CLEAN)
     found = redact.about(_texts(job, bodies, states))
     if found is not CLEAN:
@@ -74,9 +70,7 @@ def legs(job: Job) -> Legs:
     for at, body in enumerate(bodies):
         # Where both legs have the same answer, it is searched once.
         same = at == 3 and body is bodies[1]
-        hidden = told[1] if same else _told(job, body, redact, clean=found is CLEAN)
-        # What cannot be searched to its end is not written further.
-        told.append(body if hidden is None and at in cut else hidden)
+        told.append(told[1] if same else _told(job, body, redact, clean=found is CLEAN))
     for at, message in _messages(states):
         if (hidden := told[at]) is not None:
             # What hides something is written as it reads.
@@ -106,17 +100,19 @@ def _stamp(job: Job) -> tuple[object, ...]:
     return job.secrets, job.rules, job.session
 
 
-def _readable(job: Job, at: int) -> tuple[bytes | Body, str]:
-    """The body ``at`` as it reads, and why not to its end."""
-    if isinstance(body := job.bodies[at], Body):
-        return body, ""
-    why = ""
-    if coding := job.coding(at):
-        body, why = readable(body, coding, _MOST_BYTES)
-    if why:
-        body += f"[not recorded from here: {why}]".encode()
-    key = job.conversation(at)
-    return (_seen.take(key, body)[1] if key and not why else body), why
+def _read(job: Job, limit: Limit) -> tuple[Job, list[bytes | Body]]:
+    """The bodies of ``job`` as they read, and the job without those that do not."""
+    bodies: list[bytes | Body] = []
+    for at in range(len(job.bodies)):
+        body = job.bodies[at]
+        if not isinstance(body, Body):
+            if coding := job.coding(at):
+                body, whole = readable(body, coding, limit)
+                job = job if whole else job.with_body(at, body)
+            key = job.conversation(at)
+            body = _seen.take(key, body)[1] if key else body
+        bodies.append(body)
+    return job, bodies
 
 
 def _texts(
@@ -178,10 +174,10 @@ def _blank() -> dict[str, Any]:
     return flow.get_state()
 
 
-def flows(job: Job) -> list[http.HTTPFlow]:
-    """The legs of ``job`` as flows without keys."""
+def flows(job: Job, limit: Limit = RECORDED) -> list[http.HTTPFlow]:
+    """The legs of ``job`` as flows without keys; ``limit`` as for `legs`."""
     made = []
-    states = legs(job).states
+    states = legs(job, limit).states
     for _, message in _messages(states):
         message["content"] = bytes(message["content"])
     for state in states:

@@ -37,6 +37,7 @@ from shim.record.folder import default_folder
 from shim.turn import Failure
 
 _OPTIONS = {
+    "body_limit",
     "record_dir",
     "record_rotate",
     "record_keep_days",
@@ -100,6 +101,7 @@ class Record(Stage):
             days=ctx.options.record_keep_days,
             size=self._size("record_keep_size"),
             journal_days=ctx.options.journal_keep_days,
+            most=self._services.body_limit.most,
         )
         path = Path(folder).expanduser() if folder else None
         self._writer = Writer(self._services, path, settings, required=required)
@@ -158,7 +160,7 @@ class Record(Stage):
         facts = ended.decision.facts if ended.decision else None
         job.session = facts.session if facts and policy.policy.redact else ""
         writer.put(job)
-        return legs.flows(job) if watched else None
+        return legs.flows(job, self._services.body_limit) if watched else None
 
     async def _settle(self) -> None:
         if self._writer:

@@ -25,6 +25,7 @@ import msgspec
 from addons import legs
 from addons.jobs import Begun, Job, Receiver
 from addons.memory import keep_freed
+from shim.encodings import RECORDED, Limit
 from shim.record.events import END, START, Event, ended
 from shim.record.files import FlowFiles
 from shim.record.journal import NAME, Journal
@@ -49,6 +50,8 @@ class Settings(msgspec.Struct):
     size: int = 0
     journal_days: float = 0
     urgent: bool = False
+    #: Bytes to which a body is unpacked; 0: `RECORDED`.
+    most: int = 0
     port: int = 0
 
 
@@ -72,6 +75,7 @@ class Recorder:
         self._source, self._read = _source(settings)
         self._rest, self._over = b"", settings.begun < 0 and not settings.port
         self._urgent = settings.urgent
+        self._limit = Limit(settings.most) if settings.most else RECORDED
         self._lock, self._out = threading.Lock(), threading.Lock()
         self._ends = threading.Event()
         self._trouble = ""
@@ -104,7 +108,7 @@ class Recorder:
             flows: bytes | str = _BEHIND
             try:
                 if job.legs:
-                    found = legs.legs(job)
+                    found = legs.legs(job, self._limit)
                     flows, redact = legs.written(job, found), found.redact
             except Exception as e:
                 flows = f"{self._files.path}: an exchange could not be written: {e!r}"

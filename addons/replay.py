@@ -30,6 +30,7 @@ from shim.policy.load import PolicyError, load_policy
 from shim.policy.schema import Policy
 from shim.record import summary
 from shim.record.replay import Difference, NotReplayable, Recorded, Today, replay, today
+from shim.shown import line
 from shim.wire.paths import PATHS
 
 
@@ -58,14 +59,14 @@ def main(argv: list[str] | None = None) -> int:
             for difference in (d for _, told in changed for d in told):
                 print(f"{path}: {difference}")
             many = sum(len(told) for _, told in changed)
-            said = f"{many} differences" if many else "as recorded"
+            result = f"{many} differences" if many else "as recorded"
             if args.update and changed:
                 kept = update(path, {r.name for r, _ in changed}, policy, args.default_model)
-                said += f", {len(changed) - len(kept)} exchanges written anew"
+                result += f", {len(changed) - len(kept)} exchanges written anew"
                 left += len(kept)
-                for line in kept:
-                    print(f"{path}: {line}")
-            print(f"{path}: {len(found)} exchanges, {said}")
+                for said in kept:
+                    print(line(f"{path}: {said}"))
+            print(f"{path}: {len(found)} exchanges, {result}")
     except (Unreadable, PolicyError) as e:
         print(f"interpose: {e}", file=sys.stderr)
         return 2

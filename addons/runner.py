@@ -18,7 +18,7 @@ from mitmproxy.proxy.mode_specs import RegularMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import ClientHelloData
 
-from addons import faults, guard, http1
+from addons import bounded, faults, guard, heads, http1, log_lines
 from addons.answering import Answering
 from addons.flow_values import (
     NOWHERE,
@@ -32,8 +32,9 @@ from addons.runs import Run, admit, begin, forget, owned_by, run_of, with_body
 from addons.services import Services
 from addons.stage import Stage
 from shim.exchange.access import bare
-from shim.exchange.replies import printable, refusal
+from shim.exchange.replies import refusal
 from shim.exchange.values import Access, Decision, Reply, UpstreamRequest
+from shim.shown import line
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +94,8 @@ class Runner:
         )
         # A script that is loaded anew must not end the process, and what is under way in it.
         self._services.running = guard.install()
-        http1.install()
+        for part in (http1, heads, bounded, log_lines):
+            part.install()
         for stage in (*self._stages, *self._viewers):
             if hasattr(stage, "load"):
                 stage.load(loader)
@@ -236,6 +238,7 @@ class Runner:
 
     async def request(self, flow: http.HTTPFlow) -> None:
         run = run_of(flow)
+        flow.request.trailers = None
         if not flow.live:
             self._view(flow, None)
         if run is None or run.reply or run.sealed:
@@ -288,16 +291,36 @@ class Runner:
         flow.server_conn.via = _via(result.via)
         run.sealed = True
 
+    # ---- what `addons.bounded` asks while bodies arrive ----
+
+    @property
+    def most_bytes(self) -> int:
+        """Bytes of a body at most; 0: no limit."""
+        return self._services.body_limit.most
+
+    def request_too_large(self, flow: http.HTTPFlow, run: Run) -> None:
+        """Refuse a request of which more has come than is taken."""
+        why = self._services.body_limit.told("the request body has")
+        self._reply(flow, run, refusal(run.access.request.path, 413, why))
+
+    def answer_too_large(self, flow: http.HTTPFlow, run: Run) -> None:
+        """Answer in the place of an upstream of which more has come than is taken."""
+        self._reply(flow, run, run.owner._answering.too_large(run))
+
+    def unanswered(self, run: Run, status: int, why: str) -> http.Response:
+        """What the client is told of an upstream, or of itself, that gives no whole answer."""
+        return response(faults.broken_reply(run, status, why))
+
     def _reply(self, flow: http.HTTPFlow, run: Run, reply: Reply) -> None:
         run.reply = reply
         if reply.failure and run.intake is None:
             request = run.access.request
             logger.warning(
                 "%s %s · %d · %s",
-                printable(request.method),
-                printable(bare(request.path)),
+                line(request.method),
+                line(bare(request.path)),
                 reply.status,
-                printable(reply.failure.message),
+                line(reply.failure.message),
             )
         flow.response = response(reply)
 
@@ -321,6 +344,9 @@ class Runner:
         if run.over:
             return
         run.over = True
+        if flow.response:
+            # Of a streamed answer they would still be sent, which HTTP/1 does not do here.
+            flow.response.trailers = None
         if run.reply:
             flow.request = as_sent(run.access.request, run.client)
         try:

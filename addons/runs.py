@@ -20,6 +20,7 @@ from shim.exchange.values import (
     Reply,
 )
 from shim.notes import Note
+from shim.turn import Failure
 
 
 @dataclass(eq=False)
@@ -38,6 +39,10 @@ class Run:
     passage: Passage | None = None
     sealed: bool = False
     over: bool = False
+    #: Nothing more of the upstream's answer is waited for.
+    cut: bool = False
+    #: Why there is no answer, or no whole one.
+    failure: Failure | None = None
     received: list[bytes] = field(default_factory=list)
     sent: list[bytes] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)

@@ -13,7 +13,16 @@ import msgspec
 from mitmproxy import http
 from mitmproxy.connection import Client, Server
 
-from addons.flowfile import Unreadable, files, flows_of, recorded_of, row_of, set_body, write
+from addons.flowfile import (
+    Unreadable,
+    body_of,
+    files,
+    flows_of,
+    recorded_of,
+    row_of,
+    set_body,
+    write,
+)
 from shim.cli.pipe import printing
 from shim.cli.record import add_arguments, rules
 from shim.client import facts_of, is_credential
@@ -21,6 +30,7 @@ from shim.record import sanitise, summary
 from shim.record.findings import Finding, findings, forms, hides
 from shim.record.pseudonyms import Pseudonyms
 from shim.record.replay import NotReplayable, Recorded, replay, today
+from shim.shown import line
 from shim.turn import WireError
 from shim.wire.paths import protocol_of
 from shim.wire.protocols import codec
@@ -67,7 +77,7 @@ class Sanitiser:
                 continue
             named = ((k, self._header(k, v)) for k, v in message.headers.fields)
             message.headers = http.Headers(list(named))
-            body = message.get_content(strict=False) or b""
+            body = body_of(message)
             prompt = self._prompt if self._hide and message is flow.request else None
             set_body(message, sanitise.body(body, text, prompt=prompt))
         self._connections(flow)
@@ -124,8 +134,8 @@ def _sanitise(source: Path, target: Path, args: argparse.Namespace) -> int:
         raise Unreadable(f"{source}: holds no recorded exchanges")
     same, others, left = sanitised(flows, args)
     if left:
-        for line in left:
-            print(f"{source}: {line}", file=sys.stderr)
+        for said in left:
+            print(line(f"{source}: {said}"), file=sys.stderr)
         print(f"{target}: not written", file=sys.stderr)
         return 1
     write(target, flows)
@@ -177,8 +187,8 @@ def _pairs(flows: list[http.HTTPFlow], same: list[bool]) -> Iterable[tuple[Recor
 def _check(path: Path) -> int:
     flows = [f for f in flows_of(path) if isinstance(f, http.HTTPFlow)]
     left = list(_left(flows))
-    for line in left:
-        print(f"{path}: {line}")
+    for said in left:
+        print(line(f"{path}: {said}"))
     print(f"{path}: {f'{len(left)} things that must not be shared' if left else 'may be shared'}")
     return 1 if left else 0
 
@@ -219,7 +229,7 @@ def _texts(flow: http.HTTPFlow) -> Iterator[str]:
         if message is None:
             continue
         yield from (value.decode("latin-1") for _, value in message.headers.fields)
-        raw = message.get_content(strict=False) or b""
+        raw = body_of(message)
         yield raw.decode("utf-8", "replace")
         yield from sanitise.texts(raw)
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from addons.engines import Engines
+from shim.encodings import Limit
 from shim.live.metrics import Metrics
 from shim.live.sums import Live
 from shim.policy.schema import Policy
@@ -41,6 +42,8 @@ class Services:
     def __init__(self) -> None:
         #: Whether the chain has started: until then a bad option ends the process.
         self.running = False
+        #: The largest body that is taken.
+        self.body_limit = Limit()
         self.policies = PolicyStore()
         self.store = CurrentStore()
         self.engines = Engines(self.policies, self.store)

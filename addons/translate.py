@@ -17,15 +17,16 @@ from shim.prompt.cache import Caches
 from shim.turn import Failure, WireError
 from shim.wire.protocols import Caching
 
-#: Above this many bytes a request is translated beside the event loop, so that streams flow on.
-_BIG = 2 * 1024 * 1024
+#: Above this many bytes a request, or an answer that comes whole, is translated beside the event
+#: loop, so that streams flow on.
+_BIG = 1024 * 1024
 
 
 class Translate(Stage):
     writes = frozenset({"turn", "edits", "translation", "transcoder", "upstream"})
 
     def __init__(self, services: Services) -> None:
-        self._policies = services.policies
+        self._services, self._policies = services, services.policies
         self._caches = Caches()
 
     async def request(
@@ -69,14 +70,26 @@ class Translate(Stage):
     ) -> Passage:
         return answers.passage(intake, decision, head)
 
-    def response(self, intake: Intake, decision: Decision, outcome: Outcome) -> Outcome | None:
+    async def response(
+        self, intake: Intake, decision: Decision, outcome: Outcome
+    ) -> Outcome | None:
         passage = outcome.passage
         if passage is None:
             return None
         if passage.streams:
             return answers.streamed(passage, outcome)
-        return answers.whole(intake, decision, passage, outcome)
+        whole = intake, decision, passage, outcome, self._services.body_limit
+        if _is_big(outcome):
+            return await asyncio.to_thread(answers.whole, *whole)
+        return answers.whole(*whole)
 
     def error(self, intake: Intake, decision: Decision, outcome: Outcome) -> Outcome | None:
         passage = outcome.passage
         return answers.streamed(passage, outcome) if passage and passage.transcoder else None
+
+
+def _is_big(outcome: Outcome) -> bool:
+    """Whether it takes long to read; what is encoded tells its size only as it is unpacked."""
+    head = outcome.upstream
+    encoded = head is not None and "content-encoding" in head.headers
+    return encoded or sum(map(len, outcome.received)) > _BIG

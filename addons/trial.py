@@ -19,6 +19,7 @@ from shim.policy.load import PolicyError, load_policy
 from shim.policy.trial import Change, Trial, Trier, compare
 from shim.record import summary
 from shim.record.replay import Recorded
+from shim.shown import line
 
 
 def explain(args: argparse.Namespace) -> int:
@@ -40,16 +41,16 @@ def explain(args: argparse.Namespace) -> int:
         print(json.dumps(shown, indent=1, ensure_ascii=False))
         return 0
     for entry in shown:
-        print(f"{entry['file']}: {entry['exchange']}")
-        print(f"  {entry['model'] or '(no model)'} → {entry['route']} · {entry['status']}")
+        print(line(f"{entry['file']}: {entry['exchange']}"))
+        print(line(f"  {entry['model'] or '(no model)'} → {entry['route']} · {entry['status']}"))
         for said in entry["decisions"]:
-            print(f"  {said}")
+            print(line(f"  {said}"))
         if entry["error"]:
-            print(f"  failed: {entry['error']}")
+            print(line(f"  failed: {entry['error']}"))
         if "with_policy" in entry:
             print(f"  with {args.policy}:")
-            for line in _would(msgspec.convert(entry["with_policy"], Trial)):
-                print(f"    {line}")
+            for said in _would(msgspec.convert(entry["with_policy"], Trial)):
+                print(line(f"    {said}"))
     return 0
 
 
@@ -66,9 +67,9 @@ def diff(args: argparse.Namespace) -> int:
         if change := compare(before, after):
             changes.append(change)
             if not args.json:
-                print(f"{path}: {change.exchange}")
+                print(line(f"{path}: {change.exchange}"))
                 for said in change.said:
-                    print(f"  {said}")
+                    print(line(f"  {said}"))
     total = _totals(pairs, changes)
     if args.json:
         made = {"changes": msgspec.to_builtins(changes), **total}

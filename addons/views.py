@@ -5,6 +5,7 @@ Part of the chain; alone, for looking at recordings: ``mitmweb -n -r FILE -s add
 
 from __future__ import annotations
 
+import codecs
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +15,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mitmproxy import contentviews, ctx, http
 from mitmproxy.contentviews import Contentview, Metadata
+from mitmproxy.net import encoding
 
-from addons.flowfile import row_of, set_row
+from addons.flowfile import body_of, row_of, set_row
+from shim.encodings import RECORDED, EncodingError, decode
 from shim.record import show, summary
 from shim.record.differ import differences
 from shim.record.pieces import request_pieces
+from shim.shown import line
 from shim.wire.paths import protocol_of
 
 #: What mitmweb's list shows. Beside a path, which takes all the room, no comment can be read.
@@ -54,7 +58,7 @@ class Tools(_View):
     def prettify(self, data: bytes, metadata: Metadata) -> str:
         flow = metadata.flow
         if isinstance(metadata.http_message, http.Response) and isinstance(flow, http.HTTPFlow):
-            data = flow.request.get_content(strict=False) or b""
+            data = body_of(flow.request)
         return _spaced(show.tools(data, self._path(metadata)))
 
 
@@ -64,8 +68,7 @@ class Timeline(_View):
     def prettify(self, data: bytes, metadata: Metadata) -> str:
         flow = metadata.flow
         if isinstance(metadata.http_message, http.Request) and isinstance(flow, http.HTTPFlow):
-            answer = flow.response.get_content(strict=False) if flow.response else None
-            data = answer or b""
+            data = body_of(flow.response) if flow.response else b""
         return _spaced(show.timeline(data, row_of(flow)))
 
 
@@ -77,9 +80,7 @@ class Exchange(_View):
         legs = _legs(metadata.flow)
         if len(legs) < 2:
             return _spaced(said)
-        client, upstream = (
-            request_pieces(leg.request.content or b"", leg.request.path) for leg in legs
-        )
+        client, upstream = (request_pieces(body_of(leg.request), leg.request.path) for leg in legs)
         found = differences(_told(client), _told(upstream), "the client sent", "went upstream")
         changed = "\n".join(f"  {line}" for line in found) or "  (nothing)"
         return _spaced(f"{said}\nwhat changed on the way upstream\n{changed}\n")
@@ -110,6 +111,29 @@ def _rows(view: Any) -> Iterator[tuple[http.HTTPFlow, dict[str, Any]]]:
             yield flow, row
 
 
+def _unpacked(data: Any, name: str, errors: str = "strict") -> Any:
+    """What mitmproxy makes of an encoded body that is looked at: it would unpack without end, and
+    any codec that Python knows. ValueError as there."""
+    name = name.lower()
+    if not isinstance(data, bytes) or name in ("none", "identity"):
+        return _decode(data, name, errors)
+    if name in encoding.custom_decode:
+        try:
+            return decode(data, name.removesuffix("raw"), RECORDED)
+        except EncodingError as e:
+            raise ValueError(str(e)) from None
+    try:
+        is_text = codecs.lookup(name)._is_text_encoding
+    except LookupError:
+        is_text = False
+    if not is_text:
+        raise ValueError(f"no encoding of bodies: {name[:40]!r}")
+    return _decode(data, name, errors)
+
+
+_decode: Any = encoding.decode
+
+
 class Views:
     """The views, and a comment for what has none; a viewer of the runner's, or an addon alone."""
 
@@ -117,6 +141,8 @@ class Views:
         self._in_list = False
 
     def load(self, loader) -> None:  # type: ignore[no-untyped-def]
+        inside: Any = encoding
+        inside.decode = _unpacked
         for view in (Turn(), Tools(), Timeline(), Exchange()):
             contentviews.add(view)
         columns = "web_columns"
@@ -135,7 +161,7 @@ class Views:
         """A flow that has ended, or was read from a file."""
         self.request(flow)
         if not flow.comment and self._in_list and flow.response:
-            flow.comment = f"{flow.request.method} {flow.request.path.partition('?')[0]}"
+            flow.comment = line(f"{flow.request.method} {flow.request.path.partition('?')[0]}")
 
 
 addons = [Views()]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import io
 import json
 import os
 import sys
@@ -48,9 +47,9 @@ def run(args: argparse.Namespace) -> int:
     """Exit code 0, or 1 when something does not work."""
     if args.port is not None and not 0 < args.port < 65536:
         raise UsageError(f"--port must be between 1 and 65535, is {args.port}")
-    if isinstance(sys.stdout, io.TextIOWrapper):
+    if reconfigure := getattr(sys.stdout, "reconfigure", None):
         # A terminal that has no ✓ shall not end the report.
-        sys.stdout.reconfigure(errors="replace")
+        reconfigure(errors="replace")
     asked = settle(args.policy, args.record, args.port, os.environ, DEFAULT_POLICY)
     gathered = gather(asked)
     findings = gathered.findings

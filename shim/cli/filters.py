@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..record.asked import Asked, moment
+from ..shown import plain
 from . import UsageError
 
 _FILTERS = {
@@ -58,4 +59,5 @@ def print_json(value: Any) -> None:
 def print_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
     writer = csv.DictWriter(sys.stdout, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    # A row is a line, whoever reads it.
+    writer.writerows({n: plain(v) if isinstance(v, str) else v for n, v in r.items()} for r in rows)

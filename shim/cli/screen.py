@@ -6,13 +6,14 @@ out, which is said below the table; a number is never cut. A pipe gets all of it
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rich import box
 from rich.cells import cell_len
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -34,6 +35,14 @@ class Screen(Console):
         super().__init__(**{"highlight": False, **options})
         if not self.file.isatty():
             self.width = _ENDLESS
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        # Whoever prints a name has to think of nothing: its style is told apart from its text.
+        for part in super().render(renderable, options):
+            text = part.text if part.control else plain(part.text, "\n\t")
+            yield part if text is part.text else Segment(text, part.style)
 
     @property
     def room(self) -> int | None:

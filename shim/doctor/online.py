@@ -18,6 +18,7 @@ import msgspec
 
 from ..client import is_loopback
 from ..codex.login import LoginError, uses_login
+from ..encodings import Limit, readable
 from ..policy.load import MissingVariable
 from ..policy.schema import Policy, Provider
 from ..record.redact import Redactor
@@ -200,11 +201,14 @@ async def _get(
     """(status, headers, body) of an answer; of a long body only the beginning."""
     raw = bytearray()
     async with client.stream(method, url, headers=headers, content=content) as answer:
-        async for piece in answer.aiter_bytes():
+        # Unpacked by httpx, a few bytes could become any number of them.
+        async for piece in answer.aiter_raw():
             raw += piece
             if len(raw) > _LARGEST:
                 break
-    return answer.status_code, dict(answer.headers), bytes(raw[:_LARGEST])
+    limit = Limit(_LARGEST, "8 MB")
+    body, _ = readable(bytes(raw[:_LARGEST]), answer.headers.get("content-encoding", ""), limit)
+    return answer.status_code, dict(answer.headers), body
 
 
 async def _post(

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, unquote_plus
 import msgspec
 
 from .. import client
+from ..encodings import Limit
 from ..policy.schema import Policy
 from ..state.expand import is_compact, stored
 from ..wire.paths import protocol_of
@@ -40,13 +41,11 @@ _BETWEEN = re.compile(r"[\s,;=\"]+")
 
 class Door(msgspec.Struct, frozen=True):
     """Who is let in: ``keys`` of which a client must send one (none: nobody needs one), further
-    ``hosts`` by which the chain is called, ``most`` bytes of a body as it is sent (0: no limit)
-    and ``limit``, the same as the user wrote it."""
+    ``hosts`` by which the chain is called, and the ``limit`` of a body."""
 
     keys: tuple[str, ...] = ()
     hosts: frozenset[str] = frozenset()
-    most: int = 0
-    limit: str = ""
+    limit: Limit = Limit()
 
     def admit(
         self, request: ClientRequest, policy: Policy, key_hint: Callable[[], str] = str
@@ -89,7 +88,7 @@ class Door(msgspec.Struct, frozen=True):
             return refused(
                 405, f"{request.method} is not served at {bare(request.path)}; use {methods[0]}"
             )
-        if self.too_large(_number(request.headers.get("content-length"))):
+        if self.limit.exceeded(_number(request.headers.get("content-length"))):
             return self.refuse_size(request)
         if allowed and not socket:
             # A client key is no provider's business; the engine behind a WebSocket needs it, since
@@ -97,14 +96,9 @@ class Door(msgspec.Struct, frozen=True):
             request = allowed
         return Access(_kind(request, page, socket=socket), request, page)
 
-    def too_large(self, size: int) -> bool:
-        """Whether a body of ``size`` bytes is refused."""
-        return bool(self.most) and size > self.most
-
     def refuse_size(self, request: ClientRequest) -> Reply:
         """The refusal of a body that is too large."""
-        said = f"the request body is larger than {self.limit}; see --set body_limit"
-        return refusal(request.path, 413, said)
+        return refusal(request.path, 413, self.limit.told("the request body has"))
 
     def _with_key(self, request: ClientRequest) -> ClientRequest | None:
         """``request`` without the client key that it holds, and its owner; None where it holds

@@ -9,6 +9,7 @@ import msgspec
 
 from ..client import facts_of
 from ..codex.login import brings_login
+from ..encodings import EncodingError, Limit, StreamUnpacker, coding_of, decode
 from ..policy.schema import Policy
 from ..prompt import capabilities
 from ..repair.turn import rules_for
@@ -16,13 +17,10 @@ from ..turn import WireError
 from ..wire.protocols import Caching
 from ..wire.translate import STREAM, Translation, count_answer
 from ..wire.unmask import Unmask
-from .encodings import EncodingError, StreamUnpacker, coding_of, decode
 from .replies import JSON, failed
 from .upstream_request import fields_of, kept_fields
 from .values import Decision, Head, Intake, Outcome, Passage, Reply
 
-#: A whole answer unpacks to this many bytes at most.
-MOST_BYTES = 256 * 1024 * 1024
 _STAGE = "translate"
 
 
@@ -92,13 +90,13 @@ def passage(intake: Intake, decision: Decision, head: Head) -> Passage:
     return Passage(transcoder, True, fields, encoding)
 
 
-def feeder(passage: Passage, upstream: str) -> Callable[[bytes], bytes]:
+def feeder(passage: Passage, upstream: str, limit: Limit) -> Callable[[bytes], bytes]:
     """How the pieces of an answer that streams are fed. WireError (502) that names the ``upstream``
     where they are not encoded as their header says; behind a failure nothing is unpacked."""
     transcoder = passage.transcoder
     assert transcoder
     try:
-        unpacker = StreamUnpacker(passage.encoding)
+        unpacker = StreamUnpacker(passage.encoding, limit)
     except EncodingError as e:
         raise WireError(f"{upstream}: {e}", status=502) from None
     if not unpacker:
@@ -118,15 +116,17 @@ def feeder(passage: Passage, upstream: str) -> Callable[[bytes], bytes]:
     return feed
 
 
-def whole(intake: Intake, decision: Decision, passage: Passage, outcome: Outcome) -> Outcome:
-    """``outcome`` of an answer that came whole, with what the client gets of it; no reply means
-    that it gets the upstream's own bytes."""
+def whole(
+    intake: Intake, decision: Decision, passage: Passage, outcome: Outcome, limit: Limit
+) -> Outcome:
+    """``outcome`` of an answer that came whole and unpacks to ``limit``, with what the client gets
+    of it; no reply means that it gets the upstream's own bytes."""
     translation, transcoder, head = decision.translation, passage.transcoder, outcome.upstream
     assert translation and head
     if transcoder is None:
         return outcome
     try:
-        body = decode(b"".join(outcome.received), coding_of(head.fields), MOST_BYTES)
+        body = decode(b"".join(outcome.received), coding_of(head.fields), limit)
     except EncodingError as e:
         raise WireError(f"{translation.route.provider}: {e}", status=502) from None
     url = decision.upstream.url if decision.upstream else ""

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from .. import client
+from ..encodings import NO_LIMIT, EncodingError, Limit, coding_of, decode
 from ..policy.inforce import InForce
 from ..prompt import capabilities
 from ..state.compact import read_compact
@@ -16,16 +17,19 @@ from ..wire.fields import top_level
 from ..wire.paths import COUNT, split_path
 from ..wire.protocols import codec
 from .access import secrets_of
-from .encodings import EncodingError, coding_of, decode
 from .replies import protocol_at
 from .values import ClientRequest, Intake
 
 
 def read_intake(
-    request: ClientRequest, policy: InForce, *, most: int = 0, keys: tuple[str, ...] = ()
+    request: ClientRequest,
+    policy: InForce,
+    *,
+    limit: Limit = NO_LIMIT,
+    keys: tuple[str, ...] = (),
 ) -> Intake:
-    """The turn in ``request``. WireError with the status and the field that is wrong; ``most``
-    bytes of a body are unpacked (0: no limit). ``keys`` are the chain's client keys."""
+    """The turn in ``request``. WireError with the status and the field that is wrong; The body
+    unpacks to ``limit``. ``keys`` are the chain's client keys."""
     protocol = protocol_at(request.path)
     if protocol is None:
         raise WireError("no turn is served at this path", status=404)
@@ -33,7 +37,7 @@ def read_intake(
     try:
         body = request.body
         if coding := coding_of(request.fields):
-            body = decode(body, coding, most)
+            body = decode(body, coding, limit)
     except EncodingError as e:
         raise WireError(str(e), status=e.status) from None
     compacts = is_compact(request.path)

@@ -7,6 +7,7 @@ from collections.abc import Collection
 import msgspec
 
 from ..record.redact import redactor
+from ..shown import line, plain
 from ..state.expand import is_compact
 from ..turn import Failure, Turn
 from ..wire.paths import protocol_of
@@ -15,20 +16,12 @@ from ..wire.translate import error_answer
 from .values import Intake, Reply
 
 JSON = {"content-type": "application/json"}
-#: Characters of a refusal.
-_LONGEST_MESSAGE = 4000
-
-
-def printable(text: str) -> str:
-    """``text`` on one line, bounded, and without what no header, log or terminal takes: a host or
-    a path may hold bytes that are no text, and be as long as they like."""
-    text = text[:_LONGEST_MESSAGE].encode("utf-8", "replace").decode()
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def refusal(path: str, status: int, message: str, *, param: str | None = None) -> Reply:
     """A request to ``path`` refused before it was read as a turn."""
-    message = printable(message)
+    # A host or a path may hold bytes that are no text, and be as long as they like.
+    message = line(message)
     shape = codec(protocol_of(path) or "responses")
     body = shape.error_body(message, status=status, param=param)
     return Reply(status, JSON, body, Failure(message, status))
@@ -45,10 +38,8 @@ def for_anybody(message: str, status: int) -> bytes:
 def failed(intake: Intake, failure: Failure, secrets: Collection[str] = ()) -> Reply:
     """A turn that ends with ``failure`` before anything of an answer was sent. ``secrets`` are
     taken out of its message, with those of the intake."""
-    message = redactor(intake.secrets | frozenset(secrets)).text(failure.message)
-    # Half a surrogate pair, of a client's or a provider's words, is no JSON.
-    message = message.encode("utf-8", "replace").decode()
-    failure = msgspec.structs.replace(failure, message=message)
+    hide = redactor(intake.secrets | frozenset(secrets))
+    failure = msgspec.structs.replace(failure, message=plain(hide.text(failure.message), "\n\t"))
     return failure_reply(failure, intake.turn, codex=intake.codex)
 
 

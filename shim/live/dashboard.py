@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from html import escape
 from pathlib import Path
 from string import Template
 from typing import Any
 
+from ..shown import in_html
 from . import tables
 from .headers import page_headers
 from .tables import Table, cell
@@ -28,7 +28,7 @@ def render(page: Mapping[str, Any]) -> tuple[bytes, dict[str, str]]:
     with_heading = (tables.TOTALS, tables.UNDER_WAY, tables.SESSIONS, tables.CHAIN)
     made = {table.name: _section(table, page) for table in with_heading}
     made |= {table.name: _table(table, page) for table in (tables.MINUTES, tables.TURNS)}
-    html = template.substitute(parts, said=escape(live["said"]), options=_options(live), **made)
+    html = template.substitute(parts, said=in_html(live["said"]), options=_options(live), **made)
     return html.encode("utf-8", "replace"), headers
 
 
@@ -44,26 +44,26 @@ _KINDS = ("html", "css", "js")
 
 
 def _section(table: Table, page: Mapping[str, Any]) -> str:
-    heading = f"<h2>{escape(table.caption)}</h2>"
+    heading = f"<h2>{in_html(table.caption)}</h2>"
     return f"<section>\n{heading}\n{_table(table, page)}\n</section>"
 
 
 def _table(table: Table, page: Mapping[str, Any]) -> str:
     """A table that can be scrolled by keyboard where it is too wide; the script fills it anew."""
     head = "".join(
-        f'<th scope="col" data-key="{escape(c.key)}" data-form="{c.form}"{_class(c.form)}>'
-        f"{escape(c.title)}</th>"
+        f'<th scope="col" data-key="{in_html(c.key)}" data-form="{c.form}"{_class(c.form)}>'
+        f"{in_html(c.title)}</th>"
         for c in table.columns
     )
     rows = table.rows(page)
     body = "\n".join(_row(table, row) for row in rows)
     there, none = ("", " hidden") if rows else (" hidden", "")
-    name, caption = table.name, escape(table.caption)
+    name, caption = table.name, in_html(table.caption)
     return (
         f'<div class="wide" role="region" aria-label="{caption}" tabindex="0">\n'
         f'<table id="{name}" aria-label="{caption}"{there}>\n'
         f"<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>\n"
-        f'<p id="{name}-empty"{none}>{escape(table.empty)}</p></div>'
+        f'<p id="{name}-empty"{none}>{in_html(table.empty)}</p></div>'
     )
 
 
@@ -71,7 +71,7 @@ def _row(table: Table, row: Mapping[str, Any]) -> str:
     cells = []
     for at, column in enumerate(table.columns):
         tag, scope = ("td", "") if at else ("th", ' scope="row"')
-        text = escape(cell(row.get(column.key), column.form))
+        text = in_html(cell(row.get(column.key), column.form))
         cells.append(f"<{tag}{scope}{_class(column.form)}>{text}</{tag}>")
     return f"<tr>{''.join(cells)}</tr>"
 
@@ -87,5 +87,5 @@ def _options(live: Mapping[str, Any]) -> str:
     made = ['<option value="">all, the latest turns</option>']
     for name in sorted(names, reverse=True):
         selected = " selected" if name == chosen else ""
-        made.append(f'<option value="{escape(name)}"{selected}>{escape(name)}</option>')
+        made.append(f'<option value="{in_html(name)}"{selected}>{in_html(name)}</option>')
     return "".join(made)

@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ..record.summary import repairs
+from ..shown import plain
 
 #: Upper bounds of what the chain itself adds to a turn, in seconds.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 #: Clients may ask for any name: so many are told apart.
 _MOST_MODELS = 100
 _OTHERS = "others"
+#: Characters of a name.
+_LONGEST = 400
 _TOKENS = ("input", "cached", "output", "saved")
 
 
@@ -35,7 +38,8 @@ class Metrics:
     def add(self, row: Mapping[str, Any], hide: Callable[[str], str] = str) -> None:
         """Count one exchange; ``hide`` takes keys out of a name."""
         route = row.get("route") or {}
-        model = self._known(hide(f"{route['provider']}/{route['model']}") if route else "none")
+        name = f"{route['provider']}/{route['model']}" if route else "none"
+        model = self._known(hide(name)[:_LONGEST])
         status = int(row.get("status") or 0)
         self._turns[model, str(row.get("client") or "other"), str(status)] += 1
         account, usage = row.get("account") or {}, row.get("usage") or {}
@@ -108,4 +112,4 @@ def _sample(name: str, labels: Mapping[str, str], value: float) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    return plain(text, "\n").replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

@@ -18,6 +18,7 @@ from ..codex.catalog import models_of
 from ..policy.schema import Model, Policy
 from ..policy.warn import unset
 from ..route.switch import Switched
+from ..shown import in_html
 from .headers import page_headers
 from .sums import short
 from .tables import cell
@@ -89,7 +90,7 @@ def render(page: Mapping[str, Any], token: str, error: str = "") -> tuple[bytes,
     template, style, headers = _shell()
     told = [f"Nothing was switched: {error}."] if error else []
     told += page["says"]
-    first, *more = [escape(line) for line in told]
+    first, *more = [in_html(line) for line in told]
     moved = error or page["switched"]
     html = template.substitute(
         style=style,
@@ -97,7 +98,7 @@ def render(page: Mapping[str, Any], token: str, error: str = "") -> tuple[bytes,
         # Who reads with a screen reader hears the outcome first.
         focus=" autofocus" if moved else "",
         said="".join([f"<strong>{first}</strong>", *(f"<br>\n{line}" for line in more)]),
-        token=escape(token),
+        token=in_html(token),
         rows="\n".join(map(_row, page["models"])),
         restart=_RESTART if page["can_restart"] else _NO_RESTART,
     )
@@ -123,15 +124,16 @@ def _shell() -> tuple[Template, str, dict[str, str]]:
 
 def _row(row: Mapping[str, Any]) -> str:
     checked = " checked" if row["chosen"] else ""
-    name = escape(row["name"])
+    # What is sent back has to be the name itself.
+    name, value = in_html(row["name"]), escape(row["name"])
+    button = f'<input type="radio" name="model" value="{value}" required{checked}>'
     cells = [
-        f'<th scope="row"><label><input type="radio" name="model" value="{name}" required{checked}>'
-        f" {name}</label></th>",
-        f"<td>{escape(_route(row))}</td>",
-        f"<td{'' if row['health'] == _OK else ' class=unwell'}>{escape(row['health'])}</td>",
+        f'<th scope="row"><label>{button} {name}</label></th>',
+        f"<td>{in_html(_route(row))}</td>",
+        f"<td{'' if row['health'] == _OK else ' class=unwell'}>{in_html(row['health'])}</td>",
         f'<td class="number">{cell(row["context_window"], "count")}</td>',
         f"<td>{'yes' if row['images'] else 'no'}</td>",
-        f'<td class="number">{escape(_cost(row["price"]))}</td>',
+        f'<td class="number">{in_html(_cost(row["price"]))}</td>',
         f'<td class="number">{cell(row["spent"] if row["price"] else None, "money")}</td>',
     ]
     return f"<tr>{''.join(cells)}</tr>"

@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from ..shown import plain
+
 #: What ends a line for YAML.
 _ENDS = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
 _VARIABLE = re.compile(r"\$\{[^{}]*\}?")
@@ -169,5 +171,5 @@ def _shown(row: str) -> str:
     elif not _NAME.fullmatch(name):
         name = name[: len(name) - len(name.lstrip())] + "…"
     name = name.rstrip().replace("\t", "→")
-    name = "".join(c if c.isprintable() else "�" for c in name)
+    name = plain(name)
     return name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"

@@ -12,6 +12,7 @@ import msgspec
 
 from ..policy.schema import Policy
 from ..route import choose
+from ..shown import plain
 from ..turn import WireError
 from ..wire.paths import PATHS, protocol_of
 from ..wire.protocols import codec
@@ -67,7 +68,7 @@ class Difference(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         if self.items:
-            told = "\n".join(f"  {line}" for line in self.items)
+            told = "\n".join(f"  {plain(item)}" for item in self.items)
             return f"{self.exchange}: {self.message} differs\n{told}"
         return (
             f"{self.exchange}: {self.message} differs at byte {self.at}\n"

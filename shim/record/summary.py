@@ -9,8 +9,11 @@ import msgspec
 
 from ..notes import Note
 from ..route.choose import Route
-from ..shown import plain
+from ..shown import line
 from ..turn import Usage
+
+#: Names come from clients and providers: so many characters of one are told.
+_LONGEST_NAME = 200
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -80,17 +83,14 @@ def usage_fields(usage: Usage | None) -> dict[str, int] | None:
     }
 
 
-def line(row: Row) -> str:
-    """The exchange in one line: model, route, status, time, tokens, calls, or what went wrong."""
-    return told(msgspec.to_builtins(row))
-
-
 def told(row: dict[str, Any]) -> str:
-    """The same of a row as it was recorded, by whatever version."""
+    """An exchange in one line, by its row as any version recorded it: model, route, status, time,
+    tokens, calls, or what went wrong."""
     route, usage, calls = row.get("route"), row.get("usage"), row.get("calls") or 0
     target = f"{route.get('provider')}/{route.get('model')}" if route else "no route"
+    model = str(row.get("model") or "(no model)")
     parts = [
-        f"{row.get('model') or '(no model)'} → {target}",
+        f"{model[:_LONGEST_NAME]} → {target[:_LONGEST_NAME]}",
         str(row.get("status")),
         f"{((row.get('ms') or {}).get('total') or 0) / 1000:.2f} s",
     ]
@@ -104,7 +104,7 @@ def told(row: dict[str, Any]) -> str:
         parts.append(f"{calls} tool call{'s' if calls > 1 else ''}")
     if row.get("error"):
         parts.append(f"failed: {row['error']}")
-    return " · ".join(parts)
+    return line(" · ".join(parts))
 
 
 #: What a flow is marked with in mitmproxy's lists, by the emoji's name there.
@@ -148,7 +148,7 @@ def comment(leg: str, row: dict[str, Any], hide: Callable[[str], str] = str) -> 
     # A secret of several lines is found only while they are several.
     lines = [" ".join(hide(part).split()) for part in parts if part]
     # mitmweb's list shows all lines as one, and puts one that has room to the right.
-    return "\n· ".join(map(plain, lines))
+    return "\n· ".join(map(line, lines))
 
 
 def metadata(leg: str, row: dict[str, Any], hide: Callable[[str], str] = str) -> dict[str, str]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import msgspec
 
 from ..codex.login import LoginError
+from ..encodings import EncodingError, Limit, received
 from ..policy.load import MissingVariable
 from ..policy.schema import Policy, Provider
 from ..record.redact import Redactor
@@ -14,6 +15,9 @@ from ..wire.paths import PATHS
 from ..wire.protocols import codec
 from ..wire.translate import Translation
 from . import choose
+
+#: A score is a few words; what a model thinks before may be many.
+_LARGEST = Limit(4 * 1024 * 1024, "4m")
 
 
 class AskError(Exception):
@@ -65,21 +69,27 @@ async def ask(
         headers = {"anthropic-version": "2023-06-01", **headers}
     url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{path}"
     try:
-        async with httpx.AsyncClient(timeout=timeout) as client:
-            answer = await client.post(
+        async with (
+            httpx.AsyncClient(timeout=timeout) as client,
+            client.stream(
+                "POST",
                 url,
                 content=content,
                 headers={"content-type": "application/json", **headers},
-            )
+            ) as answer,
+        ):
+            raw = await received(answer, _LARGEST)
+    except EncodingError as e:
+        raise AskError(f"{name}: {e}") from None
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as e:
         raise AskError(secrets.text(f"{name}: {type(e).__name__}: {e}".rstrip(": "))) from None
     translator = translation.translator()
     head = answer.status_code, dict(answer.headers)
-    made = translation.answer(translator, *head, answer.content, url)
+    made = translation.answer(translator, *head, raw, url)
     failure = made.failure if made else None
     if failure:
         raise AskError(secrets.text(f"{name}: {failure.message}"))
-    whole = made.body if made and made.body is not None else answer.content
+    whole = made.body if made and made.body is not None else raw
     try:
         said = msgspec.json.decode(whole)["choices"][0]["message"].get("content")
     except (msgspec.DecodeError, LookupError, TypeError, AttributeError):

@@ -3,7 +3,6 @@ as those that are translated: tokens, calls, how they ended."""
 
 from __future__ import annotations
 
-import gzip
 import json
 from typing import Any
 
@@ -162,17 +161,6 @@ def test_what_was_held_of_a_mask_leaves_before_the_error() -> None:
     first, second, error = streams.events(out)
     texts = [event["choices"][0]["delta"]["content"] for event in (first, second)]
     assert texts == ["a ", "MASK"] and error["error"]
-
-
-def test_packed_bytes_pass_unread() -> None:
-    turn = streams.codec("chat").read_request(streams.request("chat", []))
-    translation = Translation(turn, streams.Route("up", "chat", "m", "m", "t"), codex=False)
-    assert translation.streams(200, {**STREAM, "content-encoding": "gzip"})
-    data = gzip.compress(chunk({"content": "hi"}, "stop"))
-    translator = translation.translator()
-    assert streams.through(translator, data, [3, 9]) == data
-    assert translator.failure is None and translator.usage is None
-    assert translation.streams(200, STREAM) and not translation.packed
 
 
 @pytest.mark.parametrize(

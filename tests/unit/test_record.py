@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
+
 from shim.client import hostname, is_codex, is_loopback, secrets
 from shim.policy.load import parse_policy
 from shim.record import summary
@@ -62,7 +64,7 @@ def test_the_summary_line() -> None:
         {"total": 1500.0, "first_byte": 1.0, "added": 1.0},
         [],
     )
-    assert summary.line(row) == (
+    assert summary.told(msgspec.to_builtins(row)) == (
         "m → up/vendor/m · 200 · 1.50 s · in 1,234 (1,000 cached) out 5 · 2 tool calls"
     )
 

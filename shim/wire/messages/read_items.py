@@ -321,7 +321,7 @@ def _content(content: msgspec.Raw, place: str, untranslated: Untranslated) -> ms
     if is_absent(content):
         return _EMPTY
     try:
-        given = _blocks(content)
+        given: list[_Block] = [*_blocks(content)]
     except (msgspec.DecodeError, RecursionError):
         if bytes(memoryview(content)[:1]) != b"[":
             message = f"{place} must be a string or a list of blocks"
