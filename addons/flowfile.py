@@ -16,6 +16,7 @@ from mitmproxy import exceptions, http
 from mitmproxy import flow as mflow
 from mitmproxy.io import FlowReader, FlowWriter
 
+from shim.exchange.encodings import readable
 from shim.record import packed
 from shim.record.files import PACKED, opened, recordings, whole
 from shim.record.replay import Message, Recorded
@@ -72,6 +73,13 @@ def set_body(message: http.Message, body: bytes) -> None:
         message.headers["content-length"] = str(len(body))
 
 
+def content_of(message: http.Message | None) -> bytes:
+    """The body of ``message`` as it reads, or as it is where it does not."""
+    if message is None:
+        return b""
+    return readable(message.raw_content or b"", message.headers.get("content-encoding", ""))
+
+
 def _flows(path: Path) -> Iterator[mflow.Flow]:
     with opened(path) as file:
         try:
@@ -122,7 +130,7 @@ def _recorded(
 
 def _message(message: http.Request | http.Response) -> Message:
     headers = {k.lower(): v for k, v in message.headers.items()}
-    body = message.get_content(strict=False) or b""
+    body = content_of(message)
     if headers.pop(packed.MARK.decode(), None):
         # As it was sent, not as it was written down.
         del headers["content-encoding"]

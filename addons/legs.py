@@ -9,16 +9,15 @@ from __future__ import annotations
 import copy
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
 from mitmproxy import http
 from mitmproxy.connection import Client, Server
-from mitmproxy.net.encoding import decode
 
 from addons.jobs import Job
+from shim.exchange.encodings import readable
 from shim.policy.rules import RedactRule
 from shim.policy.units import size
 from shim.prompt.mask import Masks
@@ -102,9 +101,7 @@ def _readable(job: Job, at: int) -> bytes | Body:
     """The body ``at`` as it reads."""
     if isinstance(body := job.bodies[at], Body):
         return body
-    if coding := job.coding(at):
-        with suppress(ValueError):
-            body = bytes(decode(body, coding) or b"")  # type: ignore[arg-type]
+    body = readable(body, job.coding(at))
     key = job.conversation(at)
     return _seen.take(key, body)[1] if key else body
 

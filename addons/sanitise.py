@@ -13,7 +13,16 @@ import msgspec
 from mitmproxy import http
 from mitmproxy.connection import Client, Server
 
-from addons.flowfile import Unreadable, files, flows_of, recorded_of, row_of, set_body, write
+from addons.flowfile import (
+    Unreadable,
+    content_of,
+    files,
+    flows_of,
+    recorded_of,
+    row_of,
+    set_body,
+    write,
+)
 from shim.cli.record import add_arguments, rules
 from shim.client import facts_of, is_credential
 from shim.record import sanitise
@@ -58,7 +67,7 @@ class Sanitiser:
                 continue
             named = ((k, self._header(k, v)) for k, v in message.headers.fields)
             message.headers = http.Headers(list(named))
-            body = message.get_content(strict=False) or b""
+            body = content_of(message)
             prompt = self._prompt if self._hide and message is flow.request else None
             set_body(message, sanitise.body(body, text, prompt=prompt))
         self._connections(flow)
@@ -206,7 +215,7 @@ def _texts(flow: http.HTTPFlow) -> Iterator[str]:
         if message is None:
             continue
         yield from (value.decode("latin-1") for _, value in message.headers.fields)
-        raw = message.get_content(strict=False) or b""
+        raw = content_of(message)
         yield raw.decode("utf-8", "replace")
         yield from sanitise.texts(raw)
 

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from mitmproxy import contentviews, ctx, http
 from mitmproxy.contentviews import Contentview, Metadata
 
-from addons.flowfile import row_of
+from addons.flowfile import content_of, row_of
 from shim.record import show, summary
 from shim.record.differ import differences
 from shim.record.pieces import request_pieces
@@ -54,7 +54,7 @@ class Tools(_View):
     def prettify(self, data: bytes, metadata: Metadata) -> str:
         flow = metadata.flow
         if isinstance(metadata.http_message, http.Response) and isinstance(flow, http.HTTPFlow):
-            data = flow.request.get_content(strict=False) or b""
+            data = content_of(flow.request)
         return _spaced(show.tools(data, self._path(metadata)))
 
 
@@ -64,8 +64,7 @@ class Timeline(_View):
     def prettify(self, data: bytes, metadata: Metadata) -> str:
         flow = metadata.flow
         if isinstance(metadata.http_message, http.Request) and isinstance(flow, http.HTTPFlow):
-            answer = flow.response.get_content(strict=False) if flow.response else None
-            data = answer or b""
+            data = content_of(flow.response)
         return _spaced(show.timeline(data, row_of(flow)))
 
 

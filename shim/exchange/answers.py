@@ -15,13 +15,11 @@ from ..turn import WireError
 from ..wire.protocols import Caching
 from ..wire.translate import STREAM, Translation, count_answer
 from ..wire.unmask import Unmask
-from .encodings import EncodingError, decode
+from .encodings import MOST_BYTES, EncodingError, decode
 from .replies import JSON, failed
 from .upstream_request import fields_of, kept_fields
 from .values import Decision, Head, Intake, Outcome, Passage, Reply
 
-#: A whole answer unpacks to this many bytes at most.
-MOST_BYTES = 256 * 1024 * 1024
 _STAGE = "translate"
 
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 import brotli
 import zstandard
 
+#: A whole answer, or what is recorded, unpacks to this many bytes at most.
+MOST_BYTES = 256 * 1024 * 1024
 #: Bytes that are unpacked in one step.
 _STEP = 256 * 1024
 
@@ -55,6 +57,17 @@ def decode(body: bytes, header: str, most: int = 0) -> bytes:
             raise EncodingError(400, f"the body is not {name} as its header says: {e}") from None
         body = b"".join(parts)
     return body
+
+
+def readable(body: bytes, header: str) -> bytes:
+    """``body`` without the encodings that ``header`` names, for whoever looks at what was recorded;
+    as it is where it cannot be unpacked, or would be longer than anything that is passed on."""
+    if not header:
+        return body
+    try:
+        return decode(body, header, MOST_BYTES)
+    except EncodingError:
+        return body
 
 
 def _gzip(body: bytes) -> Iterator[bytes]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
@@ -11,6 +13,7 @@ from mitmproxy import http
 from mitmproxy.io import FlowReader
 from mitmproxy.test import tflow
 
+from addons.flowfile import content_of
 from addons.jobs import Job, Receiver, Sender
 from addons.legs import flows, legs, written
 from shim.record.packed import LEAST
@@ -155,6 +158,32 @@ def test_an_encoded_body_stays_as_it_came() -> None:
     client, _ = read(again)
     assert client.request.raw_content == body and client.request.get_content() == b"x" * 9000
     assert "x-interpose-packed" not in client.request.headers
+
+
+@pytest.mark.parametrize(
+    ("coding", "pack"),
+    [
+        (b"rot13", bytes),
+        (b"base64, gzip", gzip.compress),
+        (b"gzip", lambda body: gzip.compress(body)[:-9]),
+        (b"deflate", bytes),
+        (b"gzip, gzip", lambda body: gzip.compress(gzip.compress(body))),
+        (b"\xff", bytes),
+    ],
+)
+def test_a_body_is_recorded_whatever_its_encoding_is_called(
+    coding: bytes, pack: Callable[[bytes], bytes]
+) -> None:
+    body = pack(b'{"say": "%b"}' % KEY.encode())
+    job = exchange(KEY, [body, b"{}"], [body, b"{}"])
+    for fields in job.legs[0]:
+        assert fields
+        fields["headers"] = ((b"content-encoding", coding),)
+    [[again]] = sent([job])
+    client, _ = read(again)
+    for message in (client.request, client.response):
+        assert KEY.encode() not in content_of(message)
+        assert KEY.encode() not in (message.raw_content or b"" if message else b"")
 
 
 def test_what_does_not_fit_is_no_body() -> None:
