@@ -141,7 +141,7 @@ class Record(Stage):
         ids = identity(intake, decision, policy.version)
         route = summary.route_fields(decision.route)
         fields = events.begun({**ids, "model": intake.turn.model, "route": route})
-        hide = hider(intake, decision, policy, "recorded")
+        hide = hider(intake.secrets, decision, policy, "recorded")
         data = hide.deep(msgspec.json.encode(fields)).decode()
         return Begun(intake.request.id, intake.request.started, data)
 

@@ -21,6 +21,7 @@ from mitmproxy.tls import ClientHelloData
 from addons import faults, guard
 from addons.answering import Answering
 from addons.flow_values import NOWHERE, as_sent, client_request, response, upstream_request
+from addons.redaction import hider
 from addons.runs import Run, begin, forget, owned_by, run_of, with_body
 from addons.services import Services
 from addons.stage import Stage
@@ -265,16 +266,12 @@ class Runner:
 
     def _reply(self, flow: http.HTTPFlow, run: Run, reply: Reply) -> None:
         run.reply = reply
-        if reply.failure and run.intake is None:
-            request = run.access.request
-            logger.warning(
-                "%s %s · %d · %s",
-                printable(request.method),
-                printable(bare(request.path)),
-                reply.status,
-                printable(reply.failure.message),
-            )
         flow.response = response(reply)
+        if reply.failure and run.intake is None:
+            request, policy = run.access.request, self._services.policies.in_force()
+            what = f"{request.method} {bare(request.path)} · {reply.status}"
+            hide = hider(run.secrets, None, policy, "logged")
+            logger.warning("%s", hide.text(printable(f"{what} · {reply.failure.message}")))
 
     # ---- its answer ----
 

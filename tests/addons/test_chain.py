@@ -139,6 +139,19 @@ def test_codex_is_told_of_an_error_once_and_others_honestly(stages: Stages) -> N
     assert error(other) == (401, "reverse: no such key (HTTP 401)")
 
 
+@pytest.mark.parametrize("protocol", ["chat", "messages"])
+def test_codex_is_told_of_an_error_in_the_protocol_it_speaks(stages: Stages, protocol: str) -> None:
+    with_policy(stages)
+    path = {"chat": "/v1/chat/completions", "messages": "/v1/messages"}[protocol]
+    body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+    subject = stages.send(stages.flow({**body, "stream": True}, path=path, **CODEX))
+    stages.answer(subject, b'{"error": {"message": "no such key"}}', 401)
+    status, message = error(subject)
+    assert status == 401 and "no such key" in message
+    broken = stages.send(stages.flow({"model": 5}, path=path, **CODEX))
+    assert error(broken)[0] == 400
+
+
 def test_a_key_that_the_upstream_repeats_is_not_told(stages: Stages) -> None:
     wrong = json.dumps({"error": {"message": f"bad key {KEY}-policy"}}).encode()
     subject = with_policy(stages).send(stages.flow(TURN, **CODEX))
