@@ -46,7 +46,7 @@ def read_intake(
         codex=client.is_codex(headers) and turn.protocol == "responses" and not compacts,
         counts=split_path(request.path)[1].endswith(COUNT),
         compacts=compacts,
-        dedupe_key=headers.get("thread-id") or request.peer,
+        dedupe_key=f"{request.owner}/{headers.get('thread-id') or request.peer}",
         requested_capabilities=own,
         secrets=secrets_of(request, keys),
     )

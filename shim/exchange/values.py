@@ -91,7 +91,7 @@ class Intake(msgspec.Struct, frozen=True):
     """What came. ``turn`` is the client's own; ``counts``: only its tokens are asked for;
     ``compacts``: it came to the endpoint for compaction. ``codex``: only a stream of Responses can
     tell this client of a failure in its own way. ``dedupe_key`` says who asks, for duplicates and
-    retries.
+    retries: by client key, then by thread or address.
     """
 
     request: ClientRequest
