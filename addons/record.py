@@ -16,7 +16,7 @@ from mitmproxy.utils import human
 from addons import legs, recorder
 from addons.fatal import fatal
 from addons.jobs import Begun, Job, Leg
-from addons.redaction import hider
+from addons.redaction import hider, used_in
 from addons.services import Services
 from addons.stage import Stage
 from addons.writer import Writer
@@ -157,6 +157,7 @@ class Record(Stage):
         job.rules = policy.masked("recorded")
         facts = ended.decision.facts if ended.decision else None
         job.session = facts.session if facts and policy.policy.redact else ""
+        job.used = used_in(ended.decision)
         writer.put(job)
         return legs.flows(job) if watched else None
 

@@ -46,28 +46,37 @@ def decode(body: bytes, header: str, most: int = 0) -> bytes:
     not encoded as the header says.
     """
     for name in reversed(codings(header)):
-        parts, size = [], 0
-        try:
-            for part in _UNPACK[name](body):
-                size += len(part)
-                if most and size > most:
-                    raise EncodingError(413, f"the body unpacks to more than {most} bytes")
-                parts.append(part)
-        except (zlib.error, brotli.error, zstandard.ZstdError, EOFError) as e:
-            raise EncodingError(400, f"the body is not {name} as its header says: {e}") from None
-        body = b"".join(parts)
+        body, error = _unpacked(body, name, most)
+        if error:
+            raise error
     return body
 
 
 def readable(body: bytes, header: str) -> bytes:
-    """``body`` without the encodings that ``header`` names, for whoever looks at what was recorded;
-    as it is where it cannot be unpacked, or would be longer than anything that is passed on."""
-    if not header:
-        return body
+    """``body`` without the encodings that ``header`` names, as far as it can be unpacked: for
+    whoever looks at what was recorded. As it is where none of it can be."""
     try:
-        return decode(body, header, MOST_BYTES)
+        names = codings(header)
     except EncodingError:
         return body
+    for name in reversed(names):
+        body = _unpacked(body, name, MOST_BYTES)[0] or body
+    return body
+
+
+def _unpacked(body: bytes, name: str, most: int) -> tuple[bytes, EncodingError | None]:
+    """``body`` without one encoding, and what is wrong with what follows."""
+    parts, size, error = [], 0, None
+    try:
+        for part in _UNPACK[name](body):
+            size += len(part)
+            if most and size > most:
+                error = EncodingError(413, f"the body unpacks to more than {most} bytes")
+                break
+            parts.append(part)
+    except (zlib.error, brotli.error, zstandard.ZstdError, EOFError) as e:
+        error = EncodingError(400, f"the body is not {name} as its header says: {e}")
+    return b"".join(parts), error
 
 
 def _gzip(body: bytes) -> Iterator[bytes]:
@@ -103,12 +112,12 @@ def _brotli(body: bytes) -> Iterator[bytes]:
 
 
 def _zstd(body: bytes) -> Iterator[bytes]:
-    _check_frames(body)
     # The window is memory, too: RFC 8878 recommends that at least 8 MB be accepted.
     stream = zstandard.ZstdDecompressor(max_window_size=128 * 1024 * 1024)
     with stream.stream_reader(body, read_across_frames=True) as reader:
         while part := reader.read(_STEP):
             yield part
+    _check_frames(body)
 
 
 def _check_frames(body: bytes) -> None:

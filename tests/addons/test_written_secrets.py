@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from shim.policy.load import parse_policy
 from tests.addons.harness import ANSWER, KEY, TURN, Stages, stages
 from tests.everything import everything
+from tests.unit.fixtures import DONE, chunk
 
 __all__ = ["stages"]
 
@@ -53,3 +55,28 @@ redact: {rules}
     told += [everything(p) for p in tmp_path.iterdir() if not p.name.startswith("responses.db")]
     for secret in (b"CUST-4711", KEY.encode()):
         assert not [data for data in told if secret in data]
+
+
+def test_what_a_model_puts_into_a_word_is_not_written_either(
+    stages: Stages, tmp_path: Path
+) -> None:
+    """A key behind a letter looks like none; that it is one is known from its mask."""
+    stages.services.policies.put(
+        parse_policy("""
+providers: {up: {base_url: "http://127.0.0.1:9/v1"}}
+models: {big: {provider: up}}
+default: big
+redact: [{name: keys, use: api-keys}]
+""")
+    )
+    secret = "sk-proj-Zx81Qm4vTb7Kd2Rw9Yc5Lf3Hs6Jg0"
+    flow = stages.send(stages.flow({**TURN, "input": f"use {secret}"}))
+    mask = re.findall(rb"MASKED_KEYS_[0-9a-f]{12}", flow.request.content or b"")[0].decode()
+    answer = chunk({"content": f"mysql -p{mask}"}, "stop") + DONE
+    got = stages.answer(flow, answer, content_type="text/event-stream")
+    assert f"mysql -p{secret}".encode() in got
+    assert stages.services.recording.settle
+    stages.loop.run_until_complete(stages.services.recording.settle())  # type: ignore[arg-type]
+    stages.fire("done")
+    written = [everything(p) for p in tmp_path.iterdir() if not p.name.startswith("responses.db")]
+    assert not [data for data in written if secret.encode() in data]

@@ -22,7 +22,9 @@ _CALLED = (
     "globalThis.pick=(a,b)=>Yc({authMethod:`apikey`,availableModels:b,defaultModel:`x`,models:a,"
     "useHiddenModels:!0}).models;"
 )
-_READS = "function Xa(a){return{availableModels:new Set(a.m),useHiddenModels:a.h===!0,defaultModel:a.d}}"
+_READS = (
+    "function Xa(a){return{availableModels:new Set(a.m),useHiddenModels:a.h===!0,defaultModel:a.d}}"
+)
 
 PICKERS = {
     "26.422": _READS
@@ -71,7 +73,9 @@ _OTHERS = (
     "async listArchivedThreads(){return this.listAllThreads({modelProviders:null,archived:!0})}"
     "async more(){let t=await this.listRecentThreads({limit:50,cursor:null,useStateDbOnly:!1});return t.data}}"
 )
-_COMPATIBLE = "sortKey:this.params.requestClient.getCompatibleThreadSortKey(this.recentConversationSortKey)"
+_COMPATIBLE = (
+    "sortKey:this.params.requestClient.getCompatibleThreadSortKey(this.recentConversationSortKey)"
+)
 
 RECENTS = {
     "26.519": "class Wa{listRecentThreads({cursor:e,limit:t}){return this.params.requestClient.sendRequest(`thread/list`,"

@@ -112,14 +112,22 @@ def test_what_to_try(url: str, protocol: str, more: dict[str, Any], end: str) ->
 @pytest.mark.parametrize(
     ("status", "body", "words"),
     [
-        (405, {"detail": "Method Not Allowed"}, "gave 405 (Method Not Allowed); does base_url need"),
+        (
+            405,
+            {"detail": "Method Not Allowed"},
+            "gave 405 (Method Not Allowed); does base_url need",
+        ),
         # LM Studio answers so with 200.
         (
             200,
             {"error": "Unexpected endpoint or method. (POST /chat/completions)"},
             "gave 200, but no model answer (Unexpected endpoint",
         ),
-        (200, b"<html><title>Welcome</title></html>", "gave 200, but no model answer (Welcome); does"),
+        (
+            200,
+            b"<html><title>Welcome</title></html>",
+            "gave 200, but no model answer (Welcome); does",
+        ),
     ],
 )
 def test_others_say_it_otherwise(status: int, body: object, words: str) -> None:
@@ -189,7 +197,9 @@ def test_every_client_is_told_of_every_upstream(client: str, upstream: Any, stre
     for codex in {False, client == "responses"}:
         translation = Translation(turn, route, codex=codex)
         translation.request()
-        answer = translation.answer(translation.translator(), 404, {}, b'{"detail":"Not Found"}', url)
+        answer = translation.answer(
+            translation.translator(), 404, {}, b'{"detail":"Not Found"}', url
+        )
         assert answer and answer.body and answer.failure and answer.failure.address
         text = answer.body.decode()
         named = f"up: POST https://up.example{PATHS[upstream]} gave 404 (Not Found); does base_url"

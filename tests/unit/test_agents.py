@@ -144,7 +144,11 @@ def test_an_agent_gets_no_keys_of_providers() -> None:
 
 def test_what_an_entry_says_stands_before_what_is_known() -> None:
     agent = whole(Agent(use="cursor", command=["other", "-p"], slots=1), POLICY, ENV)
-    assert (agent.command, agent.slots, agent.ready) == (["other", "-p"], 1, ["cursor-agent", "status"])
+    assert (agent.command, agent.slots, agent.ready) == (
+        ["other", "-p"],
+        1,
+        ["cursor-agent", "status"],
+    )
     assert agent.prompt != "argument", "a prompt would stand in every list of processes"
 
 

@@ -75,12 +75,16 @@ def test_a_session_that_would_be_an_option_is_none() -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(["t", "id", "say", "text", "call", "bad", "why", "all", "type", "message"])
-        | st.text(max_size=3),
-        inner,
-        max_size=4,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["t", "id", "say", "text", "call", "bad", "why", "all", "type", "message"]
+            )
+            | st.text(max_size=3),
+            inner,
+            max_size=4,
+        )
     ),
     max_leaves=12,
 )
@@ -139,9 +143,7 @@ def say(**line): print(json.dumps(line), flush=True)
 def test_a_turn(tmp_path: Path) -> None:
     said = answers(tmp_path, SAY + 'say(t="text", say={"text": sys.stdin.read()})')
     assert said == [Text("hello"), Usage(), Finish("stop")]
-    said = answers(
-        tmp_path, SAY + 'say(t="text", say={"text": sys.argv[-1]})', prompt="argument"
-    )
+    said = answers(tmp_path, SAY + 'say(t="text", say={"text": sys.argv[-1]})', prompt="argument")
     assert said[0] == Text("hello")
 
 
@@ -296,7 +298,9 @@ def test_ready(tmp_path: Path) -> None:
     assert why("print('Not logged in')") == "log in"
     assert why("print('Logged in as you'); sys.exit(1)") == "log in"
     missing = Agent(ready=["no-such-program"])
-    assert asyncio.run(ready(missing, str(tmp_path))) == "the program no-such-program is not installed"
+    assert (
+        asyncio.run(ready(missing, str(tmp_path))) == "the program no-such-program is not installed"
+    )
 
 
 def test_ready_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,5 +316,3 @@ def test_the_environment() -> None:
         "PATH": "/bin", "MINE": "1", "NO_PROXY": "a,localhost,127.0.0.1,::1", "E": "",
         "no_proxy": "127.0.0.1,localhost,::1",
     }  # fmt: skip
-
-

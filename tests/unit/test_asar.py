@@ -31,7 +31,14 @@ def one(**node: object) -> dict[str, Any]:
 def test_files_that_share_their_bytes_are_changed_apart(tmp_path: Path) -> None:
     data = b"same" + b"tail"
     spot = {"size": 4, "offset": "0"}
-    header = {"files": {"a": dict(spot), "b": dict(spot), "c": dict(spot), "d": {"size": 4, "offset": "4"}}}
+    header = {
+        "files": {
+            "a": dict(spot),
+            "b": dict(spot),
+            "c": dict(spot),
+            "d": {"size": 4, "offset": "4"},
+        }
+    }
     archive = asar.read(pack(tmp_path / "in", header, data))
     written = asar.write(archive, tmp_path / "out", {"b": b"changed"})
     texts = {name: written.read(name) for name in written.files}
@@ -89,7 +96,10 @@ DEEP = b'{"files":' + b'{"a":{"files":' * 100_000 + b"{}" + b"}}" * 100_000 + b"
 LIES = {
     "no JSON": (b"{", "not JSON"),
     "no UTF-8": (b'{"files":{"\xff\xfe":{}}}', "not JSON"),
-    "a number of ten thousand digits": (b'{"files":{"a":{"size":' + b"9" * 10_000 + b"}}}", "not JSON"),
+    "a number of ten thousand digits": (
+        b'{"files":{"a":{"size":' + b"9" * 10_000 + b"}}}",
+        "not JSON",
+    ),
     "nested too deep": (DEEP, "not JSON"),
     "a list": ([], "no list of files"),
     "no files": ({"files": []}, "no list of files"),
@@ -119,7 +129,9 @@ LIES = {
 
 
 @pytest.mark.parametrize(("header", "said"), LIES.values(), ids=list(LIES))
-def test_a_header_that_lies_is_refused_in_a_sentence(tmp_path: Path, header: object, said: str) -> None:
+def test_a_header_that_lies_is_refused_in_a_sentence(
+    tmp_path: Path, header: object, said: str
+) -> None:
     path = pack(tmp_path / "a.asar", header)
     with pytest.raises(AsarError) as refused:
         asar.read(path)

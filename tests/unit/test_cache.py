@@ -24,7 +24,8 @@ MINUTE = 60.0
 def step(n: int, calls: int = 1) -> list[dict[str, Any]]:
     ids = [f"c{n}_{k}" for k in range(calls)]
     asked = [
-        {"type": "function_call", "call_id": i, "name": "exec_command", "arguments": "{}"} for i in ids
+        {"type": "function_call", "call_id": i, "name": "exec_command", "arguments": "{}"}
+        for i in ids
     ]
     done = [{"type": "function_call_output", "call_id": i, "output": f"{i} " * 300} for i in ids]
     return asked + done
@@ -56,7 +57,9 @@ def upstream(
 def marks(body: dict[str, Any]) -> list[Any]:
     found = [t["name"] for t in body.get("tools") or () if "cache_control" in t]
     system = body.get("system")
-    found += ["system" for b in (system if isinstance(system, list) else ()) if "cache_control" in b]
+    found += [
+        "system" for b in (system if isinstance(system, list) else ()) if "cache_control" in b
+    ]
     for m, message in enumerate(body["messages"]):
         content = message["content"]
         blocks = content if isinstance(content, list) else ()
@@ -83,9 +86,12 @@ def test_a_client_of_messages_gets_them_unless_it_has_its_own() -> None:
     assert marks(body) == ["system", (0, 0), (2, 0)]
     own = {"type": "text", "text": "Well.", "cache_control": {"type": "ephemeral"}}
     turn = claude([{"role": "user", "content": [own]}], system="You are kind.")
-    assert Translation(
-        turn, Route("up", "messages", "m", "m", "a test"), codex=False, caching=Caching("5m")
-    ).request() is turn.body
+    assert (
+        Translation(
+            turn, Route("up", "messages", "m", "m", "a test"), codex=False, caching=Caching("5m")
+        ).request()
+        is turn.body
+    )
 
 
 @pytest.mark.parametrize("calls", [1, 4, 15, 30])
@@ -159,7 +165,9 @@ def test_each_thread_and_its_compactions_have_a_key_of_their_own() -> None:
 
     whole = codex()
     assert key("root", whole) == key("root", codex(*step(1)))
-    summary = codec("responses").read_request(json.dumps({"model": "m", "input": [], "tools": []}).encode())
+    summary = codec("responses").read_request(
+        json.dumps({"model": "m", "input": [], "tools": []}).encode()
+    )
     assert len({key("root", whole), key("child", whole), key("root", summary)}) == 3
     assert "root" not in str(key("root", whole))
     assert key("root", whole, "never") is None
@@ -176,9 +184,13 @@ def test_each_thread_and_its_compactions_have_a_key_of_their_own() -> None:
     ],
 )
 def test_a_key_goes_where_it_is_known(protocol: Any, base: str, always: bool, sent: bool) -> None:
-    body = upstream(codex(prompt_cache_key="the root session"), protocol, Caching("5m", "k", always), base)
+    body = upstream(
+        codex(prompt_cache_key="the root session"), protocol, Caching("5m", "k", always), base
+    )
     assert body.get("prompt_cache_key") == ("k" if sent else None)
-    from_claude = upstream(claude([{"role": "user", "content": "x"}]), protocol, Caching("5m", "k", always), base)
+    from_claude = upstream(
+        claude([{"role": "user", "content": "x"}]), protocol, Caching("5m", "k", always), base
+    )
     assert from_claude.get("prompt_cache_key") == ("k" if sent else None)
 
 
@@ -189,4 +201,7 @@ def test_the_order_of_tools_does_not_matter() -> None:
 
     for protocol in ("chat", "messages"):
         assert names(protocol) == ["exec_command", "write"]
-    assert [t["name"] for t in upstream(codex(), "messages", None)["tools"]] == ["write", "exec_command"]
+    assert [t["name"] for t in upstream(codex(), "messages", None)["tools"]] == [
+        "write",
+        "exec_command",
+    ]

@@ -76,9 +76,7 @@ def test_a_default_outside_the_model_list_gets_an_entry() -> None:
 
 
 def test_the_limit_for_compaction_is_the_policys_or_codexs_own() -> None:
-    policy = parse_policy(
-        "models: {a: {provider: demo, compact_at: 60000}, b: {provider: demo}}"
-    )
+    policy = parse_policy("models: {a: {provider: demo, compact_at: 60000}, b: {provider: demo}}")
     found = entries(policy)
     assert found["a"]["auto_compact_token_limit"] == 60000
     assert found["b"]["auto_compact_token_limit"] is None
@@ -94,9 +92,7 @@ def test_codexs_own_models_come_behind_the_policys() -> None:
         merged(catalog(POLICY), own, ["gpt-z"])
 
 
-def test_a_kept_home_keeps_what_is_in_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_kept_home_keeps_what_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INTERPOSE_HOME", str(tmp_path / "state"))
     setting = Setting("demo", URL, ["/opt/interpose", "ensure"])
     file = keep_home(tmp_path / "home", setting) / "config.toml"

@@ -36,7 +36,11 @@ LINES = [
     ("interpose repair --strictness lo", "interpose repair --strictness loose ", "loose"),
     ("interpose run --model zeb", "interpose run --model zebra-one ", "zebra-one"),
     ("interpose model use zeb", "interpose model use zebra-one ", "zebra-one"),
-    ("interpose serve --policy some-po", "interpose serve --policy some-policy.yaml ", "some-policy.yaml"),
+    (
+        "interpose serve --policy some-po",
+        "interpose serve --policy some-policy.yaml ",
+        "some-policy.yaml",
+    ),
 ]
 
 
@@ -108,7 +112,10 @@ def test_a_tab_completes_commands_options_and_values(shell: str, place: Path) ->
         "bash": [program, "--norc", "--noprofile", "-i"],
         "zsh": [program, "-f", "-i"],
     }
-    before = {"bash": "bind 'set enable-bracketed-paste off'", "zsh": "autoload -U compinit; compinit -D -u"}
+    before = {
+        "bash": "bind 'set enable-bracketed-paste off'",
+        "zsh": "autoload -U compinit; compinit -D -u",
+    }
     with terminal(*starts[shell]) as at:
         # The quotes keep the echo of the line from being taken for its outcome.
         at.type(f"{before[shell]}; eval \"$(cat {script(shell, place)})\"; echo rea''dy\n")

@@ -37,7 +37,13 @@ def test_the_files_are_what_they_should_be() -> None:
     files = [config_files.valid(seed) for seed in SEEDS]
     everything = b"".join(files)
     assert len(set(files)) > 450
-    for mark in (b"\r\n", b"\xef\xbb\xbf", b"[model_providers]\n", b"model_providers = {", b"[profiles"):
+    for mark in (
+        b"\r\n",
+        b"\xef\xbb\xbf",
+        b"[model_providers]\n",
+        b"model_providers = {",
+        b"[profiles",
+    ):
         assert mark in everything
     assert any(file and not file.endswith(b"\n") for file in files)
     tables = [loads(file) for file in files]
@@ -129,7 +135,9 @@ def test_a_key_set_anew_stays_and_the_old_one_stays_a_comment() -> None:
     rest = 'model = "newer"\n' + on.partition("# <<< interpose")[2].lstrip("\n")
     off = strip(("# <<< interpose\n" + rest).replace('model = "newer"\n', "").encode(), "f")
     assert loads(off) == {"model": "old", "model_provider": "mine", "x": 1}
-    twice = on.replace("x = 1", 'model_context_window = 5\n#interpose# model_context_window = 9\nx = 1')
+    twice = on.replace(
+        "x = 1", "model_context_window = 5\n#interpose# model_context_window = 9\nx = 1"
+    )
     off = strip(twice.encode(), "f")
     assert loads(off)["model_context_window"] == 5 and loads(off)["model"] == "old"
     assert b"#interpose# model_context_window = 9" in off
@@ -137,7 +145,11 @@ def test_a_key_set_anew_stays_and_the_old_one_stays_a_comment() -> None:
 
 def test_what_cannot_be_undone_is_not_done(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
-    for raw in (b'x = """\n#interpose# \n"""\n', b"#interpose# model = 1\n", b"[[model_providers]]\na = 1\n"):
+    for raw in (
+        b'x = """\n#interpose# \n"""\n',
+        b"#interpose# model = 1\n",
+        b"[[model_providers]]\na = 1\n",
+    ):
         file.write_bytes(raw)
         with pytest.raises(ConfigError, match="nothing was written"):
             edit.enable(file, SETTING)

@@ -99,7 +99,11 @@ def test_who_signed_counts_only_while_the_lock_is_held(kept: Files) -> None:
     mine = Lock(kept.folder / "daemon.lock")
     mine.take()
     assert kept.who()["pid"] == os.getpid() == kept.status().pid
-    assert (kept.status().port, kept.status().policy, kept.status().answers) == (8791, "/p.yaml", None)
+    assert (kept.status().port, kept.status().policy, kept.status().answers) == (
+        8791,
+        "/p.yaml",
+        None,
+    )
     # It lives, but is no daemon by its command line: this is the test runner.
     with pytest.raises(DaemonError, match="left alone"):
         control.stop(kept)

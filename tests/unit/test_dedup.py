@@ -92,9 +92,13 @@ def test_lines_count_as_they_were_sent() -> None:
 
 
 def test_a_reference_leads_to_text_never_to_a_reference() -> None:
-    made = sent([*output(1, numbered(1, 50)), *output(2, numbered(1, 50)), *output(3, numbered(1, 50))])
-    assert made[5]["output"] == made[3]["output"] == (
-        "[^same as lines 1-49 of output 1: line 1 of a file that is read m…]"
+    made = sent(
+        [*output(1, numbered(1, 50)), *output(2, numbered(1, 50)), *output(3, numbered(1, 50))]
+    )
+    assert (
+        made[5]["output"]
+        == made[3]["output"]
+        == ("[^same as lines 1-49 of output 1: line 1 of a file that is read m…]")
     )
 
 
@@ -175,7 +179,9 @@ def test_what_moves_or_was_dropped_is_not_referred_to() -> None:
     moving = Catch(msgspec.convert(newest, list[CatchRule]))
     assert sent([said, *output(1, numbered(1, 30))], catch=moving)[2]["output"] == numbered(1, 30)
     dropping = [{"when": {"role": "user"}, "drop": True}]
-    gone = sent([said, *output(1, numbered(1, 30))], catch=Catch(msgspec.convert(dropping, list[CatchRule])))
+    gone = sent(
+        [said, *output(1, numbered(1, 30))], catch=Catch(msgspec.convert(dropping, list[CatchRule]))
+    )
     assert gone[1]["output"] == numbered(1, 30)
 
 
@@ -200,8 +206,11 @@ def test_only_new_elements_are_looked_at_again() -> None:
     kept = editors.edit(turn_of(items), NOTHING, THREAD, None, RULES)
     fresh = Editors().edit(turn_of(items), NOTHING, THREAD, None, RULES)
     assert kept.turn.body == fresh.turn.body
-    assert kept.saved == fresh.saved == len(numbered(1, 90)) - len(
-        "[^same as lines 1-89 of output 1: line 1 of a file that is read m…]"
+    assert (
+        kept.saved
+        == fresh.saved
+        == len(numbered(1, 90))
+        - len("[^same as lines 1-89 of output 1: line 1 of a file that is read m…]")
     )
 
 
@@ -210,7 +219,9 @@ TEXTS = st.lists(
     st.sampled_from(LINES) | st.tuples(st.integers(0, 5), st.integers(0, 9), st.integers(1, 12)),
     max_size=12,
 )
-KINDS = st.sampled_from(["output", "output", "user", "developer", "assistant", "call", "patch", "old"])
+KINDS = st.sampled_from(
+    ["output", "output", "user", "developer", "assistant", "call", "patch", "old"]
+)
 POLICIES = st.builds(
     Dedup,
     min_lines=st.integers(1, 4),
@@ -247,7 +258,9 @@ def elements(protocol: str, kind: str, text: str, n: int) -> list[dict[str, Any]
             call = {"type": "custom_tool_call", "call_id": f"c{n}", "name": "p", "input": text}
             return [call, {"type": "custom_tool_call_output", "call_id": f"c{n}", "output": ""}]
         if kind in ("output", "old", "call"):
-            return output(n, text if kind != "call" else [{"type": "input_text", "text": "ok"}], given)
+            return output(
+                n, text if kind != "call" else [{"type": "input_text", "text": "ok"}], given
+            )
         return [{"type": "message", "role": kind, "content": text}]
     role = {"developer": "system", "user": "user", "assistant": "assistant"}.get(kind, "")
     if protocol == "chat":
@@ -260,7 +273,11 @@ def elements(protocol: str, kind: str, text: str, n: int) -> list[dict[str, Any]
     if role in ("user", "assistant"):
         return [{"role": role, "content": [{"type": "text", "text": text or "x"}]}]
     use = {"type": "tool_use", "id": f"c{n}", "name": "run", "input": {"text": text}}
-    result = {"type": "tool_result", "tool_use_id": f"c{n}", "content": [{"type": "text", "text": text}]}
+    result = {
+        "type": "tool_result",
+        "tool_use_id": f"c{n}",
+        "content": [{"type": "text", "text": text}],
+    }
     return [{"role": "assistant", "content": [use]}, {"role": "user", "content": [result]}]
 
 

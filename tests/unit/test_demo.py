@@ -11,17 +11,37 @@ from shim.engines.bugs import BUGS, Bug, make_repo
 
 pytestmark = pytest.mark.slow
 
-EXEC = {"type": "function", "function": {"name": "exec_command", "parameters": {
-    "type": "object", "properties": {"cmd": {"type": "string"}}, "required": ["cmd"]}}}
+EXEC = {
+    "type": "function",
+    "function": {
+        "name": "exec_command",
+        "parameters": {
+            "type": "object",
+            "properties": {"cmd": {"type": "string"}},
+            "required": ["cmd"],
+        },
+    },
+}
 STDIN = {"type": "function", "function": {"name": "write_stdin", "parameters": {}}}
-PATCH = {"type": "function", "function": {"name": "apply_patch", "parameters": {
-    "type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}}}
+PATCH = {
+    "type": "function",
+    "function": {
+        "name": "apply_patch",
+        "parameters": {
+            "type": "object",
+            "properties": {"input": {"type": "string"}},
+            "required": ["input"],
+        },
+    },
+}
 REFUSAL = "apply_patch verification failed: Failed to find expected lines in the file"
 
 
 def codex_output(code: int, text: str) -> str:
-    return (f"Chunk ID: 1a2b3c\nWall time: 0.0000 seconds\nProcess exited with code {code}\n"
-            f"Original token count: {len(text) // 4}\nOutput:\n{text}")
+    return (
+        f"Chunk ID: 1a2b3c\nWall time: 0.0000 seconds\nProcess exited with code {code}\n"
+        f"Original token count: {len(text) // 4}\nOutput:\n{text}"
+    )
 
 
 def apply_patch(folder: Path, text: str) -> str:
@@ -36,10 +56,10 @@ def apply_patch(folder: Path, text: str) -> str:
         body = hunk.rstrip("\n").split("\n")
         old = [row[1:] for row in body if row[:1] != "+"]
         new = [row[1:] for row in body if row[:1] != "-"]
-        at = next((n for n in range(len(content)) if content[n: n + len(old)] == old), None)
+        at = next((n for n in range(len(content)) if content[n : n + len(old)] == old), None)
         if at is None:
             return REFUSAL
-        content[at: at + len(old)] = new
+        content[at : at + len(old)] = new
     (folder / path).write_text("\n".join(content))
     return f"Exit code: 0\nWall time: 0 seconds\nOutput:\nSuccess. Updated the following files:\nM {path}\n"
 
@@ -52,8 +72,11 @@ class Client:
         self.tools = [EXEC, STDIN, PATCH] if tools is None else tools
         self.messages: list[dict] = [
             {"role": "system", "content": "You are a coding agent."},
-            {"role": "user", "content": "# AGENTS.md instructions\n\n<INSTRUCTIONS>\nfix bugs\n"
-             "</INSTRUCTIONS>\n<environment_context>\n  <cwd>/x</cwd>\n</environment_context>"},
+            {
+                "role": "user",
+                "content": "# AGENTS.md instructions\n\n<INSTRUCTIONS>\nfix bugs\n"
+                "</INSTRUCTIONS>\n<environment_context>\n  <cwd>/x</cwd>\n</environment_context>",
+            },
             {"role": "user", "content": prompt},
         ]
         self.commands: list[str] = []
@@ -72,7 +95,8 @@ class Client:
                 arguments = json.loads(call["function"]["arguments"])
                 output = self.execute(call["function"]["name"], arguments)
                 self.messages.append(
-                    {"role": "tool", "tool_call_id": call["id"], "content": output})
+                    {"role": "tool", "tool_call_id": call["id"], "content": output}
+                )
         raise AssertionError(f"no end after {turns} turns")
 
     def execute(self, name: str, arguments: dict) -> str:
@@ -82,8 +106,13 @@ class Client:
         if command.startswith("apply_patch <<"):
             return self.patched(command.split("\n", 1)[1].rpartition("PATCH")[0])
         self.commands.append(command)
-        done = subprocess.run(["sh", "-c", command], cwd=self.folder, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        done = subprocess.run(
+            ["sh", "-c", command],
+            cwd=self.folder,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
         return codex_output(done.returncode, done.stdout)
 
     def patched(self, text: str) -> str:
@@ -129,8 +158,9 @@ def test_a_refused_patch_is_tried_once_more_and_then_reported(tmp_path: Path) ->
     assert client.commands.count(f"cat {bug.source}") == 2
 
 
-@pytest.mark.parametrize("said", [
-    "patch rejected: writing is blocked by read-only sandbox", "aborted", ""])
+@pytest.mark.parametrize(
+    "said", ["patch rejected: writing is blocked by read-only sandbox", "aborted", ""]
+)
 def test_a_forbidden_patch_is_not_tried_again(tmp_path: Path, said: str) -> None:
     bug = make_repo(tmp_path)
 
@@ -145,9 +175,14 @@ def test_a_forbidden_patch_is_not_tried_again(tmp_path: Path, said: str) -> None
     assert len(client.patches) == 1
 
 
-@pytest.mark.parametrize("said", [
-    "exec_command failed: rejected by user", "unsupported call: exec_command",
-    codex_output(127, "sh: 1: python3: not found\n")])
+@pytest.mark.parametrize(
+    "said",
+    [
+        "exec_command failed: rejected by user",
+        "unsupported call: exec_command",
+        codex_output(127, "sh: 1: python3: not found\n"),
+    ],
+)
 def test_a_test_that_cannot_run_is_no_success(tmp_path: Path, said: str) -> None:
     bug = make_repo(tmp_path)
 
@@ -169,8 +204,11 @@ def test_a_file_changed_in_between_is_read_again(tmp_path: Path) -> None:
         def patched(self, text: str) -> str:
             if not self.patches:
                 path = self.folder / bug.source
-                path.write_text(path.read_text().replace(" The", "The").replace(
-                    "    return subtotal", "    # cents\n    return subtotal"))
+                path.write_text(
+                    path.read_text()
+                    .replace(" The", "The")
+                    .replace("    return subtotal", "    # cents\n    return subtotal")
+                )
             return super().patched(text)
 
     client = Meddled(tmp_path, bug.prompt)
@@ -234,10 +272,12 @@ def test_green_from_the_start(tmp_path: Path) -> None:
 
 def test_a_plain_script_with_assertions_and_no_readme(tmp_path: Path) -> None:
     (tmp_path / "gate.py").write_text(
-        "def open_for(age, member):\n    return age >= 18 and member or age > 99\n")
+        "def open_for(age, member):\n    return age >= 18 and member or age > 99\n"
+    )
     (tmp_path / "test_gate.py").write_text(
         "from gate import open_for\n\nassert open_for(30, False) is True\n"
-        "assert not open_for(17, False)\n")
+        "assert not open_for(17, False)\n"
+    )
     client = Client(tmp_path, "Fix the failing test, `python3 -B test_gate.py` shows it.")
     assert client.run().startswith("Fixed.")
     assert "age >= 18 or member" in (tmp_path / "gate.py").read_text()
@@ -256,19 +296,38 @@ def test_a_second_request_starts_anew(tmp_path: Path) -> None:
 def test_a_long_command_is_waited_for() -> None:
     history = [
         {"role": "user", "content": "Fix the bug."},
-        {"role": "assistant", "content": None, "tool_calls": [
-            {"id": "c1", "type": "function", "function": {
-                "name": "exec_command", "arguments": json.dumps({"cmd": "sh slow.sh"})}}]},
-        {"role": "tool", "tool_call_id": "c1", "content":
-            "Wall time: 10.0 seconds\nProcess running with session ID 7\nOutput:\nhalf"},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [
+                {
+                    "id": "c1",
+                    "type": "function",
+                    "function": {
+                        "name": "exec_command",
+                        "arguments": json.dumps({"cmd": "sh slow.sh"}),
+                    },
+                }
+            ],
+        },
+        {
+            "role": "tool",
+            "tool_call_id": "c1",
+            "content": "Wall time: 10.0 seconds\nProcess running with session ID 7\nOutput:\nhalf",
+        },
     ]
     [call] = demo.respond({"messages": history, "tools": [EXEC, STDIN]}).reply.calls
     assert (call.name, call.arguments["session_id"]) == ("write_stdin", 7)
 
 
-@pytest.mark.parametrize(("asked", "told"), [
-    ("say hello", "Hello!"), ("what is 2+2?", "2+2 = 4."), ("Fix the bug", "none"),
-])
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("say hello", "Hello!"),
+        ("what is 2+2?", "2+2 = 4."),
+        ("Fix the bug", "none"),
+    ],
+)
 def test_without_tools_it_answers_plainly(asked: str, told: str) -> None:
     completion = demo.respond({"messages": [{"role": "user", "content": asked}], "tools": []})
     assert told in completion.reply.text and "offline demo model" in completion.reply.text
@@ -279,15 +338,23 @@ def test_summary_for_a_compaction(tmp_path: Path) -> None:
     bug = make_repo(tmp_path)
     client = Client(tmp_path, bug.prompt)
     client.run()
-    client.messages.append({"role": "user", "content":
-        "You are performing a CONTEXT CHECKPOINT COMPACTION. Create a handoff summary."})
+    client.messages.append(
+        {
+            "role": "user",
+            "content": "You are performing a CONTEXT CHECKPOINT COMPACTION. Create a handoff summary.",
+        }
+    )
     client.tools = []
     summary = client.run()
     assert bug.prompt in summary and f"`{bug.test_command}`, exit code 1" in summary
     assert f"patched {bug.source}" in summary
     after = Client(tmp_path, bug.prompt)
-    after.messages.append({"role": "user", "content":
-        f"Another language model started to solve this problem and produced a summary\n{summary}"})
+    after.messages.append(
+        {
+            "role": "user",
+            "content": f"Another language model started to solve this problem and produced a summary\n{summary}",
+        }
+    )
     assert "summarised" in after.run()
 
 
@@ -301,11 +368,14 @@ def test_a_command_and_a_tool_as_told(tmp_path: Path) -> None:
 
 
 def test_an_output_schema_is_kept() -> None:
-    schema = {"type": "object", "properties": {
-        "outcome": {"enum": ["allow", "deny"]}, "rationale": {"type": "string"}}}
+    schema = {
+        "type": "object",
+        "properties": {"outcome": {"enum": ["allow", "deny"]}, "rationale": {"type": "string"}},
+    }
     form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
     completion = demo.respond(
-        {"messages": [{"role": "user", "content": "May it?"}], "response_format": form})
+        {"messages": [{"role": "user", "content": "May it?"}], "response_format": form}
+    )
     assert json.loads(completion.reply.text)["outcome"] == "deny"
 
 
@@ -338,10 +408,17 @@ def test_usage_grows_and_the_prefix_is_cached(tmp_path: Path) -> None:
     assert last["prompt_tokens"] > first["prompt_tokens"]
 
 
-@pytest.mark.parametrize("request_", [
-    [], {}, {"messages": []}, {"messages": "hi"}, {"messages": [{"role": 1}]},
-    {"messages": [{"role": "assistant", "tool_calls": ["x"]}]},
-])
+@pytest.mark.parametrize(
+    "request_",
+    [
+        [],
+        {},
+        {"messages": []},
+        {"messages": "hi"},
+        {"messages": [{"role": 1}]},
+        {"messages": [{"role": "assistant", "tool_calls": ["x"]}]},
+    ],
+)
 def test_what_is_no_request_is_refused(request_: object) -> None:
     with pytest.raises(demo.BadRequest):
         demo.respond(request_)

@@ -34,20 +34,28 @@ def test_edits_of_a_javascript_function_by_habit() -> None:
 
 
 def test_a_hunk_has_enough_context_to_be_found() -> None:
-    before = "".join(f"def f{n}(a, b):\n    x = 1\n    y = 2\n    z = 3\n    return a - b\n\n\n"
-                     for n in range(3))
+    before = "".join(
+        f"def f{n}(a, b):\n    x = 1\n    y = 2\n    z = 3\n    return a - b\n\n\n"
+        for n in range(3)
+    )
     head, _, tail = before.rpartition("a - b")
     text = patch("x.py", before, f"{head}a + b{tail}")
     assert " def f2(a, b):" in text
 
 
-@pytest.mark.parametrize("source", [
-    "def f(x):\n    while True: pass\n", "def f(x):\n    return f(x)\n",
-    "def f(x):\n    return 'a' * 10**9\n", "def f(x):\n    return 9**9**9\n",
-    "def f(x):\n    for a in range(9999):\n        for b in range(9999):\n            x += 1\n",
-    "def f(x):\n    return __import__('os').getcwd()\n", "def f(x):\n    return open('/etc/passwd')\n",
-    "def f(x):\n    return '%999999999d' % x\n",
-])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def f(x):\n    while True: pass\n",
+        "def f(x):\n    return f(x)\n",
+        "def f(x):\n    return 'a' * 10**9\n",
+        "def f(x):\n    return 9**9**9\n",
+        "def f(x):\n    for a in range(9999):\n        for b in range(9999):\n            x += 1\n",
+        "def f(x):\n    return __import__('os').getcwd()\n",
+        "def f(x):\n    return open('/etc/passwd')\n",
+        "def f(x):\n    return '%999999999d' % x\n",
+    ],
+)
 def test_the_evaluator_gives_up_in_time(source: str) -> None:
     tree, call = parse(source), parse("f(1)")
     assert tree and call
@@ -60,8 +68,13 @@ def test_make_repo_commits_and_refuses_a_used_folder(tmp_path: Path) -> None:
         folder = tmp_path / kind
         bug = make_repo(folder, number)
         assert bug.kind == kind and bug.wrong in bug.files[bug.source]
-        log = subprocess.run(["git", "log", "--format=%an %ae"], cwd=folder, text=True,
-                             capture_output=True, check=True).stdout
+        log = subprocess.run(
+            ["git", "log", "--format=%an %ae"],
+            cwd=folder,
+            text=True,
+            capture_output=True,
+            check=True,
+        ).stdout
         assert log == "Demo demo@example.invalid\n"
         red = subprocess.run(bug.test_command, shell=True, cwd=folder, capture_output=True)
         assert red.returncode == 1

@@ -30,7 +30,9 @@ SERVICES = [pytest.param(service, id=name) for name, service in COMPOSE["service
 def test_bases_are_of_one_version_each() -> None:
     bases = {steps[0][1] for steps in stages().values()} - stages().keys()
     for base in bases:
-        assert re.fullmatch(r"(python|node):\d+\.\d+\.\d+(-\w+)?-slim", base.replace("-slim-bookworm", "-slim"))
+        assert re.fullmatch(
+            r"(python|node):\d+\.\d+\.\d+(-\w+)?-slim", base.replace("-slim-bookworm", "-slim")
+        )
     assert len({base.partition(":")[0] for base in bases}) == len(bases), "two versions of one"
 
 
@@ -50,7 +52,9 @@ def test_what_the_image_copies_is_sent_to_the_engine_and_no_more() -> None:
     sent = [line[1:] for line in lines if line.startswith("!")]
     wanted = set()
     for steps in stages().values():
-        copies = [rest.split()[:-1] for word, rest in steps if word == "COPY" and "--from" not in rest]
+        copies = [
+            rest.split()[:-1] for word, rest in steps if word == "COPY" and "--from" not in rest
+        ]
         wanted |= {name for names in copies for name in names}
     for name in wanted:
         assert (ROOT / name).exists()

@@ -32,7 +32,10 @@ def worst(found: list[Finding]) -> str:
 
 
 def look(
-    text: str, env: Mapping[str, str] | None = None, open_ports: tuple[int, ...] = (), runs: bool = True
+    text: str,
+    env: Mapping[str, str] | None = None,
+    open_ports: tuple[int, ...] = (),
+    runs: bool = True,
 ) -> tuple[config.Config, list[Finding]]:
     known, found = config.config(
         text.encode(), TOML, env or {}, lambda host, port: port in open_ports, lambda word: runs
@@ -47,7 +50,9 @@ OURS = paste_lines("http://127.0.0.1:8080/v1", "m", True)
 def test_a_provider_on_a_dead_loopback_port_is_a_failure_and_comes_first() -> None:
     _, found = look(OURS, {"INTERPOSE_KEY": "any"})
     assert levels(found) == ["fail"]
-    assert "nothing listens there" in found[0].text and "interpose serve --port 8080" in found[0].fix
+    assert (
+        "nothing listens there" in found[0].text and "interpose serve --port 8080" in found[0].fix
+    )
     _, found = look(OURS, {"INTERPOSE_KEY": "any"}, open_ports=(8080,))
     assert levels(found) == ["ok"]
 
@@ -68,7 +73,11 @@ def test_a_provider_on_a_dead_loopback_port_is_a_failure_and_comes_first() -> No
         (OURS.replace('"responses"', '"chat"'), "fail", "wire_api"),
         (OURS, "warn", "INTERPOSE_KEY is not set"),
         (OURS + f'experimental_bearer_token = "{SECRET}"\n', "warn", "a key stands in the file"),
-        ('[model_providers.old]\nname = "o"\nbase_url = "http://localhost:7/v1"\n', "warn", "not in use"),
+        (
+            '[model_providers.old]\nname = "o"\nbase_url = "http://localhost:7/v1"\n',
+            "warn",
+            "not in use",
+        ),
         ('model_provider = 5\nmodel_providers = "x"\n', "ok", "openai"),
         ('model_provider = "x"\n[model_providers]\nx = 1\n', "fail", "no [model_providers.x]"),
         ('openai_base_url = "http://127.0.0.1:99999/v1"\n', "ok", "an address that is none"),
@@ -172,7 +181,12 @@ def test_what_a_login_may_be(
         ({"http_proxy": "proxy:3128", "NO_PROXY": "127.0.0.1"}, True, "fail", "localhost would"),
         ({"ALL_PROXY": "socks5://p:1", "no_proxy": "*"}, True, "ok", "socks5://p:1"),
         ({"HTTPS_PROXY": "http://proxy:3128"}, True, "ok", "https goes by way of"),
-        ({"HTTP_PROXY": "http://me:hunter22@p:1", "NO_PROXY": "127.0.0.1,localhost"}, True, "ok", "//p:1"),
+        (
+            {"HTTP_PROXY": "http://me:hunter22@p:1", "NO_PROXY": "127.0.0.1,localhost"},
+            True,
+            "ok",
+            "//p:1",
+        ),
         ({"HTTP_PROXY": "http://[x"}, True, "fail", "none"),
     ],
 )
@@ -189,7 +203,11 @@ def test_the_fix_of_a_proxy_keeps_what_is_exempt() -> None:
 
 
 def test_certificates_must_be_there_and_be_some() -> None:
-    files: dict[str, bytes | None] = {"/good": b"-----BEGIN CERTIFICATE-----", "/bad": b"x", "/none": None}
+    files: dict[str, bytes | None] = {
+        "/good": b"-----BEGIN CERTIFICATE-----",
+        "/bad": b"x",
+        "/none": None,
+    }
 
     def from_files(path: Path) -> bytes | None:
         if str(path) == "/fifo":
@@ -203,7 +221,11 @@ def test_certificates_must_be_there_and_be_some() -> None:
 
 
 def test_who_has_a_port() -> None:
-    page = {"status": "ok", "recording": {"error": None}, "policy": {"file": "p.yaml", "error": None}}
+    page = {
+        "status": "ok",
+        "recording": {"error": None},
+        "policy": {"file": "p.yaml", "error": None},
+    }
     sick = page | {
         "policy": {"error": "p.yaml:1:1: bad"},
         "recording": {"error": "disk full"},
@@ -235,7 +257,9 @@ def test_the_daemon() -> None:
         assert levels(found) == [level] and said in found[0].text
 
 
-def client(said: str = "codex-cli 0.169.0", place: clients.Place = "PATH", **more: str) -> clients.Client:
+def client(
+    said: str = "codex-cli 0.169.0", place: clients.Place = "PATH", **more: str
+) -> clients.Client:
     return clients.Client(Path(f"/{place}/{said}"), place, said, **more)
 
 
@@ -268,7 +292,9 @@ def test_python_and_packages() -> None:
     wanted = ["mitmproxy>=12.2,<13", "rich>=13", "google-re2>=1.1"]
     there = {"mitmproxy": "12.2.0", "rich": "13", "google-re2": "1.1.20251105"}
     assert levels(machine.packages(wanted, there)) == ["ok"]
-    found = machine.packages(wanted, there | {"mitmproxy": "13.0", "rich": None, "google-re2": "1.0.9"})
+    found = machine.packages(
+        wanted, there | {"mitmproxy": "13.0", "rich": None, "google-re2": "1.0.9"}
+    )
     assert [f.text for f in found] == [
         "mitmproxy is 13.0, and must be <13",
         "rich is not installed",
@@ -313,7 +339,9 @@ def test_a_policy_is_checked_and_keys_come_together() -> None:
     assert levels(found) == ["ok", "warn", "ok"] and "export A_KEY" in found[1].fix
     found = of_policy(POLICY.replace("default: m", "default: n"), {})
     assert levels(found) == ["fail"] and found[0].text.startswith("p.yaml:7:1: default: no model n")
-    found = of_policy(POLICY + 'apply: now\ncache: {}\nredact: [{name: s, value: "${S}"}]\n', {"A_KEY": "x"})
+    found = of_policy(
+        POLICY + 'apply: now\ncache: {}\nredact: [{name: s, value: "${S}"}]\n', {"A_KEY": "x"}
+    )
     assert levels(found) == ["ok", "warn", "ok", "warn"]
     many = POLICY + "".join(f"x{n}: 1\n" for n in range(30))
     found = of_policy(many, {})

@@ -230,7 +230,9 @@ def test_a_provider_that_cannot_be_asked(
     monkeypatch.setenv("LETTERS", f"ключ{SECRET}")
     _text(b'{"tokens": {"access_token": "abc"}}')(home / ".codex" / "auth.json")
     policy = home / "p.yaml"
-    policy.write_text(f"providers: {{ up: {provider} }}\nmodels: {{ m: {{ provider: up }} }}\ndefault: m\n")
+    policy.write_text(
+        f"providers: {{ up: {provider} }}\nmodels: {{ m: {{ provider: up }} }}\ndefault: m\n"
+    )
     findings = doctor(capsys, "--policy", str(policy))
     assert words in failed(findings)["Providers"]
 
@@ -238,7 +240,9 @@ def test_a_provider_that_cannot_be_asked(
 def test_one_that_raises_in_asking_leaves_the_others(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    policy = parse_policy('providers: { a: { base_url: "http://h/v1" }, b: { base_url: "http://h/v1" } }')
+    policy = parse_policy(
+        'providers: { a: { base_url: "http://h/v1" }, b: { base_url: "http://h/v1" } }'
+    )
 
     async def ask(name: str, *more: object) -> online.Reached:
         if name == "a":
@@ -260,7 +264,9 @@ def test_a_policy_with_mistakes_or_agents(home: Path, capsys: pytest.CaptureFixt
     assert [f["text"] for f in findings if f["section"] == "Providers"] == [
         "none was asked: the policy cannot be used"
     ]
-    policy.write_text("agents: { mine: { use: codex } }\nmodels: { m: { provider: mine } }\ndefault: mine\n")
+    policy.write_text(
+        "agents: { mine: { use: codex } }\nmodels: { m: { provider: mine } }\ndefault: mine\n"
+    )
     assert failed(doctor(capsys, "--policy", str(policy))) == {}
 
 
@@ -270,7 +276,9 @@ def test_a_model_in_use_whose_provider_waits_for_a_key(
     """The default is well, but Codex asks for another."""
     Files().folder.mkdir(parents=True)
     Files().switched.write_text('{"model": "kimi-k2", "at": 1}')
-    findings = [f["text"] for f in doctor(capsys) if f["section"] == "Policy" and f["level"] == "warn"]
+    findings = [
+        f["text"] for f in doctor(capsys) if f["section"] == "Policy" and f["level"] == "warn"
+    ]
     assert findings == [
         "the model kimi-k2's provider openrouter counts as down: "
         "OPENROUTER_API_KEY is not set in this shell"

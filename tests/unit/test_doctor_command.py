@@ -85,7 +85,11 @@ def test_all_is_well_on_a_fresh_machine(
     assert code == 0 and time.monotonic() - began < 4
     sections = list(dict.fromkeys(f["section"] for f in told["findings"]))
     assert sections == [s for s in gather.ORDER if s in sections] and len(sections) > 8
-    assert not (tmp_path / "a").exists() and not (tmp_path / "state").exists() and not list(home.iterdir())
+    assert (
+        not (tmp_path / "a").exists()
+        and not (tmp_path / "state").exists()
+        and not list(home.iterdir())
+    )
     assert main(["doctor", "--port", port]) == 0
     assert "All is well" in capsys.readouterr().out
 

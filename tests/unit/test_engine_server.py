@@ -25,7 +25,9 @@ async def running(pace: float = 0.0) -> AsyncIterator[tuple[EngineServer, httpx.
     await server.start()
     try:
         async with httpx.AsyncClient(
-            base_url=server.base_url, trust_env=False, timeout=10,
+            base_url=server.base_url,
+            trust_env=False,
+            timeout=10,
             headers={"authorization": f"Bearer {server.secret}"},
         ) as client:
             yield server, client
@@ -49,8 +51,9 @@ def test_answers_as_one_object_and_as_a_stream() -> None:
             whole = (await client.post("/chat/completions", json=ASK)).json()
             streamed = await client.post("/chat/completions", json=ASK | {"stream": True})
             assert streamed.headers["content-type"].startswith("text/event-stream")
-            events = [json.loads(part.removeprefix("data: "))
-                      for part in streamed.text.split("\n\n")[:-2]]
+            events = [
+                json.loads(part.removeprefix("data: ")) for part in streamed.text.split("\n\n")[:-2]
+            ]
             text = "".join(c["delta"].get("content", "") for e in events for c in e["choices"])
             assert text == whole["choices"][0]["message"]["content"]
             assert streamed.text.endswith("data: [DONE]\n\n")
@@ -67,8 +70,9 @@ def test_chunks_arrive_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
             async def held(seconds: float) -> None:
                 await released.wait()
 
-            monkeypatch.setattr(app, "asyncio", SimpleNamespace(
-                sleep=held, to_thread=asyncio.to_thread))
+            monkeypatch.setattr(
+                app, "asyncio", SimpleNamespace(sleep=held, to_thread=asyncio.to_thread)
+            )
             async with client.stream(
                 "POST", "/chat/completions", json=ASK | {"stream": True}
             ) as answer:
@@ -80,13 +84,16 @@ def test_chunks_arrive_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     run(test)
 
 
-@pytest.mark.parametrize(("headers", "status", "said"), [
-    ({"authorization": ""}, 401, "secret"),
-    ({"authorization": "Bearer wrong"}, 401, "secret"),
-    ({"authorization": "Bearer \xff"}, 401, "secret"),
-    ({"host": "example.invalid"}, 403, "Host"),
-    ({"host": "127.0.0.1"}, 403, "Host"),
-])
+@pytest.mark.parametrize(
+    ("headers", "status", "said"),
+    [
+        ({"authorization": ""}, 401, "secret"),
+        ({"authorization": "Bearer wrong"}, 401, "secret"),
+        ({"authorization": "Bearer \xff"}, 401, "secret"),
+        ({"host": "example.invalid"}, 403, "Host"),
+        ({"host": "127.0.0.1"}, 403, "Host"),
+    ],
+)
 def test_strangers_are_refused(headers: dict[str, str], status: int, said: str) -> None:
     async def test() -> None:
         async with running() as (_, client):
@@ -97,14 +104,17 @@ def test_strangers_are_refused(headers: dict[str, str], status: int, said: str) 
     run(test)
 
 
-@pytest.mark.parametrize(("method", "path", "body", "status"), [
-    ("POST", "/chat/completions", b"{", 400), ("POST", "/chat/completions", b"[]", 400),
-    ("POST", "/chat/completions", b'{"messages":[]}', 400),
-    ("POST", "/elsewhere", b"{}", 404), ("GET", "/chat/completions", b"", 405),
-])
-def test_bad_requests_get_an_error_object(
-    method: str, path: str, body: bytes, status: int
-) -> None:
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("POST", "/chat/completions", b"{", 400),
+        ("POST", "/chat/completions", b"[]", 400),
+        ("POST", "/chat/completions", b'{"messages":[]}', 400),
+        ("POST", "/elsewhere", b"{}", 404),
+        ("GET", "/chat/completions", b"", 405),
+    ],
+)
+def test_bad_requests_get_an_error_object(method: str, path: str, body: bytes, status: int) -> None:
     async def test() -> None:
         async with running() as (_, client):
             answer = await client.request(method, path, content=body)

@@ -110,7 +110,9 @@ def test_what_could_not_be_written_whole_is_not_written(
 
 def test_what_comes_again_is_found_far_away_and_though_it_is_packed(tmp_path: Path) -> None:
     chance, packer = random.Random(3), zstandard.ZstdCompressor(level=1)
-    words = ["".join(chance.choices("abcdefghijklmnop", k=chance.randint(3, 9))) for _ in range(4000)]
+    words = [
+        "".join(chance.choices("abcdefghijklmnop", k=chance.randint(3, 9))) for _ in range(4000)
+    ]
     frames = [packer.compress(" ".join(chance.choices(words, k=3000)).encode()) for _ in range(900)]
     path = tmp_path / "x.flow"
     later = chance.sample(frames, len(frames))

@@ -139,6 +139,7 @@ def test_the_default_policy_can_be_chosen_from_without_any_key() -> None:
         if needed:
             assert choose(policy, dict.fromkeys(needed, "k")).provider == name
 
+
 # What a command makes of it.
 
 SHIPPED = load_policy(DEFAULT_POLICY)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
+import brotli
 import pytest
+import zstandard
 from mitmproxy import http
 from mitmproxy.io import FlowReader
 from mitmproxy.test import tflow
@@ -166,6 +169,8 @@ def test_an_encoded_body_stays_as_it_came() -> None:
         (b"rot13", bytes),
         (b"base64, gzip", gzip.compress),
         (b"gzip", lambda body: gzip.compress(body)[:-9]),
+        (b"br", lambda body: brotli.compress(body + os.urandom(99))[:-50]),
+        (b"zstd", lambda body: zstandard.compress(body) + zstandard.compress(body)[:-3]),
         (b"deflate", bytes),
         (b"gzip, gzip", lambda body: gzip.compress(gzip.compress(body))),
         (b"\xff", bytes),

@@ -182,7 +182,9 @@ def test_the_old_names(name: str) -> None:
     assert split_effort(POLICY, f"{name}:high") == (name, "high")
     other = parse_policy("models: {m: {provider: demo}}\ndefault: m\n")
     assert choose.choose(other, name).provider == "demo"
-    own = 'providers: {up: {base_url: "http://127.0.0.1:9"}}\nmodels: {NAME: {provider: up}}\n'.replace("NAME", name)
+    own = 'providers: {up: {base_url: "http://127.0.0.1:9"}}\nmodels: {NAME: {provider: up}}\n'.replace(
+        "NAME", name
+    )
     assert choose.choose(parse_policy(own), name).provider == "up"
 
 

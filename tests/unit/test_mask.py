@@ -93,7 +93,24 @@ def test_the_same_secret_has_the_same_mask_in_a_session_and_another_elsewhere() 
 
 TEXTS = st.lists(
     st.sampled_from(
-        [KEY, PEM, "CUST-123456", "a@b.example", "MASKED_", "MASKED_KEYS_0123456789ab", "M", "MASK", ENV["TEAM"], " ", "\n", '"', "\\", "ü", "plain words", "{"]
+        [
+            KEY,
+            PEM,
+            "CUST-123456",
+            "a@b.example",
+            "MASKED_",
+            "MASKED_KEYS_0123456789ab",
+            "M",
+            "MASK",
+            ENV["TEAM"],
+            " ",
+            "\n",
+            '"',
+            "\\",
+            "ü",
+            "plain words",
+            "{",
+        ]
     ),
     max_size=8,
 ).map(" ".join)

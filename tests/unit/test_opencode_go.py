@@ -106,8 +106,12 @@ def test_once_more_changes_nothing_and_what_is_gone_disappears(go: StandIn, poli
     assert BLOCK.strip(policy.read_text(), "p") == POLICY
 
 
-def test_entries_of_ones_own_win(go: StandIn, policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    own = POLICY.replace("models:\n", "models:\n  ocgo-kimi-k3: { provider: up, context_window: 7 }\n")
+def test_entries_of_ones_own_win(
+    go: StandIn, policy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = POLICY.replace(
+        "models:\n", "models:\n  ocgo-kimi-k3: { provider: up, context_window: 7 }\n"
+    )
     own = own.replace("providers:\n", 'providers:\n  ocgo: { base_url: "http://mine/v1" }\n')
     policy.write_text(own)
     assert refresh(go, policy) == 0
@@ -231,7 +235,9 @@ def test_a_bad_key_is_told_though_every_error_is_a_401(
     assert len(go.seen) <= 2 * probe.AT_ONCE
 
 
-def test_a_dead_host(policy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dead_host(
+    policy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("MY_KEY", KEY)
     words = ["--base-url", "http://127.0.0.1:9/v1", "--api-key-env", "MY_KEY"]
     began = time.monotonic()
@@ -252,7 +258,12 @@ def test_a_dead_host(policy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     ],
 )
 def test_bad_words(
-    words: list[str], code: int, said: str, go: StandIn, policy: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str],
+    code: int,
+    said: str,
+    go: StandIn,
+    policy: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["opencode-go", "refresh", "--policy", str(policy), *words]) == code
     err = capsys.readouterr().err
@@ -333,7 +344,10 @@ def test_the_block_goes_in_and_out_of_any_policy(text: str, tmp_path: Path) -> N
         ("models:\n", "models"),
         ("x\n", "must be a mapping"),
         ("default: ocgo-a\n...\n", "p: no entry can be put behind its last one"),
-        ("models:\n a:\n  provider: demo\n  description: |\n   x", "end its last line with a line break"),
+        (
+            "models:\n a:\n  provider: demo\n  description: |\n   x",
+            "end its last line with a line break",
+        ),
         ("a: 1\n  # interpose opencode-go: begin\n", "p:2: this mark has no end"),
         ("# interpose opencode-go: end\n", "p:1: this mark has no begin"),
         ("a: [\n", "p:2:1: not valid YAML"),

@@ -30,7 +30,15 @@ def page(**more: Any) -> dict[str, Any]:
     metrics = Metrics()
     metrics.add({"route": {"provider": "up", "model": "vendor/big"}, "account": {"dollars": 0.25}})
     rows = picker.rows(POLICY, "big", {"down": "open: <script>alert(1)</script>"}, metrics.spent())
-    made = {"chosen": "big", "switched": None, "codex": None, "can_restart": False, "restarted": "", "models": rows, **more}
+    made = {
+        "chosen": "big",
+        "switched": None,
+        "codex": None,
+        "can_restart": False,
+        "restarted": "",
+        "models": rows,
+        **more,
+    }
     return {**made, "says": picker.says(made)}
 
 
@@ -39,7 +47,10 @@ def cells(text: str) -> list[list[str]]:
     assert body
     rows = re.findall(r"<tr>(.*?)</tr>", body[1], re.S)
     return [
-        [html.unescape(re.sub("<[^>]+>", "", c)).strip() for c in re.findall(r"<t[hd][ >].*?</t[hd]>", row)]
+        [
+            html.unescape(re.sub("<[^>]+>", "", c)).strip()
+            for c in re.findall(r"<t[hd][ >].*?</t[hd]>", row)
+        ]
         for row in rows
     ]
 

@@ -59,7 +59,9 @@ def test_a_flag_counts_up_to_its_next_mention_only() -> None:
 
 
 def test_a_build_that_lists_all_threads_by_itself_needs_only_the_other_change() -> None:
-    recent = RECENTS["26.707"].replace("modelProviders:null,archived:!1,source", "modelProviders:[],archived:!1,source")
+    recent = RECENTS["26.707"].replace(
+        "modelProviders:null,archived:!1,source", "modelProviders:[],archived:!1,source"
+    )
     files = archive(PICKERS["26.707"], recent)
     assert [each.done for each in look(files)] == [False, True]
     assert list(change(look(files), files.__getitem__)) == ["webview/assets/app-initial.js"]

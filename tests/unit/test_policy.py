@@ -38,7 +38,11 @@ def test_a_good_policy() -> None:
             "p:3:56: providers.local.protocol: must be one of chat, messages, responses, is 'chatt'; did you mean chat?",
         ),
         ("images", "imges", "p:5:87: models.kimi-k2.imges: unknown field; did you mean images?"),
-        ("200000", "lots", "p:5:63: models.kimi-k2.context_window: must be a whole number, is text"),
+        (
+            "200000",
+            "lots",
+            "p:5:63: models.kimi-k2.context_window: must be a whole number, is text",
+        ),
         ("200000", "0", "p:5:63: models.kimi-k2.context_window: must be a number above 0 (tokens)"),
         (
             "default: kimi-k2",

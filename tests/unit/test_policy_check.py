@@ -220,7 +220,9 @@ def test_what_is_sent_as_nobody_means_is_warned_of(field: str, words: str) -> No
 )
 def test_what_is_sent_as_it_is_meant_is_not(field: str) -> None:
     address = "" if field.startswith("base_url") else "base_url: http://x/v1\n    "
-    report = examine(f"providers:\n  up:\n    {address}{field}\n", "p", environ={"HOST": "http://h"})
+    report = examine(
+        f"providers:\n  up:\n    {address}{field}\n", "p", environ={"HOST": "http://h"}
+    )
     assert not report.problems and not report.warnings
 
 

@@ -103,6 +103,6 @@ def test_the_launcher_runs_the_checkout_it_belongs_to(machine: Machine) -> None:
     assert machine.setup().returncode == 0
     launcher = machine.root / ".venv" / "bin" / "interpose"
     text = launcher.read_text()
-    assert f"\"{machine.root / '.venv' / 'bin' / 'python'}\"" in text.splitlines()[1]
+    assert f'"{machine.root / ".venv" / "bin" / "python"}"' in text.splitlines()[1]
     # The text is Python as well as sh.
     compile(text, str(launcher), "exec")

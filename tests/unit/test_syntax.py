@@ -53,7 +53,9 @@ def test_what_is_no_yaml_is_explained(
     report = examine(text, "p")
     assert len(report.problems) == 1
     sentence = str(report.problems[0])
-    assert sentence.startswith("p:") and words in sentence.removeprefix("p:") and "\n" not in sentence
+    assert (
+        sentence.startswith("p:") and words in sentence.removeprefix("p:") and "\n" not in sentence
+    )
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,11 @@ def other() -> Iterator[str]:
     ],
 )
 def test_what_is_no_chain_is_told_in_a_sentence(
-    body: bytes, said: str, other: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    body: bytes,
+    said: str,
+    other: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(Other, "body", body)
     for words in (["--once"], ["--once", "--json"]):
@@ -176,7 +180,9 @@ def test_without_an_address_it_is_the_daemon_if_there_is_one(
     files = Files(tmp_path)
     monkeypatch.setattr("shim.cli.top.Files", lambda: files)
     asked = []
-    monkeypatch.setattr("shim.cli.top._ask", lambda client, url: asked.append(url) or page_of(busy()))
+    monkeypatch.setattr(
+        "shim.cli.top._ask", lambda client, url: asked.append(url) or page_of(busy())
+    )
     assert main(["top", "--once"]) == 0
     files.alive.take()
     files.sign(Settings("policy.yaml", port=8799))

@@ -37,7 +37,10 @@ def claude(usage: list[Usage | None], pause: float = 10.0) -> Session:
     for n, used in enumerate(usage):
         talk = [{"role": "user", "content": "Read it. " * 200}]
         for k in range(n):
-            talk += [{"role": "assistant", "content": f"{k}"}, {"role": "user", "content": numbered(k, k + 9)}]
+            talk += [
+                {"role": "assistant", "content": f"{k}"},
+                {"role": "user", "content": numbered(k, k + 9)},
+            ]
         body = json.dumps({"model": "m", "max_tokens": 9, "messages": talk}).encode()
         turns.append(LoggedTurn(body, 1000.0 + pause * n, used))
     return Session("s", "s.jsonl", "claude-code", "messages", turns, [])
@@ -61,7 +64,9 @@ def test_what_was_left_out_before_would_have_been_cached() -> None:
     after = cost(codex(list(used)), FRUGAL)
     left = before.saved
     assert after.saved == pytest.approx(2 * left)
-    assert (after.was - after.would) - (before.was - before.would) == pytest.approx(left * 0.25, rel=0.01)
+    assert (after.was - after.would) - (before.was - before.would) == pytest.approx(
+        left * 0.25, rel=0.01
+    )
 
 
 def test_a_log_without_counts_is_estimated() -> None:

@@ -96,7 +96,11 @@ def used(tree: ast.AST) -> Iterator[str]:
                 if isinstance(word, ast.Constant) and word.value in PROGRAMS:
                     yield str(word.value)
         elif isinstance(node, ast.Return) and isinstance(node.value, ast.List):
-            yield from (str(w.value) for w in node.value.elts[:1] if isinstance(w, ast.Constant) and w.value in PROGRAMS)
+            yield from (
+                str(w.value)
+                for w in node.value.elts[:1]
+                if isinstance(w, ast.Constant) and w.value in PROGRAMS
+            )
 
 
 @pytest.mark.slow
@@ -108,20 +112,40 @@ def test_every_name_exists_there() -> None:
     # There it is imported, so what it does while that is done must exist.
     missing = set(re.findall(r'no attribute "(\w+)"', said))
     tree = ast.parse((ROOT / KEEPER).read_text("utf-8"))
-    inside = {id(node) for part in tree.body if isinstance(part, ast.FunctionDef) for node in ast.walk(part)}
-    names = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and id(node) not in inside}
+    inside = {
+        id(node)
+        for part in tree.body
+        if isinstance(part, ast.FunctionDef)
+        for node in ast.walk(part)
+    }
+    names = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and id(node) not in inside
+    }
     assert missing and not names & missing
 
 
 def test_what_means_something_else_there_is_known() -> None:
-    found = {(name(path), what) for path in SOURCE for what in used(ast.parse(path.read_text("utf-8")))}
+    found = {
+        (name(path), what) for path in SOURCE for what in used(ast.parse(path.read_text("utf-8")))
+    }
     assert {one for one in found if one[1] != "os.open"} == set(KNOWN)
     assert {file for file, what in found if what == "os.open"} == set(DESCRIPTORS)
     told = [file for file, why in DESCRIPTORS.items() if why == "O_BINARY"]
     assert told and all('"O_BINARY"' in (ROOT / file).read_text("utf-8") for file in told)
 
 
-@pytest.mark.parametrize("code", ["os.kill(1, 0)", "loop.add_writer(f)", "Popen(x, pass_fds=(1,))", "run(['sh', '-c', x])", "os.execv(a, b)"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "os.kill(1, 0)",
+        "loop.add_writer(f)",
+        "Popen(x, pass_fds=(1,))",
+        "run(['sh', '-c', x])",
+        "os.execv(a, b)",
+    ],
+)
 def test_it_would_be_found(code: str) -> None:
     assert list(used(ast.parse(code)))
 
@@ -131,9 +155,7 @@ def windows(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """A Windows by its name; what is started there is only noted."""
     started: list[Any] = []
     monkeypatch.setattr(sys, "platform", "win32")
-    monkeypatch.setattr(
-        system.subprocess, "run", lambda words, **how: started.append(words)
-    )
+    monkeypatch.setattr(system.subprocess, "run", lambda words, **how: started.append(words))
     monkeypatch.delattr(system.os, "killpg")
     monkeypatch.delattr(signal, "SIGKILL")
     monkeypatch.delattr(signal, "SIGHUP")
@@ -304,9 +326,7 @@ def test_serve_stays_until_the_proxy_has_ended(
     assert called[0][-1] == "-q" and "http://127.0.0.1:0" in capsys.readouterr().out
 
 
-def test_codex_of_npm_is_the_script_that_can_be_started(
-    windows: list[Any], tmp_path: Path
-) -> None:
+def test_codex_of_npm_is_the_script_that_can_be_started(windows: list[Any], tmp_path: Path) -> None:
     folder = tmp_path / "node_modules" / ".bin"
     folder.mkdir(parents=True)
     for file in ("codex", "codex.cmd"):
