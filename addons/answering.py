@@ -23,7 +23,7 @@ from addons.runs import Run, answers
 from addons.services import Services
 from shim.encodings import Limit
 from shim.exchange.answers import feeder
-from shim.exchange.rows import legible, row_of, unread_row
+from shim.exchange.rows import last_row, legible, row_of, unread_row
 from shim.exchange.upstream_request import kept_fields
 from shim.exchange.values import Decision, Ended, Fields, Outcome, Reply
 from shim.notes import Note
@@ -259,6 +259,7 @@ class Answering:
             decision=run.decision,
             outcome=outcome,
             row=self._row(run, outcome),
+            secrets=run.secrets,
             connections=(flow.client_conn.get_state(), flow.server_conn.get_state()),
             error=flow.error.get_state() if flow.error else None,
             answer=head_of(flow.response) if flow.response else None,
@@ -272,19 +273,22 @@ class Answering:
 
     def _row(self, run: Run, outcome: Outcome) -> dict[str, Any]:
         """The turn's row; where it cannot be summed up, one of plain fields."""
-        policy = ""
         try:
-            in_force = self._services.policies.in_force()
-            policy = in_force.version
-            hide = hider(run.intake, run.decision, in_force, "logged").text
+            policy = self._services.policies.in_force()
             if run.intake is None or run.decision is None:
-                row = unread_row(run.access, outcome, policy, hide)
+                row = unread_row(run.access, outcome, policy.version)
             else:
-                row = row_of(run.intake, run.decision, outcome, policy, hide)
+                row = row_of(run.intake, run.decision, outcome, policy.version)
+            # Ids, and the names that a client gives a model, are its own words, too.
+            hide = hider(run.secrets, run.decision, policy, "logged")
+            return dict(
+                msgspec.json.decode(
+                    hide.deep(msgspec.json.encode(legible(dict(msgspec.to_builtins(row)))))
+                )
+            )
         except Exception as e:
             faults.log(run, e)
-            row = unread_row(run.access, outcome, policy, lambda text: "(see the log)")
-        return legible(dict(msgspec.to_builtins(row)))
+            return last_row(run.access.request.id, outcome)
 
     def _show(self, flow: http.HTTPFlow, shown: list[http.HTTPFlow]) -> None:
         """The live flow becomes the client leg; in mitmweb the upstream leg stands beside it."""

@@ -6,6 +6,9 @@ again; one in mid-answer is remembered for its retry.
 
 from __future__ import annotations
 
+import msgspec
+
+from addons.redaction import hider
 from addons.services import Services
 from addons.stage import Stage
 from shim.client import client_name
@@ -32,7 +35,7 @@ class Failover(Stage):
         if failure is None or not _elsewhere(failure):
             self._services.breakers.good(routing.route.provider)
             return None
-        self._bad(intake, routing, failure)
+        self._bad(intake, decision, routing, failure)
         if not routing.remaining:
             return None
         after = routing.remaining[0].label
@@ -65,21 +68,25 @@ class Failover(Stage):
         if failure is None:
             return None
         if _elsewhere(failure):
-            self._bad(intake, routing, failure)
+            self._bad(intake, decision, routing, failure)
             if routing.remaining or outcome.upstream is None:
                 self._note(intake, routing, failure)
         return outcome.with_(failure=failure)
 
-    def _bad(self, intake: Intake, routing: Routing, failure: Failure) -> None:
-        name = routing.route.provider
-        provider = self._services.policies.current().providers.get(name)
+    def _bad(self, intake: Intake, decision: Decision, routing: Routing, failure: Failure) -> None:
+        name, policy = routing.route.provider, self._services.policies.in_force()
+        provider = policy.policy.providers.get(name)
         settings = provider.health if provider else Health()
-        why = redactor(intake.secrets | routing.secrets).text(failure.message)
+        # It is shown to everybody, for as long as the provider is not well.
+        why = hider(intake.secrets, decision, policy, "logged").text(failure.message)
         self._services.breakers.bad(name, why, settings, failure.delay)
 
     def _note(self, intake: Intake, routing: Routing, failure: Failure) -> None:
         at = key(intake.dedupe_key, intake.turn)
         attempted = routing.attempted | {routing.route.label}
+        # Whoever is told of it may have come with another key.
+        said = redactor(intake.secrets | routing.secrets).text(failure.message)
+        failure = msgspec.structs.replace(failure, message=said)
         self._services.failures.note(at, failure, attempted)
 
 

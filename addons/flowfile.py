@@ -64,8 +64,10 @@ def write(path: Path, flows: Iterable[mflow.Flow]) -> None:
             fresh.unlink()
 
 
-def body_of(message: http.Message) -> bytes:
+def body_of(message: http.Message | None) -> bytes:
     """The body of ``message`` as it reads; mitmproxy's own would unpack without end."""
+    if message is None:
+        return b""
     return readable(message.raw_content or b"", message.headers.get("content-encoding", ""))[0]
 
 

@@ -17,6 +17,8 @@ from shim.record.packed import LEAST, plain
 
 _SIZE = 8
 
+#: Secrets, each with its mask.
+type Used = tuple[tuple[str, str], ...]
 type Leg = tuple[dict[str, Any], dict[str, Any] | None]
 
 
@@ -37,8 +39,8 @@ class Job(msgspec.Struct):
     """One exchange: its row, the states of its two connections, its legs as the fields of request
     and response without their bodies, the error if it broke off, the bodies beside them.
 
-    ``rules`` is what the policy masks in recordings, ``session`` the key of its masks; ``times``
-    are when it began and ended.
+    ``rules`` is what the policy masks in recordings, ``session`` the key of its masks, ``used`` the
+    secrets that a model has put to use; ``times`` are when it began and ended.
     ``bodies`` are the request's and the response's of each leg in turn. The second leg, if there
     is one, is the upstream's. Without legs only the journal is told.
     """
@@ -51,6 +53,7 @@ class Job(msgspec.Struct):
     bodies: Sequence[bytes | Body]
     rules: bytes = b""
     session: str = ""
+    used: Used = ()
     times: tuple[float, float] = (0.0, 0.0)
 
     @property
@@ -98,7 +101,7 @@ class Sender:
                 told.append(how)
                 pieces.append(piece)
             parts = (job.row, job.secrets, job.connections, job.legs, job.error, told)
-            small.append((*parts, job.rules, job.session, job.times))
+            small.append((*parts, job.rules, job.session, job.used, job.times))
         head = pickle.dumps(small, protocol=5)
         return [len(head).to_bytes(_SIZE) + head, *filter(None, pieces)]
 
@@ -129,7 +132,7 @@ class Receiver:
         if head is None:
             return []
         jobs: list[Job] = []
-        for row, secrets, ends, legs, error, told, rules, session, times in pickle.loads(head):
+        for row, secrets, ends, legs, error, told, *more in pickle.loads(head):
             bodies: list[bytes | Body] = []
             for how in told:
                 if how is None:
@@ -138,7 +141,7 @@ class Receiver:
                     bodies.append(body)
                 else:
                     return jobs
-            jobs.append(Job(row, secrets, ends, legs, error, bodies, rules, session, times))
+            jobs.append(Job(row, secrets, ends, legs, error, bodies, *more))
         return jobs
 
     def _body(self, how: Any) -> bytes | Body | None:

@@ -7,6 +7,7 @@ part is looked at by itself.
 from __future__ import annotations
 
 import copy
+import json
 import uuid
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -16,7 +17,7 @@ import msgspec
 from mitmproxy import http
 from mitmproxy.connection import Client, Server
 
-from addons.jobs import Job
+from addons.jobs import Job, Used
 from shim.encodings import RECORDED, Limit, readable
 from shim.policy.rules import RedactRule
 from shim.policy.units import size
@@ -34,13 +35,19 @@ _seen = Bodies()
 
 
 @lru_cache(maxsize=64)
-def redactor(secrets: frozenset[str], rules: bytes = b"", session: str = "") -> Redactor:
-    """The Redactor for ``secrets`` and a policy's ``rules`` (JSON), made once."""
+def redactor(
+    secrets: frozenset[str], rules: bytes = b"", session: str = "", used: Used = ()
+) -> Redactor:
+    """The Redactor for ``secrets`` and a policy's ``rules`` (JSON), made once; ``used`` are secrets
+    that a model has put where no rule would find them, each with its mask."""
     if not rules:
         return plain_redactor(secrets)
     finder, blobs = _finder(rules)
-    key = session.encode() or b"interpose"
-    return Redactor(secrets, Masks(finder, key, as_json=True), blobs)
+    masks = Masks(finder, session.encode() or b"interpose", as_json=True)
+    for secret, mask in used:
+        written = (json.dumps(secret, ensure_ascii=ascii)[1:-1] for ascii in (True, False))
+        masks.table.used |= dict.fromkeys({secret, *written}, mask)
+    return Redactor(secrets, masks, blobs)
 
 
 @lru_cache(maxsize=16)
@@ -60,7 +67,7 @@ class Legs(NamedTuple):
 def legs(job: Job, limit: Limit = RECORDED) -> Legs:
     """The legs of ``job`` without keys, each with the row as its comment. A body that cannot be
     unpacked to ``limit`` cannot be searched: a sentence stands in its place."""
-    redact = redactor(job.secrets, job.rules, job.session)
+    redact = redactor(job.secrets, job.rules, job.session, job.used)
     job, bodies = _read(job, limit)
     states = _states(job, CLEAN)
     found = redact.about(_texts(job, bodies, states))
@@ -97,7 +104,7 @@ def _messages(states: list[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any
 
 def _stamp(job: Job) -> tuple[object, ...]:
     """What a body is searched for."""
-    return job.secrets, job.rules, job.session
+    return job.secrets, job.rules, job.session, job.used
 
 
 def _read(job: Job, limit: Limit) -> tuple[Job, list[bytes | Body]]:

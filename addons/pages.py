@@ -8,19 +8,19 @@ from typing import Any
 import msgspec
 from mitmproxy import ctx
 
+from addons.redaction import hider
 from addons.runs import OpenTurn, open_turns
 from addons.services import Services
 from addons.stage import Stage
 from shim.codex import catalog
 from shim.exchange.access import asks_catalog
 from shim.exchange.replies import JSON, refusal
-from shim.exchange.rows import conversation, route_secrets
+from shim.exchange.rows import conversation
 from shim.exchange.values import Access, ClientRequest, Reply
 from shim.live import dashboard
 from shim.live.sums import about, said, session_name, short
 from shim.policy.schema import Model, Policy
 from shim.policy.warn import lacking, unset
-from shim.record.redact import redactor
 
 #: Turns under way that a page names; their number is told in full.
 _MOST_SHOWN = 100
@@ -84,12 +84,27 @@ class Pages(Stage):
 
     def _live(self, page: dict[str, object], session: str) -> dict[str, object]:
         now = time.time()
-        turns = [_under_way(run, now) for run in open_turns() if not run.intake.counts]
+        turns = [self._under_way(run, now) for run in open_turns() if not run.intake.counts]
         turns.sort(key=lambda row: -row["seconds"])
         says = about(page, records=bool(ctx.options.record_dir))
         live = self._services.live.page(len(turns), says, session)
         live["said"] = said(page, live["totals"]["errors"])
         return {"under_way": turns[:_MOST_SHOWN], "live": live}
+
+    def _under_way(self, run: OpenTurn, now: float) -> dict[str, Any]:
+        """A turn that has not ended: who, where and how long, nothing of what it says."""
+        intake, route = run.intake, run.decision.route
+        policy = self._services.policies.in_force()
+        hide = hider(intake.secrets, run.decision, policy, "logged").text
+        session, thread, _ = conversation(intake, run.decision)
+        return {
+            "exchange": intake.request.id,
+            "session": session_name(thread, session, hide),
+            "model": short(hide(intake.turn.model or "(no model)")),
+            "route": short(hide(f"{route.provider}/{route.model}")) if route else None,
+            "state": "streaming" if run.first_byte else "waiting",
+            "seconds": round(max(0.0, now - intake.request.started), 1),
+        }
 
     async def _models(self, request: ClientRequest) -> Reply | None:
         policy = self._services.policies.current()
@@ -105,21 +120,6 @@ class Pages(Stage):
             models = catalog.catalog(policy, [chosen] if chosen else [])
             return _json(models, {"etag": catalog.etag(models)})
         return _json(_openai_list(policy, await self._services.engines.offers(), chosen))
-
-
-def _under_way(run: OpenTurn, now: float) -> dict[str, Any]:
-    """A turn that has not ended: who, where and how long, nothing of what it says."""
-    intake, route = run.intake, run.decision.route
-    hide = redactor(intake.secrets | route_secrets(run.decision)).text
-    session, thread, _ = conversation(intake, run.decision)
-    return {
-        "exchange": intake.request.id,
-        "session": session_name(thread, session, hide),
-        "model": short(hide(intake.turn.model or "(no model)")),
-        "route": short(hide(f"{route.provider}/{route.model}")) if route else None,
-        "state": "streaming" if run.first_byte else "waiting",
-        "seconds": round(max(0.0, now - intake.request.started), 1),
-    }
 
 
 def _openai_list(

@@ -40,9 +40,9 @@ class PromptRules(Stage):
         policies = self._policies
         if not policies.decides:
             return None
-        facts = facts_of(
-            intake.headers, decision.turn, intake.request.owner, project=policies.asks_project
-        )
+        told = intake.requested_capabilities.get("include_environment_context")
+        project = policies.asks_project or bool(told)
+        facts = facts_of(intake.headers, decision.turn, intake.request.owner, project=project)
         decision = decision.with_(edits=Edits(facts))
         policy = policies.for_thread(facts.thread, facts.started)
         return await self._edit(intake, decision, policy) if policy.edits else decision
@@ -58,6 +58,9 @@ class PromptRules(Stage):
             outcome = await asyncio.to_thread(self._editors.edit, *work)
         else:
             outcome = self._editors.edit(*work)
+        if masks and (project := masks.hide(facts.project)) != facts.project:
+            # A model may be told of it, by capabilities, which come after all rules.
+            facts = msgspec.structs.replace(facts, project=project)
         table: dict[str, str] = {}
         if masks and masks.table:
             table = masks.table

@@ -16,7 +16,7 @@ from mitmproxy.utils import human
 from addons import legs, recorder
 from addons.fatal import fatal
 from addons.jobs import Begun, Job, Leg
-from addons.redaction import hider
+from addons.redaction import hider, used_in
 from addons.services import Services
 from addons.stage import Stage
 from addons.writer import Writer
@@ -143,7 +143,7 @@ class Record(Stage):
         ids = identity(intake, decision, policy.version)
         route = summary.route_fields(decision.route)
         fields = events.begun({**ids, "model": intake.turn.model, "route": route})
-        hide = hider(intake, decision, policy, "recorded")
+        hide = hider(intake.secrets, decision, policy, "recorded")
         data = hide.deep(msgspec.json.encode(fields)).decode()
         return Begun(intake.request.id, intake.request.started, data)
 
@@ -159,6 +159,7 @@ class Record(Stage):
         job.rules = policy.masked("recorded")
         facts = ended.decision.facts if ended.decision else None
         job.session = facts.session if facts and policy.policy.redact else ""
+        job.used = used_in(ended.decision)
         writer.put(job)
         return legs.flows(job, self._services.body_limit) if watched else None
 

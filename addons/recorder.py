@@ -104,7 +104,7 @@ class Recorder:
         """Put the flows of ``jobs`` into a file; which, or why in none, and what hides the keys."""
         made: list[tuple[bytes | str, Redactor]] = []
         for job in jobs:
-            redact = legs.redactor(job.secrets, job.rules, job.session)
+            redact = legs.redactor(job.secrets, job.rules, job.session, job.used)
             flows: bytes | str = _BEHIND
             try:
                 if job.legs:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from addons import legs
+from addons.jobs import Used
 from shim.exchange.rows import route_secrets
-from shim.exchange.values import Decision, Intake
+from shim.exchange.values import Decision
 from shim.policy.inforce import InForce
 from shim.record.redact import Redactor
+from shim.wire.masks import Table
 
 
 def hider(
-    intake: Intake | None, decision: Decision | None, policy: InForce, place: str
+    secrets: frozenset[str], decision: Decision | None, policy: InForce, place: str
 ) -> Redactor:
-    """The Redactor for what is written in ``place`` (logged, recorded) of a turn."""
-    secrets = intake.secrets if intake else frozenset()
+    """The Redactor for what is written in ``place`` (logged, recorded) of a turn; ``secrets`` are
+    its client's credentials."""
     facts = decision.facts if decision else None
     session = facts.session if facts and policy.policy.redact else ""
-    return legs.redactor(secrets | route_secrets(decision), policy.masked(place), session)
+    rules, used = policy.masked(place), used_in(decision)
+    return legs.redactor(secrets | route_secrets(decision), rules, session, used)
+
+
+def used_in(decision: Decision | None) -> Used:
+    """The secrets of a turn's session that its model has put to use, each with its mask."""
+    table = decision.edits.masks if decision else None
+    return tuple(sorted(table.used.items())) if isinstance(table, Table) else ()

@@ -59,8 +59,8 @@ class ResponseStore(Stage):
             parent=parent,
             compacted=plan.compacts,
         )
-        # An upstream may repeat the keys it got.
-        clean = legs.redactor(intake.secrets | route_secrets(decision)).data
+        # An upstream may repeat the keys it got, and what a model thought is packed in Base64.
+        clean = legs.redactor(intake.secrets | route_secrets(decision)).deep
         self._state.kept.keep(intake.request.owner, id, kept, clean)
 
     def _compact(

@@ -173,7 +173,9 @@ class Router(Stage):
                 policy, default = Policy(), None
         if policy.empty and not default:
             return decision, [choose.choose(policy, turn.model, reverse=own)]
-        facts = decision.facts or Facts(started=began(intake.dedupe_key) if switched else None)
+        facts = decision.facts or Facts(
+            started=began(intake.headers.get("thread-id", "")) if switched else None
+        )
         asked = Asked(turn, intake.headers, facts, decision.edits.tags, time.time())
         choice = self._decider.decide(policy, policies.routes, asked, default, switched)
         cheaper = next((v for v in decision.verdicts if v.state == "cheaper" and v.to), None)

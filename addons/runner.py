@@ -28,6 +28,7 @@ from addons.flow_values import (
     response,
     upstream_request,
 )
+from addons.redaction import hider
 from addons.runs import Run, admit, begin, forget, owned_by, run_of, with_body
 from addons.services import Services
 from addons.stage import Stage
@@ -313,16 +314,12 @@ class Runner:
 
     def _reply(self, flow: http.HTTPFlow, run: Run, reply: Reply) -> None:
         run.reply = reply
-        if reply.failure and run.intake is None:
-            request = run.access.request
-            logger.warning(
-                "%s %s · %d · %s",
-                line(request.method),
-                line(bare(request.path)),
-                reply.status,
-                line(reply.failure.message),
-            )
         flow.response = response(reply)
+        if reply.failure and run.intake is None:
+            request, policy = run.access.request, self._services.policies.in_force()
+            what = f"{request.method} {bare(request.path)} · {reply.status}"
+            hide = hider(run.secrets, None, policy, "logged")
+            logger.warning("%s", line(hide.text(f"{what} · {reply.failure.message}")))
 
     # ---- its answer ----
 

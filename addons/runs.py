@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary, WeakSet
 import msgspec
 from mitmproxy import http
 
+from shim.exchange.access import secrets_of
 from shim.exchange.values import (
     Access,
     Decision,
@@ -48,6 +49,14 @@ class Run:
     notes: list[Note] = field(default_factory=list)
     first_byte: float | None = None
     overhead: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._arrived = self.access.request
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """The client's credentials, also of what could not be read as a turn."""
+        return self.intake.secrets if self.intake else secrets_of(self._arrived, ())
 
     @property
     def is_turn(self) -> bool:

@@ -42,7 +42,7 @@ class Telemetry(Stage):
         if self._spans is None or ended.intake is None:
             return
         policy = self._services.policies.in_force()
-        hide = hider(ended.intake, ended.decision, policy, "logged").data
+        hide = hider(ended.secrets, ended.decision, policy, "logged").data
         self._spans.add(ended.row, ended.intake.request.started, ended.intake.headers, hide)
 
     async def done(self) -> None:

@@ -22,7 +22,7 @@ class Totals(Stage):
     def ended(self, ended: Ended) -> None:
         services, row = self._services, ended.row
         policy = services.policies.in_force()
-        hide = hider(ended.intake, ended.decision, policy, "logged").text
+        hide = hider(ended.secrets, ended.decision, policy, "logged").text
         services.rows.append(row)
         services.metrics.add(row, hide)
         services.live.add(row, hide)

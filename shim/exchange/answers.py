@@ -33,6 +33,9 @@ def prepare(
     wanted, turn, edits = routing.capabilities, decision.turn, decision.edits
     if wanted and not wanted.codex_passthrough:
         facts = facts_of(intake.headers, intake.turn)
+        if decision.facts and decision.facts.project:
+            # As the policy's masks have it.
+            facts = msgspec.structs.replace(facts, project=decision.facts.project)
         date = time.strftime("%Y-%m-%d", time.localtime(facts.started or intake.request.started))
         turn, notes = capabilities.apply(turn, wanted, facts, date)
         for text in notes:

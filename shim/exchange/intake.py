@@ -48,10 +48,10 @@ def read_intake(
     return Intake(
         request=request,
         turn=turn,
-        codex=client.is_codex(headers) and not compacts,
+        codex=client.is_codex(headers) and turn.protocol == "responses" and not compacts,
         counts=split_path(request.path)[1].endswith(COUNT),
         compacts=compacts,
-        dedupe_key=headers.get("thread-id") or request.peer,
+        dedupe_key=f"{request.owner}/{headers.get('thread-id') or request.peer}",
         requested_capabilities=own,
         secrets=secrets_of(request, keys),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -29,8 +28,7 @@ def identity(intake: Intake, decision: Decision, policy: str) -> dict[str, Any]:
 
 def secrets_of(ended: Ended) -> frozenset[str]:
     """What must be written nowhere of an exchange: the client's credentials and the provider's."""
-    secrets = ended.intake.secrets if ended.intake else frozenset()
-    return secrets | route_secrets(ended.decision)
+    return ended.secrets | route_secrets(ended.decision)
 
 
 def route_secrets(decision: Decision | None) -> frozenset[str]:
@@ -39,14 +37,8 @@ def route_secrets(decision: Decision | None) -> frozenset[str]:
     return routing.secrets if routing else frozenset()
 
 
-def row_of(
-    intake: Intake,
-    decision: Decision,
-    outcome: Outcome,
-    policy: str,
-    hide: Callable[[str], str],
-) -> summary.Row:
-    """The row of a turn; ``hide`` takes out of a text what must not be logged."""
+def row_of(intake: Intake, decision: Decision, outcome: Outcome, policy: str) -> summary.Row:
+    """The row of a turn."""
     error = outcome.failure.message if outcome.failure else outcome.broke
     started, first = intake.request.started, outcome.first_byte
     ids = identity(intake, decision, policy)
@@ -66,23 +58,21 @@ def row_of(
             "first_byte": round(max(0, first - started) * 1000, 1) if first else None,
             "added": round(outcome.overhead * 1000, 2),
         },
-        decisions=[msgspec.structs.replace(n, text=hide(n.text)) for n in notes],
+        decisions=list(notes),
         repairs=sum(note.stage == "repair" for note in notes),
         seed=vars(decision.turn).get("seed"),
         edited=decision.edits.changed,
         session=ids["session"],
         account=msgspec.to_builtins(outcome.account) if outcome.account else None,
-        error=hide(error) if error else None,
+        error=error,
         client=ids["client"],
         turn=ids["turn"],
         policy=policy,
     )
 
 
-def unread_row(
-    access: Access, outcome: Outcome, policy: str, hide: Callable[[str], str] = str
-) -> summary.Row:
-    """The row of what was refused before it could be read as a turn, or could not be summed up."""
+def unread_row(access: Access, outcome: Outcome, policy: str) -> summary.Row:
+    """The row of what was refused before it could be read as a turn."""
     request = access.request
     session, thread, turn = client.conversation(request.headers)
     failure = outcome.failure
@@ -101,7 +91,7 @@ def unread_row(
         ms={"total": total, "first_byte": None, "added": round(outcome.overhead * 1000, 2)},
         decisions=list(outcome.notes),
         session=session,
-        error=hide(error) if error else None,
+        error=error,
         client=client.client_name(request.headers),
         turn=turn,
         policy=policy,
@@ -123,6 +113,26 @@ def _legible(value: Any) -> Any:
     if isinstance(value, dict):
         return {_legible(name): _legible(inner) for name, inner in value.items()}
     return [_legible(inner) for inner in value] if isinstance(value, list) else value
+
+
+def last_row(id: str, outcome: Outcome) -> dict[str, Any]:
+    """The row of an exchange that could not be summed up: that it has ended, and nothing else."""
+    ms: dict[str, float | None] = {"total": None, "first_byte": None, "added": None}
+    row = summary.Row(
+        exchange=id,
+        thread=None,
+        model="",
+        route={},
+        codex=False,
+        stream=False,
+        status=outcome.status,
+        calls=0,
+        usage=None,
+        ms=ms,
+        decisions=[],
+        error="it could not be summed up; the chain's log says why",
+    )
+    return dict(msgspec.to_builtins(row))
 
 
 def _status(outcome: Outcome) -> int:

@@ -94,8 +94,9 @@ class Reply(msgspec.Struct, frozen=True):
 
 class Intake(msgspec.Struct, frozen=True):
     """What came. ``turn`` is the client's own; ``counts``: only its tokens are asked for;
-    ``compacts``: it came to the endpoint for compaction. ``codex``: only a stream can tell this
-    client of a failure in its own way. ``dedupe_key`` says who asks, for duplicates and retries.
+    ``compacts``: it came to the endpoint for compaction. ``codex``: only a stream of Responses can
+    tell this client of a failure in its own way. ``dedupe_key`` says who asks, for duplicates and
+    retries: by client key, then by thread or address.
     """
 
     request: ClientRequest
@@ -288,9 +289,10 @@ class Outcome(msgspec.Struct, frozen=True):
 class Ended(msgspec.Struct, frozen=True):
     """A request that has ended, for whoever writes that down. A refused one may have no intake.
 
-    ``row`` tells of it in plain fields (`shim.record.summary.Row`). ``connections`` are the states
-    of its two connections, ``error`` that of the connection's error, as flow files have them;
-    ``answer`` is the head of what the client got.
+    ``row`` tells of it in plain fields (`shim.record.summary.Row`), without what must not be
+    logged; ``secrets`` are the client's credentials. ``connections`` are the states of its two
+    connections, ``error`` that of the connection's error, as flow files have them; ``answer`` is
+    the head of what the client got.
     """
 
     access: Access
@@ -298,6 +300,7 @@ class Ended(msgspec.Struct, frozen=True):
     decision: Decision | None
     outcome: Outcome
     row: dict[str, Any]
+    secrets: frozenset[str]
     connections: tuple[dict[str, Any], dict[str, Any]]
     error: dict[str, Any] | None
     answer: Head | None

@@ -80,10 +80,13 @@ class InForce:
 
     @cached_property
     def asks_project(self) -> bool:
-        """Whether a rule is about the folder an agent works in."""
+        """Whether a rule is about the folder an agent works in, or a provider is told of it."""
         parts = [rule.when.project for rule in self.policy.catch]
         turns = [rule.when.project for rule in self.policy.route]
-        return any(project is not None for project in parts + turns)
+        told = [p.capabilities for p in self.policy.providers.values() if p.capabilities]
+        return any(project is not None for project in parts + turns) or any(
+            wanted.include_environment_context for wanted in told
+        )
 
     @cached_property
     def decides(self) -> bool:

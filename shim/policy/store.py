@@ -67,7 +67,7 @@ class PolicyStore:
 
     @property
     def asks_project(self) -> bool:
-        """Whether a rule of one of them is about the folder an agent works in."""
+        """Whether one of them is about the folder an agent works in."""
         return any(version.asks_project for version in self._versions)
 
     async def refresh(self) -> None:

@@ -151,7 +151,7 @@ def said(data: bytes) -> list[str] | None:
             continue
         try:
             event = _decode(line[5:])
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             if line.strip() == b"data: [DONE]":
                 continue
             return None

@@ -255,11 +255,12 @@ def _text(text: str, hide: Hide) -> str:
 def _event(line: bytes) -> object:
     if not line.startswith(b"data:"):
         return None
+    # Nested too deeply it is no event that says anything in pieces.
     try:
         return msgspec.json.decode(line[5:])
-    except (msgspec.DecodeError, UnicodeError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         pass
     try:
         return json.loads(line[5:])
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

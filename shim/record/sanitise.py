@@ -29,7 +29,7 @@ def body(data: bytes, text: Text, *, prompt: Text | None = None) -> bytes:
     """``data`` with each string put through ``text``, the words of prompts through ``prompt``."""
     try:
         value = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         if data.startswith((b"data:", b"event:", b":")):
             return stream(data, text)
         made = text(data.decode("utf-8", "surrogateescape"))
@@ -79,7 +79,7 @@ def _event(line: bytes) -> Any:
         return None
     try:
         value = json.loads(line[5:])
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 

@@ -145,7 +145,7 @@ def _event(event: str | None, data: bytes) -> tuple[str, str, bool]:
         return ": comment", data.decode("utf-8", "replace"), False
     try:
         value = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return event or "data", data.decode("utf-8", "replace"), False
     try:
         return _said(event, value)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from shim.policy.load import parse_policy
+from shim.policy.rules import RedactRule
 from tests.addons.harness import Stages, error, stages
 from tests.unit.fixtures import DONE, chunk
 
@@ -126,6 +128,24 @@ def test_the_environment_is_told_behind_the_instructions(
     assert [m["role"] for m in made] == ["system", "user", "user"]
     told = made[1]["content"]
     assert "<cwd>/w</cwd>" in told and "<shell>" in told and "<current_date>20" in told
+
+
+@pytest.mark.parametrize("how", both("include_environment_context", True))
+def test_the_environment_is_told_without_secrets(stages: Stages, how: dict[str, Any]) -> None:
+    extra = f", capabilities: {{ {how['provider']} }}" if "provider" in how else ""
+    masked = policy(extra, "chat")
+    rule = RedactRule(name="customer", pattern="CUST-[0-9]+")
+    stages.services.policies.put(msgspec.structs.replace(masked, redact=[rule]))
+    told = json.dumps({"workspaces": {"/work/CUST-4711/shop": {}}})
+    body = {**CHAT, "stream": False, **({"codex_capabilities": how["own"]} if "own" in how else {})}
+    flow = stages.send(
+        stages.flow(body, path="/v1/chat/completions", x_codex_turn_metadata=told, thread_id="t")
+    )
+    sent = (flow.request.content or b"").decode()
+    assert "<cwd>/work/MASKED_CUSTOMER_" in sent and "CUST-4711" not in sent
+    answer = {"id": "1", "choices": [{"message": {"content": sent}, "finish_reason": "stop"}]}
+    got = stages.answer(flow, json.dumps(answer).encode(), content_type="application/json")
+    assert b"<cwd>/work/CUST-4711/shop" in got
 
 
 @pytest.mark.parametrize("how", both("codex_passthrough", True))

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from mitmproxy import ctx, exceptions, flow, http
 from mitmproxy.io import FlowReader
@@ -14,10 +15,12 @@ from addons.flowfile import row_of
 from addons.record import Record
 from addons.replay import main as replay
 from shim.policy.load import parse_policy
+from shim.policy.rules import RedactRule
 from tests.addons.harness import (
     ANSWER,
     CODEX,
     KEY,
+    POLICY,
     TURN,
     Stages,
     error,
@@ -140,6 +143,19 @@ def test_codex_is_told_of_an_error_once_and_others_honestly(stages: Stages) -> N
     assert error(other) == (401, "reverse: no such key (HTTP 401)")
 
 
+@pytest.mark.parametrize("protocol", ["chat", "messages"])
+def test_codex_is_told_of_an_error_in_the_protocol_it_speaks(stages: Stages, protocol: str) -> None:
+    with_policy(stages)
+    path = {"chat": "/v1/chat/completions", "messages": "/v1/messages"}[protocol]
+    body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+    subject = stages.send(stages.flow({**body, "stream": True}, path=path, **CODEX))
+    stages.answer(subject, b'{"error": {"message": "no such key"}}', 401)
+    status, message = error(subject)
+    assert status == 401 and "no such key" in message
+    broken = stages.send(stages.flow({"model": 5}, path=path, **CODEX))
+    assert error(broken)[0] == 400
+
+
 def test_a_key_that_the_upstream_repeats_is_not_told(stages: Stages) -> None:
     wrong = json.dumps({"error": {"message": f"bad key {KEY}-policy"}}).encode()
     subject = with_policy(stages).send(stages.flow(TURN, **CODEX))
@@ -156,6 +172,25 @@ def test_a_failure_before_the_answer_is_told_to_the_retry(stages: Stages) -> Non
     retry = stages.send(stages.flow(TURN, **CODEX))
     assert retry.response and b"connection reset" in (retry.response.content or b"")
     assert stages.send(stages.flow(TURN, **CODEX)).response is None
+
+
+def test_a_failure_is_told_to_nobody_else(stages: Stages) -> None:
+    """Not to a client with another key that asks the same, and to no page with secrets in it."""
+    keys = "key-of-one-client", "key-of-another"
+    stages.access(keys=keys)
+    rule = RedactRule(name="customer", pattern="CUST-[0-9]+")
+    stages.services.policies.put(msgspec.structs.replace(POLICY, redact=[rule]))
+    named = {"authorization": f"Bearer {keys[0]}", "thread_id": "t1"}
+    first = stages.send(stages.flow(TURN, **named))
+    stages.answer(first, b'{"error": {"message": "CUST-4711 is overloaded"}}', 503)
+    page = stages.send(stages.flow(path="/health")).response
+    assert page and b"is overloaded" in page.content and b"CUST-4711" not in page.content
+    broken = stages.send(stages.flow(TURN, **named))
+    broken.error = flow.Error("connection reset")
+    stages.fire("error", broken)
+    other = {**named, "authorization": f"Bearer {keys[1]}"}
+    assert stages.send(stages.flow(TURN, **other)).response is None
+    assert error(stages.send(stages.flow(TURN, **named)))[0] == 502
 
 
 def test_an_unreachable_upstream_is_told_at_once(stages: Stages) -> None:

@@ -102,7 +102,7 @@ def test_the_fields_of_the_upstreams_connection_stay_there(stages: Stages) -> No
     assert subject.response and subject.response.content == OK
     headers = subject.response.headers
     assert set(headers) == {"content-type", "x-theirs", "content-length"}
-    assert headers["content-length"] == str(len(OK)) and headers["x-theirs"] == "a b: c"
+    assert headers["content-length"] == str(len(OK)) and headers["x-theirs"] == "a  b: c"
 
 
 def test_what_an_observer_adds_may_be_no_text(stages: Stages) -> None:
