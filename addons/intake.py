@@ -24,6 +24,7 @@ class Intake(Stage):
         if door.too_large(len(request.body)):
             return door.refuse_size(request)
         try:
-            return read_intake(request, self._policies.in_force(), most=door.most, keys=door.keys)
+            policy, keys = self._policies.in_force(), door.keys or ()
+            return read_intake(request, policy, most=door.most, keys=keys)
         except WireError as e:
             return refusal(request.path, e.status, str(e), param=e.param)

@@ -58,6 +58,7 @@ class Record(Stage):
         #: Where what has begun is written to the end.
         self._begun: dict[str, Writer] = {}
         self._saved = False
+        services.hindrances.append(self._hindrance)
         services.recording.settle = self._settle
 
     def load(self, loader) -> None:  # type: ignore[no-untyped-def]
@@ -159,6 +160,10 @@ class Record(Stage):
         job.session = facts.session if facts and policy.policy.redact else ""
         writer.put(job)
         return legs.flows(job) if watched else None
+
+    def _hindrance(self) -> str:
+        required = self._writer is not None and self._writer.required
+        return "recording" if required and self._services.recording.error else ""
 
     async def _settle(self) -> None:
         if self._writer:

@@ -18,7 +18,7 @@ from mitmproxy.proxy.mode_specs import RegularMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import ClientHelloData
 
-from addons import faults, guard
+from addons import faults, guard, unseen
 from addons.answering import Answering
 from addons.flow_values import NOWHERE, as_sent, client_request, response, upstream_request
 from addons.runs import Run, begin, forget, owned_by, run_of, with_body
@@ -193,6 +193,9 @@ class Runner:
             if not faults.is_fault(e):
                 raise
             result = faults.request_reply(run, e, self._patience)
+        if isinstance(result, Reply) or result.kind == "page":
+            # It goes nowhere, and whoever looks at flows sees it from now on.
+            self._answering.clean(flow)
         if isinstance(result, Reply):
             self._reply(flow, run, result)
             return
@@ -214,23 +217,30 @@ class Runner:
         run = run_of(flow)
         if not flow.live:
             self._view(flow, None)
-        if run is None or run.reply or run.sealed:
+        if run is None or run.sealed:
             return
-        run.access = with_body(run.access, flow.request)
+        access, page = with_body(run.access, flow.request), run.access.kind == "page"
+        if page or run.reply:
+            # What a form holds is kept by nobody, nor what was refused.
+            flow.request.raw_content = b""
+        if run.reply:
+            return
+        if not page:
+            run.access = access
         try:
             async with asyncio.timeout(self._patience or None):
-                result = await (self._turn(run) if run.is_turn else self._page(run))
+                result = await (self._turn(run) if run.is_turn else self._page(access))
             self._leave(flow, run, result)
         except BaseException as e:
             if not faults.is_fault(e):
                 raise
             self._reply(flow, run, faults.request_reply(run, e, self._patience))
 
-    async def _page(self, run: Run) -> Reply | UpstreamRequest:
+    async def _page(self, access: Access) -> Reply | UpstreamRequest:
         for stage, hook in self._pages:
-            if result := await faults.call_async(stage, hook, run.access):
+            if result := await faults.call_async(stage, hook, access):
                 return result
-        return refusal(run.access.request.path, 404, "nothing is served at this path")
+        return refusal(access.request.path, 404, "nothing is served at this path")
 
     async def _turn(self, run: Run) -> Reply | UpstreamRequest:
         intake = await faults.call_async(self._intake, self._intake.intake, run.access.request)
@@ -296,6 +306,7 @@ class Runner:
         if run.over:
             return
         run.over = True
+        private = run.reply is not None and run.reply.private
         if run.reply:
             flow.request = as_sent(run.access.request, run.client)
         try:
@@ -304,6 +315,9 @@ class Runner:
         finally:
             if run.access.kind != "socket":
                 forget(flow)
+        if private:
+            unseen.unsaved(flow)
+            raise exceptions.AddonHalt
 
     def _view(self, flow: http.HTTPFlow, access: Access | None) -> None:
         for viewer in self._viewers:

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import secrets
 import socket
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Collection, Iterator, MutableMapping
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -23,20 +23,44 @@ if TYPE_CHECKING:
 
 _HOST = "127.0.0.1"
 _LONGEST_MESSAGE = 64 * 1024 * 1024
-#: Headers of a WebSocket on its way to `socket`: where its turns go, and with whose key.
-BACK, KEY = "x-interpose-back", "x-interpose-key"
+#: Headers of a WebSocket on its way to `socket`: where its turns go, with which key, and whose.
+BACK, KEY, OWNER = "x-interpose-back", "x-interpose-key", "x-interpose-owner"
+
+
+class Sockets:
+    """The WebSockets that are open, each with whose client key let it in."""
+
+    def __init__(self) -> None:
+        self._open: dict[asyncio.Event, str] = {}
+
+    @contextlib.contextmanager
+    def held(self, owner: str) -> Iterator[asyncio.Event]:
+        """While one is open; the event is set when it shall end."""
+        ends = asyncio.Event()
+        self._open[ends] = owner
+        try:
+            yield ends
+        finally:
+            del self._open[ends]
+
+    def keep(self, owners: Collection[str]) -> None:
+        """Have those end that are nobody's among ``owners``."""
+        for ends, owner in self._open.items():
+            if owner not in owners:
+                ends.set()
 
 
 class EngineServer:
     """Serves the demo model, and WebSockets. After `start`, ``base_url`` + ``/chat/completions`` is
     the model's endpoint, ``address`` the host and port of all, and ``secret`` the bearer token it
-    wants. ``pace``: seconds between two streamed chunks.
+    wants. ``pace``: seconds between two streamed chunks. ``sockets`` are the WebSockets open now.
     """
 
     def __init__(self, pace: float = 0.0, agents: Agents | None = None) -> None:
         self._agents = agents
         self.pace = pace
         self.secret = secrets.token_urlsafe(32)
+        self.sockets = Sockets()
         self.base_url = ""
         self.address = (_HOST, 0)
         self._server: uvicorn.Server | None = None
@@ -68,7 +92,7 @@ class EngineServer:
         port = listener.getsockname()[1]
         hosts = {f"{_HOST}:{port}", f"localhost:{port}"}
         config = uvicorn.Config(
-            engine_app(hosts, self.secret, self.pace, self._agents),
+            engine_app(hosts, self.secret, self.pace, self._agents, self.sockets),
             http="h11",
             ws="wsproto",
             ws_max_size=_LONGEST_MESSAGE,
@@ -99,10 +123,10 @@ class EngineServer:
         kind = "demo" if name == "demo" else f"agents/{quote(name, safe='')}"
         return f"http://{_HOST}:{self.address[1]}/{kind}/v1"
 
-    def aim_socket(self, headers: MutableMapping[str, str], back: str) -> None:
+    def aim_socket(self, headers: MutableMapping[str, str], back: str, owner: str = "") -> None:
         """Make the ``headers`` of a client's WebSocket ones for `socket`; ``back`` is the URL that
-        its turns are posted to, with the client's own key."""
-        headers[BACK] = back
+        its turns are posted to, with the client's own key, which is ``owner``'s."""
+        headers[BACK], headers[OWNER] = back, owner
         headers[KEY] = headers.get("authorization", "")
         headers["authorization"] = f"Bearer {self.secret}"
         headers["host"] = f"{_HOST}:{self.address[1]}"
