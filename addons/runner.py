@@ -235,6 +235,7 @@ class Runner:
             if not faults.is_fault(e):
                 raise
             self._reply(flow, run, faults.request_reply(run, e, self._patience))
+        unseen.halt(flow, run.reply)
 
     async def _page(self, access: Access) -> Reply | UpstreamRequest:
         for stage, hook in self._pages:
@@ -306,7 +307,6 @@ class Runner:
         if run.over:
             return
         run.over = True
-        private = run.reply is not None and run.reply.private
         if run.reply:
             flow.request = as_sent(run.access.request, run.client)
         try:
@@ -315,9 +315,7 @@ class Runner:
         finally:
             if run.access.kind != "socket":
                 forget(flow)
-        if private:
-            unseen.unsaved(flow)
-            raise exceptions.AddonHalt
+        unseen.halt(flow, run.reply)
 
     def _view(self, flow: http.HTTPFlow, access: Access | None) -> None:
         for viewer in self._viewers:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from mitmproxy import ctx, http
+from mitmproxy import ctx, exceptions, http
+
+from shim.exchange.values import Reply
 
 
 def unlisted(flow: http.HTTPFlow) -> None:
@@ -22,10 +24,13 @@ def unlisted(flow: http.HTTPFlow) -> None:
         flow.live = live
 
 
-def unsaved(flow: http.HTTPFlow) -> None:
-    """Take ``flow`` out of mitmweb's list and of what ``-w`` writes. Whoever calls this ends the
-    hook with AddonHalt, before others get the flow."""
+def halt(flow: http.HTTPFlow, reply: Reply | None) -> None:
+    """Where ``reply`` is private, the last thing in a hook: no addon behind the chain gets ``flow``
+    with it, and none that has got it keeps it."""
+    if reply is None or not reply.private:
+        return
     unlisted(flow)
     save: Any = ctx.master.addons.get("save")
     if save is not None:
         save.active_flows.discard(flow)
+    raise exceptions.AddonHalt

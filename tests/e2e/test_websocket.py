@@ -214,10 +214,12 @@ def test_a_client_that_leaves_ends_its_turn(chain: Chain) -> None:
         ws.send(create("hold"))
         while ws.receive()["type"] != "response.output_text.delta":
             pass
-    poll(
-        lambda: any(r["error"] for r in chain.get("/health?exchanges=1").json()["exchanges"][-1:]),
-        what="the end of the turn",
-    )
+
+    def failed() -> bool:
+        page = chain.get("/health?exchanges=1", headers={"x-api-key": KEY}).json()
+        return any(row["error"] for row in page["exchanges"][-1:])
+
+    poll(failed, what="the end of the turn")
     assert "Traceback" not in chain.log()
 
 
