@@ -152,7 +152,8 @@ def focus(browser: Browser) -> str:
     for node in browser.call("Accessibility.getFullAXTree")["nodes"]:
         facts = {p["name"]: p["value"].get("value") for p in node.get("properties", [])}
         if facts.get("focused") and node["role"]["value"] != "RootWebArea":
-            return f"{node['role']['value']}: {node.get('name', {}).get('value', '')}"
+            # Some versions of Chromium tell the space before a label's text, too.
+            return f"{node['role']['value']}: {node.get('name', {}).get('value', '').strip()}"
     return ""
 
 
