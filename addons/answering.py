@@ -24,7 +24,7 @@ from addons.services import Services
 from shim.exchange.rows import row_of, unread_row
 from shim.exchange.values import Decision, Ended, Fields, Outcome, Reply
 from shim.notes import Note
-from shim.record.redact import Redactor
+from shim.record.redact import CLEAN
 from shim.turn import Failure
 
 logger = logging.getLogger(__name__)
@@ -251,9 +251,9 @@ class Answering:
 
     def clean(self, flow: http.HTTPFlow) -> None:
         """Take the keys out of a request that is not recorded but may be seen or saved (``-w``)."""
-        redact, request = Redactor(()), flow.request
-        request.headers = http.Headers(redact.headers(request.headers.fields))
-        request.path = redact.path(request.path)
+        request = flow.request
+        request.headers = http.Headers(CLEAN.headers(request.headers.fields))
+        request.path = CLEAN.path(request.path)
 
 
 def _stream_fields(flow: http.HTTPFlow, fields: Fields) -> http.Headers:

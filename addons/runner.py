@@ -193,8 +193,8 @@ class Runner:
             if not faults.is_fault(e):
                 raise
             result = faults.request_reply(run, e, self._patience)
-        if isinstance(result, Reply) or result.kind == "page":
-            # It goes nowhere, and whoever looks at flows sees it from now on.
+        if isinstance(result, Reply) or result.kind != "foreign":
+            # Whoever looks at flows sees it from now on; what leaves is built anew.
             self._answering.clean(flow)
         if isinstance(result, Reply):
             self._reply(flow, run, result)

@@ -12,8 +12,9 @@ import contextlib
 import logging
 import secrets
 import socket
+import time
 from collections.abc import Collection, Iterator, MutableMapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 if TYPE_CHECKING:
@@ -23,15 +24,40 @@ if TYPE_CHECKING:
 
 _HOST = "127.0.0.1"
 _LONGEST_MESSAGE = 64 * 1024 * 1024
-#: Headers of a WebSocket on its way to `socket`: where its turns go, with which key, and whose.
-BACK, KEY, OWNER = "x-interpose-back", "x-interpose-key", "x-interpose-owner"
+#: The header of a WebSocket on its way to `socket` that names what `Sockets` knows of it.
+TICKET = "x-interpose-ticket"
+#: Seconds that a WebSocket may take from the proxy to the engine server beside it.
+_PATIENCE = 60.0
+_CREDENTIALS = ("authorization", "x-api-key")
+
+
+class Coming(NamedTuple):
+    """A WebSocket on its way here: the URL that its turns are posted to, whose client key let it
+    in, and the headers with its client's credentials, which stay out of what the proxy sends."""
+
+    back: str
+    owner: str
+    credentials: dict[str, str]
 
 
 class Sockets:
-    """The WebSockets that are open, each with whose client key let it in."""
+    """The WebSockets of a chain: those on their way from the proxy, and those that are open."""
 
     def __init__(self) -> None:
+        self._coming: dict[str, tuple[float, Coming]] = {}
         self._open: dict[asyncio.Event, str] = {}
+
+    def expect(self, coming: Coming) -> str:
+        """Let one come; the ticket that it shows."""
+        now = time.monotonic()
+        self._coming = {t: c for t, c in self._coming.items() if c[0] > now}
+        ticket = secrets.token_urlsafe(16)
+        self._coming[ticket] = (now + _PATIENCE, coming)
+        return ticket
+
+    def arrived(self, ticket: str) -> Coming | None:
+        """What is known of the one with that ticket, once."""
+        return self._coming.pop(ticket, (0.0, None))[1]
 
     @contextlib.contextmanager
     def held(self, owner: str) -> Iterator[asyncio.Event]:
@@ -126,8 +152,8 @@ class EngineServer:
     def aim_socket(self, headers: MutableMapping[str, str], back: str, owner: str = "") -> None:
         """Make the ``headers`` of a client's WebSocket ones for `socket`; ``back`` is the URL that
         its turns are posted to, with the client's own key, which is ``owner``'s."""
-        headers[BACK], headers[OWNER] = back, owner
-        headers[KEY] = headers.get("authorization", "")
+        credentials = {name: headers.pop(name) for name in _CREDENTIALS if name in headers}
+        headers[TICKET] = self.sockets.expect(Coming(back, owner, credentials))
         headers["authorization"] = f"Bearer {self.secret}"
         headers["host"] = f"{_HOST}:{self.address[1]}"
 

@@ -403,6 +403,14 @@ def test_nobody_who_looks_at_flows_sees_a_key(keyed: Stages) -> None:
     run("/v1/models", "POST", body, x_api_key=KEY)
     run("/dashboard", "POST", body, authorization=f"Bearer {KEY}", **HTML)
     run("/v1/responses", "POST", body, cookie=f"interpose-8080={token}")
+    # A turn, from its head on; what leaves has no key of a client's.
+    keyed.fire(
+        "requestheaders", turn := keyed.flow(TURN, path=f"/v1/responses?key={KEY}", x_api_key=KEY)
+    )
+    view.requestheaders(turn)
+    look(turn)
+    keyed.fire("request", turn)
+    look(turn)
     assert len(seen) > 30 and len(token) > 50 and len(code) > 50
     for secret in (KEY, token, code):
         assert not [state for state in seen if secret in state], secret

@@ -125,9 +125,12 @@ class Front:
         with self.client() as client:
             return client.get("/health/ready").status_code == 200
 
+    def tls(self) -> ssl.SSLContext:
+        """What trusts its certificate."""
+        return ssl.create_default_context(cafile=str(self._authority.pem))
+
     def client(self, address: str = "127.0.0.1", **headers: str) -> httpx.Client:
         """Somebody who calls from that address of the loopback, over TLS."""
-        context = ssl.create_default_context(cafile=str(self._authority.pem))
-        transport = httpx.HTTPTransport(verify=context, local_address=address)
+        transport = httpx.HTTPTransport(verify=self.tls(), local_address=address)
         named: dict[str, Any] = {name.replace("_", "-"): text for name, text in headers.items()}
         return httpx.Client(base_url=self.url, transport=transport, headers=named, timeout=20)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -153,6 +155,35 @@ def secrets_shown(chain: Chain) -> list[str]:
     return [KEY, OTHER, WRONG, cookie.partition("=")[2], found[1]]
 
 
+class Updates:
+    """What mitmweb tells those who look at its list, as it tells it: from begin to end."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), 20)
+        asks = (
+            f"GET /updates?token=look HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\n"
+            "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        self._socket.sendall(asks.encode())
+        self.told = self._socket.recv(65536)
+        assert b" 101 " in self.told
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        try:
+            while piece := self._socket.recv(65536):
+                self.told += piece
+        except OSError:
+            pass
+
+    def end(self) -> bytes:
+        self._thread.join(20)
+        self._socket.close()
+        return self.told
+
+
 @pytest.mark.parametrize("tool", ["mitmdump", "mitmweb"])
 def test_nobody_sees_or_saves_a_key(upstream: Upstream, keys: Path, tool: str) -> None:
     env = {"INTERPOSE_CLIENT_KEYS_FILE": str(keys)}
@@ -163,9 +194,12 @@ def test_nobody_sees_or_saves_a_key(upstream: Upstream, keys: Path, tool: str) -
     )
     policy = POLICY.replace("URL", upstream.url)
     with Chain(policy=policy, options=options, env=env, tool=tool) as chain:
+        updates = Updates(chain.web_port) if tool == "mitmweb" else None
+        open_socket = Client(chain, ("authorization", f"Bearer {KEY}"), ("x-api-key", OTHER))
+        assert open_socket.events(create("one"))[-1]["type"] == "response.completed"
         secrets = secrets_shown(chain)
         shown = b""
-        if tool == "mitmweb":
+        if updates:
             with httpx.Client(
                 base_url=f"http://127.0.0.1:{chain.web_port}", trust_env=False
             ) as web:
@@ -182,6 +216,9 @@ def test_nobody_sees_or_saves_a_key(upstream: Upstream, keys: Path, tool: str) -
         assert chain.stop() == 0
         assert b"[redacted]" in everything(saved)
         places = {"the log": chain.log().encode(), "-w": everything(saved), "mitmweb": shown}
+        if updates:
+            places["mitmweb's updates"] = updates.end()
+            assert places["mitmweb's updates"].count(b"flows/add") > 20
         for path in chain.record_dir.rglob("*"):
             if path.is_file():
                 places[path.name] = everything(path)

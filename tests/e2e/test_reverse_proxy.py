@@ -212,8 +212,8 @@ def test_a_removed_key_is_refused_and_its_cookie_and_socket_end(
         browser.post("/login", data={"key": OTHER}, headers={"origin": made.url})
         assert browser.get("/dashboard").status_code == program.get("/metrics").status_code == 200
         with (
-            Client(chain, ("x-api-key", OTHER)) as gone,
-            Client(chain, ("x-api-key", KEY)) as stays,
+            Client(made, ("x-api-key", OTHER), tls=made.tls()) as gone,
+            Client(made, ("x-api-key", KEY), tls=made.tls()) as stays,
         ):
             assert gone.events(create("one"))[-1]["type"] == "response.completed"
             try:
