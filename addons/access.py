@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import logging
 import os
 from collections.abc import Sequence
 from typing import NoReturn
 
+import msgspec
 from mitmproxy import ctx
 from mitmproxy.proxy.mode_specs import ProxyMode, RegularMode, ReverseMode
 from mitmproxy.utils import human
@@ -17,18 +20,29 @@ from addons.stage import Stage
 from shim import client
 from shim.encodings import Limit
 from shim.exchange import access
+from shim.exchange.client_keys import ClientKeys
+from shim.exchange.forwarded import networks
 from shim.exchange.values import Access as Value
 from shim.exchange.values import Reply
+from shim.live import sign_in
+
+logger = logging.getLogger(__name__)
 
 _LOOPBACK = "127.0.0.1"
+_ASKS = "This page is for those who have one of the chain's client keys."
 #: Options of mitmproxy by which bytes go past every addon.
 _BYPASSES = ("stream_large_bodies", "ignore_hosts", "allow_hosts", "tcp_hosts", "udp_hosts")
+
+
+#: Seconds between two looks at the file of client keys.
+_EVERY = 1.0
 
 
 class Access(Stage):
     def __init__(self, services: Services) -> None:
         self._services = services
         self._remote = False
+        self._looking: asyncio.Task[None] | None = None
         self.door = access.Door()
 
     def load(self, loader) -> None:  # type: ignore[no-untyped-def]
@@ -41,14 +55,21 @@ class Access(Stage):
             [],
             "Host names by which clients may call the chain, besides loopback.",
         )
+        loader.add_option(
+            "trusted_proxies",
+            Sequence[str],
+            [],
+            "Addresses and networks of reverse proxies that say truly whom they ask for.",
+        )
         try:
-            keys = client.known_keys(os.environ)
+            # Not as the option's default: options are shown.
+            self._keys.start(os.environ)
         except ValueError as e:
             fatal(str(e), running=self._services.running)
         loader.add_option(
             "client_keys",
             Sequence[str],
-            keys,
+            [],
             "Keys of which a client must send one (Bearer or x-api-key).",
         )
         loader.add_option("body_limit", str, "64m", "Largest body of a request or an answer.")
@@ -60,10 +81,10 @@ class Access(Stage):
 
     def configure(self, updated: set[str]) -> None:
         # Reading an option costs a copy of its value: not something to do per request.
-        keys = tuple(ctx.options.client_keys)
+        self._keys.use(ctx.options.client_keys)
         hosts = {h.lower() for h in (*ctx.options.served_hosts, ctx.options.listen_host)}
         self._remote = ctx.options.allow_remote
-        if self._remote and not keys:
+        if self._remote and self._keys.valid is None:
             self._refuse(
                 "allow_remote needs client keys: add --set client_keys=KEY,"
                 " or set INTERPOSE_CLIENT_KEYS"
@@ -73,12 +94,18 @@ class Access(Stage):
             most = human.parse_size(limit) or 0
         except ValueError:
             self._refuse(f"body_limit must be a size such as 64m, is {limit!r}")
+        try:
+            proxies = networks(ctx.options.trusted_proxies)
+        except ValueError as e:
+            self._refuse(f"trusted_proxies: {e}")
         self._services.body_limit = Limit(most, f"{limit} (--set body_limit)")
-        self.door = access.Door(keys, frozenset(hosts), self._services.body_limit)
+        body_limit = self._services.body_limit
+        self.door = access.Door(self._keys.valid, frozenset(hosts), body_limit, proxies)
         self._check_bypasses()
 
-    def running(self) -> None:
+    async def running(self) -> None:
         """Move listeners that mitmproxy opened on all interfaces to loopback."""
+        self._looking = asyncio.create_task(self._look())
         # What was imported stays: the collector need not look at it again with every answer.
         gc.freeze()
         self._services.running = True
@@ -87,6 +114,10 @@ class Access(Stage):
         modes = [_on_loopback(m, ctx.options.listen_port) for m in ctx.options.mode]
         if modes != list(ctx.options.mode):
             ctx.options.update(mode=modes)
+
+    def done(self) -> None:
+        if self._looking:
+            self._looking.cancel()
 
     def client_connected(self, host: str, proxied: bool) -> str | None:
         """Why a client at ``host`` is not served; None when it is."""
@@ -97,8 +128,38 @@ class Access(Stage):
     def requestheaders(self, value: Value) -> Value | Reply | None:
         if value.kind == "foreign":
             return None
-        policy = self._services.policies.current()
-        return self.door.admit(value.request, policy, self._key_hint)
+        request, policy = value.request, self._services.policies.current()
+        signed_in = self._services.sign_ins.owner
+        result = self.door.admit(request, policy, self._key_hint, signed_in)
+        if isinstance(result, Reply) and result.status == 401 and access.asks_in_browser(request):
+            body, headers = sign_in.form(_ASKS, access.bare(request.path))
+            return Reply(401, headers, body, result.failure)
+        return result
+
+    async def _look(self) -> None:
+        """Follow the file of client keys: whose key is gone has its browsers and WebSockets end."""
+        while True:
+            await asyncio.sleep(_EVERY)
+            try:
+                await asyncio.to_thread(self._keys.look)
+                self.follow()
+            except Exception:
+                # A key that is taken back shall still be seen.
+                logger.exception("the client keys could not be looked at")
+
+    def follow(self) -> None:
+        """Have what was read of the client keys count."""
+        valid = self._keys.valid
+        if valid != self.door.keys:
+            self.door = msgspec.structs.replace(self.door, keys=valid)
+        if valid is not None:
+            owners = self.door.owners
+            self._services.sign_ins.keep(owners)
+            self._services.engines.keep_sockets(owners)
+
+    @property
+    def _keys(self) -> ClientKeys:
+        return self._services.client_keys
 
     def _key_hint(self) -> str:
         return "; `interpose ensure` prints it" if self._services.daemon() else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from shim import client
@@ -62,6 +62,11 @@ class Engines:
             name: None if why else models
             for name, (models, why) in zip(names, answers, strict=True)
         }
+
+    def keep_sockets(self, owners: Collection[str]) -> None:
+        """End the WebSockets that came with a key of nobody among ``owners``."""
+        if self._server:
+            self._server.sockets.keep(owners)
 
     async def stop(self) -> None:
         """End what is running. Safe to call twice."""

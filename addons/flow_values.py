@@ -17,7 +17,7 @@ from shim.exchange.values import (
     UpstreamRequest,
     headers_of,
 )
-from shim.record.redact import Redactor
+from shim.record.redact import CLEAN
 from shim.shown import field_value
 
 #: A port that nobody can listen on: the address of what has nowhere to go.
@@ -119,9 +119,8 @@ def clean_answer(response: http.Response) -> None:
 
 def cleaned(request: http.Request) -> None:
     """Take the keys out of a request that is not recorded but may be seen or saved (``-w``)."""
-    redact = Redactor(())
-    request.headers = http.Headers(redact.headers(request.headers.fields))
-    request.path = redact.path(request.path)
+    request.headers = http.Headers(CLEAN.headers(request.headers.fields))
+    request.path = CLEAN.path(request.path)
 
 
 def head_of(response: http.Response) -> Head:

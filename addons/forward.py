@@ -8,7 +8,6 @@ proxy cannot show a client key.
 from __future__ import annotations
 
 import msgspec
-from mitmproxy import ctx
 
 from addons.services import Services
 from addons.stage import Stage
@@ -23,6 +22,7 @@ _KEYS = "a forward proxy takes no client keys, so with client_keys it serves nob
 class Forward(Stage):
     def __init__(self, services: Services) -> None:
         self._policies = services.policies
+        self._keys = services.client_keys
 
     def client_connected(self, host: str, proxied: bool) -> str | None:
         """Why a client at ``host`` is not served; None when it is."""
@@ -32,7 +32,7 @@ class Forward(Stage):
 
     def http_connect(self) -> Reply | None:
         """A refusal where nobody is served."""
-        return refusal("", 403, _KEYS) if ctx.options.client_keys else None
+        return refusal("", 403, _KEYS) if self._keys.valid is not None else None
 
     def looks_into(self, host: str, port: int) -> bool:
         """Whether the TLS of connections to ``host`` is looked into."""
@@ -47,7 +47,7 @@ class Forward(Stage):
             # To the chain itself. Its own port under another name is for the next stage to
             # refuse: a web page whose name was made to lead here names it, too.
             return None
-        if ctx.options.client_keys:
+        if self._keys.valid is not None:
             return refusal(request.path, 403, _KEYS)
         intercepts = self._policies.in_force().intercepts
         if intercepts.turn(request.host, request.port, request.path):

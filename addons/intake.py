@@ -30,7 +30,7 @@ class Intake(Stage):
         door, policy = self._access.door, self._policies.in_force()
         if door.limit.exceeded(len(request.body)):
             return door.refuse_size(request)
-        read = partial(read_intake, request, policy, limit=door.limit, keys=door.keys)
+        read = partial(read_intake, request, policy, limit=door.limit, keys=door.keys or ())
         try:
             if len(request.body) > _BIG or "content-encoding" in request.headers:
                 return await asyncio.to_thread(read)

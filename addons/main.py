@@ -25,6 +25,7 @@ from addons.route import Router
 from addons.runner import Runner
 from addons.server_replay import ServerReplay
 from addons.services import Services
+from addons.sign_in import SignIn
 from addons.state import State
 from addons.telemetry import Telemetry
 from addons.translate import Translate
@@ -39,6 +40,7 @@ stages = [
     Commands(services),
     Forward(services),
     access,
+    SignIn(services, access),
     Pages(services),
     Picker(services),
     ServerReplay(services),

@@ -34,6 +34,12 @@ class Pages(Stage):
 
     async def page(self, access: Access) -> Reply | None:
         request, query = access.request, access.request.query
+        if access.page == "/health/live":
+            return _json({"status": "ok"})
+        if access.page == "/health/ready":
+            return self._ready()
+        if access.page == "/health" and access.stranger:
+            return _json({"status": "degraded" if self._problems() else "ok"})
         if access.page == "/health":
             exchanges = "exchanges" in query
             if exchanges and (settle := self._services.recording.settle):
@@ -51,6 +57,12 @@ class Pages(Stage):
             return Reply(200, {"content-type": _METRICS}, self._metrics().encode())
         return await self._models(request) if access.kind == "models" else None
 
+    def _ready(self) -> Reply:
+        hindered = [word for tells in self._services.hindrances if (word := tells())]
+        if not hindered:
+            return _json({"status": "ready"})
+        return _json({"status": "not ready", "because": hindered}, status=503)
+
     def _metrics(self) -> str:
         services = self._services
         return services.metrics.text(open=len(open_turns()), recording=not services.recording.error)
@@ -58,10 +70,9 @@ class Pages(Stage):
     def _health(self, exchanges: bool) -> dict[str, object]:
         services = self._services
         policies, recording = services.policies, services.recording
-        policy = policies.current()
-        problems = [p for p in (policies.error, recording.error) if p]
+        policy, keys = policies.current(), services.client_keys
         page: dict[str, object] = {
-            "status": "degraded" if problems else "ok",
+            "status": "degraded" if self._problems() else "ok",
             "policy": {
                 "file": str(policies.path) if policies.path else None,
                 "error": policies.error,
@@ -72,6 +83,8 @@ class Pages(Stage):
             },
             "recording": {"file": recording.file, "error": recording.error},
         }
+        if keys.error:
+            page["client_keys"] = {"error": keys.error}
         if services.metrics.duplicates:
             page["duplicates"] = services.metrics.duplicates
         if services.metrics.repairs:
@@ -81,6 +94,12 @@ class Pages(Stage):
         if exchanges:
             page |= {"exchanges": list(services.rows), "flow_file": recording.file}
         return page
+
+    def _problems(self) -> bool:
+        services = self._services
+        # It reads an edited policy.
+        services.policies.current()
+        return any((services.policies.error, services.recording.error, services.client_keys.error))
 
     def _live(self, page: dict[str, object], session: str) -> dict[str, object]:
         now = time.time()
@@ -155,5 +174,5 @@ def _openai_list(
     return {"object": "list", "data": data, **ends}
 
 
-def _json(page: object, headers: dict[str, str] | None = None) -> Reply:
-    return Reply(200, {**JSON, **(headers or {})}, msgspec.json.encode(page))
+def _json(page: object, headers: dict[str, str] | None = None, status: int = 200) -> Reply:
+    return Reply(status, {**JSON, **(headers or {})}, msgspec.json.encode(page))

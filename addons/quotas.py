@@ -9,7 +9,7 @@ import time
 
 from addons.services import Services
 from addons.stage import Stage
-from shim.client import Facts
+from shim.client import Facts, conversation, is_loopback
 from shim.exchange.replies import failed
 from shim.exchange.values import Decision, Intake, Outcome, Reply
 from shim.policy.schema import Policy
@@ -42,7 +42,8 @@ class Quotas(Stage):
         if intake.counts or limits is None:
             return None
         try:
-            verdicts = await asyncio.to_thread(limits.before, who(decision.facts), time.time())
+            asks = who(intake, decision.facts)
+            verdicts = await asyncio.to_thread(limits.before, asks, time.time())
         except _STORE_ERRORS as e:
             return decision.note(self.name, "unread", f"not looked at: {_trouble(e)}")
         return self._judged(intake, decision, verdicts)
@@ -84,7 +85,7 @@ class Quotas(Stage):
         for name, usage in used:
             price = models[name].price if name in models else None
             try:
-                account = who(decision.facts)
+                account = who(intake, decision.facts)
                 await asyncio.to_thread(limits.after, account, usage, price, time.time())
             except _STORE_ERRORS as e:
                 outcome = outcome.note(self.name, "uncounted", f"not counted: {_trouble(e)}")
@@ -105,6 +106,13 @@ def _trouble(e: Exception) -> str:
     return str(e)
 
 
-def who(facts: Facts | None) -> Who:
-    """On whose account a turn goes."""
-    return Who(facts.session, facts.key) if facts else Who()
+def who(intake: Intake, facts: Facts | None) -> Who:
+    """On whose account a turn goes: by its key, then by its session, then by the address; this
+    machine needs none."""
+    if facts is None:
+        return Who()
+    peer = intake.request.peer
+    address = "" if is_loopback(peer) else peer
+    named = conversation(intake.headers)[0]
+    parts = (facts.key, facts.session, "" if named else address)
+    return Who(" ".join(filter(None, parts)), facts.key or address)

@@ -59,6 +59,7 @@ class Record(Stage):
         #: Where what has begun is written to the end.
         self._begun: dict[str, Writer] = {}
         self._saved = False
+        services.hindrances.append(self._hindrance)
         services.recording.settle = self._settle
 
     def load(self, loader) -> None:  # type: ignore[no-untyped-def]
@@ -162,6 +163,10 @@ class Record(Stage):
         job.used = used_in(ended.decision)
         writer.put(job)
         return legs.flows(job, self._services.body_limit) if watched else None
+
+    def _hindrance(self) -> str:
+        required = self._writer is not None and self._writer.required
+        return "recording" if required and self._services.recording.error else ""
 
     async def _settle(self) -> None:
         if self._writer:

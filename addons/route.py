@@ -16,7 +16,7 @@ from addons.engines import conversation_headers
 from addons.fatal import fatal
 from addons.services import Services
 from addons.stage import Stage
-from shim.client import Facts, began
+from shim.client import Facts, began, conversation
 from shim.codex.login import LoginError, offered
 from shim.exchange.replies import failed, refusal
 from shim.exchange.upstream_request import NoTarget, destination, to_reverse_target
@@ -173,9 +173,8 @@ class Router(Stage):
                 policy, default = Policy(), None
         if policy.empty and not default:
             return decision, [choose.choose(policy, turn.model, reverse=own)]
-        facts = decision.facts or Facts(
-            started=began(intake.headers.get("thread-id", "")) if switched else None
-        )
+        thread = conversation(intake.headers)[1] or ""
+        facts = decision.facts or Facts(started=began(thread) if switched else None)
         asked = Asked(turn, intake.headers, facts, decision.edits.tags, time.time())
         choice = self._decider.decide(policy, policies.routes, asked, default, switched)
         cheaper = next((v for v in decision.verdicts if v.state == "cheaper" and v.to), None)

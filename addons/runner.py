@@ -18,7 +18,7 @@ from mitmproxy.proxy.mode_specs import RegularMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import ClientHelloData
 
-from addons import bounded, faults, guard, heads, http1, log_lines
+from addons import bounded, faults, guard, heads, http1, log_lines, unseen
 from addons.answering import Answering
 from addons.flow_values import (
     NOWHERE,
@@ -218,6 +218,9 @@ class Runner:
             if not faults.is_fault(e):
                 raise
             result = faults.request_reply(run, e, self._patience)
+        if isinstance(result, Reply) or result.kind != "foreign":
+            # Whoever looks at flows sees it from now on; what leaves is built anew.
+            cleaned(flow.request)
         if isinstance(result, Reply):
             self._reply(flow, run, result)
             return
@@ -242,24 +245,33 @@ class Runner:
         flow.request.trailers = None
         if not flow.live:
             self._view(flow, None)
-        if run is None or run.reply or run.sealed:
+        if run is None or run.sealed:
             return
         # Its head may have come to a runner that was replaced meanwhile.
-        run.owner, run.access = self, with_body(run.access, flow.request)
+        run.owner = self
+        access, page = with_body(run.access, flow.request), run.access.kind == "page"
+        if page or run.reply:
+            # What a form holds is kept by nobody, nor what was refused.
+            flow.request.raw_content = b""
+        if run.reply:
+            return
+        if not page:
+            run.access = access
         try:
             async with asyncio.timeout(self._patience or None):
-                result = await (self._turn(run) if run.is_turn else self._page(run))
+                result = await (self._turn(run) if run.is_turn else self._page(access))
             self._leave(flow, run, result)
         except BaseException as e:
             if not faults.is_fault(e):
                 raise
             self._reply(flow, run, faults.request_reply(run, e, self._patience))
+        unseen.halt(flow, run.reply)
 
-    async def _page(self, run: Run) -> Reply | UpstreamRequest:
+    async def _page(self, access: Access) -> Reply | UpstreamRequest:
         for stage, hook in self._pages:
-            if result := await faults.call_async(stage, hook, run.access):
+            if result := await faults.call_async(stage, hook, access):
                 return result
-        return refusal(run.access.request.path, 404, "nothing is served at this path")
+        return refusal(access.request.path, 404, "nothing is served at this path")
 
     async def _turn(self, run: Run) -> Reply | UpstreamRequest:
         intake = await faults.call_async(self._intake, self._intake.intake, run.access.request)
@@ -352,6 +364,7 @@ class Runner:
         finally:
             if run.access.kind != "socket":
                 forget(flow)
+        unseen.halt(flow, run.reply)
 
     def _view(self, flow: http.HTTPFlow, access: Access | None) -> None:
         for viewer in self._viewers:

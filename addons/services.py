@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from addons.engines import Engines
 from shim.encodings import Limit
+from shim.exchange.client_keys import ClientKeys
 from shim.live.metrics import Metrics
+from shim.live.sign_in import SignIns
 from shim.live.sums import Live
 from shim.policy.schema import Policy
 from shim.policy.store import PolicyStore
@@ -44,6 +46,10 @@ class Services:
         self.running = False
         #: The largest body that is taken.
         self.body_limit = Limit()
+        #: Each says in a word why no turn can be served now, or nothing; a stage adds its own.
+        self.hindrances: list[Callable[[], str]] = [lambda: "" if self.running else "starting"]
+        self.client_keys = ClientKeys()
+        self.sign_ins = SignIns()
         self.policies = PolicyStore()
         self.store = CurrentStore()
         self.engines = Engines(self.policies, self.store)

@@ -144,7 +144,7 @@ class State(Stage):
         _, host, port = request.local
         name = f"[{host}]" if ":" in host else host
         headers = dict(request.headers)
-        server.aim_socket(headers, f"http://{name}:{port}{request.path}")
+        server.aim_socket(headers, f"http://{name}:{port}{request.path}", request.owner)
         engine, at = server.address
         fields = fields_of(headers)
         return UpstreamRequest("http", engine, at, request.method, _SOCKET_PATH, fields, b"")

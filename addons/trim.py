@@ -13,11 +13,14 @@ from mitmproxy import ctx, flow, http
 from addons.fatal import fatal
 from addons.flowfile import row_of
 from addons.services import Services
+from addons.unseen import unlisted
 from shim.exchange.values import Access
 from shim.record import summary
 
 #: Pages that tell of the chain; a program asks for them every few seconds.
-_WATCHED = ("/health", "/dashboard", "/metrics")
+_WATCHED = ("/health", "/health/live", "/health/ready", "/dashboard", "/metrics")
+#: What they answer when all is as it should be, or a chain is not ready.
+_TOLD = (200, 503)
 
 
 class Trim:
@@ -42,11 +45,8 @@ class Trim:
         if view is None or not flow.live:
             return
         if access and access.page in _WATCHED and flow.response:
-            # The view kills what is alive before it lets go of it; this one is to be answered.
-            if flow.response.status_code == 200:
-                flow.live = False
-                view.remove([flow])
-                flow.live = True
+            if flow.response.status_code in _TOLD:
+                unlisted(flow)
             return
         if not self._keep or view.store_count() <= self._keep:
             return

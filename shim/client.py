@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -66,19 +65,6 @@ def given_keys(headers: Mapping[str, str]) -> dict[str, str]:
         "x-api-key": headers.get("x-api-key", "").strip(),
     }
     return {name: key for name, key in found.items() if key}
-
-
-def known_keys(env: Mapping[str, str]) -> list[str]:
-    """The keys of clients that the environment names, in itself or in a file: with white space
-    between. ValueError when that file cannot be read."""
-    named = env.get("INTERPOSE_CLIENT_KEYS_FILE")
-    if not named:
-        return env.get("INTERPOSE_CLIENT_KEYS", "").split()
-    try:
-        return Path(named).read_text("utf-8").split()
-    except (OSError, UnicodeDecodeError) as e:
-        why = getattr(e, "strerror", None) or "it is no text"
-        raise ValueError(f"INTERPOSE_CLIENT_KEYS_FILE: {named} cannot be read: {why}") from None
 
 
 @lru_cache(maxsize=1024)

@@ -46,6 +46,7 @@ COMMANDS = {
     "whatif": "what the sessions you have had cost, and would have cost under a policy",
     "audit": "the journal of exchanges: list and filter them, verify that nothing was changed",
     "top": "watch a running chain: turns under way, sessions, tokens, errors, providers",
+    "open": "open a page of a running chain in the browser, signed in",
     "doctor": "look for what is wrong on this machine, and say what to do about it",
     "opencode-go": "the models of OpenCode Go, tried one by one, as entries of the policy",
     "completion": "what bash, zsh and fish need to complete commands, options and models",

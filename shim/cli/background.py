@@ -197,7 +197,7 @@ def lacks(model: str, policy: Policy, files: Files) -> list[str]:
 def unset(policy: Policy, files: Files) -> dict[str, list[str]]:
     """The variables that are not set where the daemon runs, or would be started, by provider."""
     who = files.who()
-    told = page(who["port"]).get("policy") if who else None
+    told = page(who["port"], key=files.kept_key()).get("policy") if who else None
     found = told.get("unset") if isinstance(told, dict) else None
     if isinstance(found, dict):
         return found

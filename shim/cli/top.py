@@ -7,30 +7,25 @@ import json
 import time
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.live import Live
 
 from ..daemon.files import Files
-from . import UserError
+from .reach import NoChain, address, asked, caller
 from .screen import Screen
 from .top_view import lost, view
 
 EVERY = 1.0
-_SERVED = "http://127.0.0.1:8080"
-_PATIENCE = 5.0
+#: Where a chain is that `interpose serve` has started.
+SERVED = "http://127.0.0.1:8080"
 _NUMBERS = {"said", "totals", "sessions", "chain"}
-
-
-class NoChain(UserError):
-    """Nothing at that address answers as a chain does."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--url",
-        help=f"where the chain listens (else the daemon, else {_SERVED})",
+        help=f"where the chain listens (else the daemon, else {SERVED})",
     )
     parser.add_argument(
         "--once", action="store_true", help="print it once and end; exit code 1 without a chain"
@@ -43,12 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0, or 1 when it is to print once and no chain answers."""
-    url = _address(_nearest() if args.url is None else args.url)
-    import httpx
-
+    url = address(nearest() if args.url is None else args.url)
     screen = Screen()
-    # What watches a chain on this machine goes there directly, whatever proxy is set.
-    with httpx.Client(trust_env=False, timeout=_PATIENCE) as client:
+    with caller() as client:
 
         def ask() -> dict[str, Any]:
             return _ask(client, url)
@@ -97,44 +89,18 @@ def watch(
             pause(EVERY)
 
 
-def _nearest() -> str:
+def nearest() -> str:
     """The daemon, if it runs; else what `interpose serve` takes."""
     port = Files().who().get("port")
-    return f"http://127.0.0.1:{port}" if port else _SERVED
-
-
-def _address(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        good = False
-    if not good:
-        raise UserError(f"--url must be an http:// or https:// address, is {url}")
-    return url.rstrip("/")
+    return f"http://127.0.0.1:{port}" if port else SERVED
 
 
 def _ask(client: Any, url: str) -> dict[str, Any]:
     """What the chain says; NoChain when none answers there."""
-    import httpx
-
-    try:
-        answer = client.get(f"{url}/health", params={"live": "1"})
-        page = answer.json()
-    except (httpx.HTTPError, httpx.InvalidURL) as e:
-        why = str(e) or type(e).__name__
-        raise NoChain(
-            f"no chain answers at {url} ({why}); start one with `interpose start` or "
-            "`interpose serve`, or name its address with --url"
-        ) from None
-    except ValueError:
-        raise NoChain(f"what answers at {url} is no chain of Interpose") from None
-    page = page if isinstance(page, dict) else {}
-    live, told = page.get("live"), page.get("error")
+    page = asked(client, url, "GET", "/health", params={"live": "1"})
+    live = page.get("live")
     if isinstance(live, dict) and live.keys() >= _NUMBERS and "under_way" in page:
         return page
-    if isinstance(told, dict):
-        raise NoChain(f"the chain at {url} refuses: {told.get('message')}")
     if "recording" in page:
         raise NoChain(f"the chain at {url} is of another version, without these numbers")
     raise NoChain(f"what answers at {url} is no chain of Interpose")

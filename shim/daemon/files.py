@@ -23,7 +23,7 @@ from ..system import replace
 
 #: Where the daemon listens unless it is told otherwise.
 PORT = 8790
-_HEALTH = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nConnection: close\r\n\r\n"
+_HEALTH = "GET /health HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n%sConnection: close\r\n\r\n"
 
 
 class DaemonError(Exception):
@@ -94,6 +94,13 @@ class Files:
         write(self._key, made + "\n")
         return made
 
+    def kept_key(self) -> str:
+        """The same key, where there is one that can be read."""
+        try:
+            return self._key.read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError):
+            return ""
+
     def settings(self) -> Settings | None:
         """As it was started last; None before the first time."""
         found = _read(self._settings)
@@ -125,7 +132,7 @@ class Files:
         who = self.who()
         settings = self.settings()
         port = int(who.get("port") or (settings.port if settings else PORT))
-        says = page(port) if who else None
+        says = page(port, key=self.kept_key()) if who else None
         return Status(
             running=bool(who),
             pid=who.get("pid"),
@@ -164,12 +171,14 @@ def health(port: int, patience: float = 5.0) -> str | None:
     return None if status is None else str(status)
 
 
-def page(port: int, patience: float = 5.0) -> dict[str, Any]:
-    """The whole ``/health`` of a chain on that loopback port; empty when none answers."""
+def page(port: int, patience: float = 5.0, key: str = "") -> dict[str, Any]:
+    """The ``/health`` of a chain on that loopback port, all of it for who has the ``key`` it wants;
+    empty when none answers."""
+    line = f"Authorization: Bearer {key}\r\n" if key else ""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=patience) as connection:
             connection.settimeout(patience)
-            connection.sendall(_HEALTH % port)
+            connection.sendall((_HEALTH % (port, line)).encode())
             answer = b""
             while piece := connection.recv(65536):
                 answer += piece

@@ -21,6 +21,7 @@ import msgspec
 from ..codex.config import PROVIDER
 from ..codex.where import PlaceError, codex_home
 from ..daemon.files import Files
+from ..daemon.own_key import named_key
 from ..daemon.use import current_model
 from ..policy.load import Report, examine
 from ..policy.read import Problem
@@ -125,7 +126,7 @@ def _daemon(files: Files, env: Mapping[str, str]) -> tuple[Daemon, dict[str, str
         pid=number if isinstance(number, int) else None,
         port=port if isinstance(port, int) else 0,
         policy=str(who.get("policy") or ""),
-        answers=_word(port) if isinstance(port, int) else "",
+        answers=_word(port, files.kept_key()) if isinstance(port, int) else "",
         log=str(files.log),
         readable=[p for p in private if p.is_file() and p.stat().st_mode & 0o077],
         env_line=bad,
@@ -152,9 +153,9 @@ def gather(asked: Asked) -> Gathered:
     return Gathered(findings, next(iter(policy), None))
 
 
-def _word(port: int) -> str:
+def _word(port: int, key: str) -> str:
     """How the chain on that port says it is; empty when it says nothing."""
-    page = network.page(health(port).raw) or {}
+    page = network.page(health(port, key).raw) or {}
     return str(page.get("status") or "")
 
 
@@ -241,7 +242,11 @@ def _home(asked: Asked) -> list[Finding]:
     def of_ports() -> list[Finding]:
         ours = known.loopback if known.provider == PROVIDER else None
         ports = {place for place in (ours and ours[1], asked.daemon.port, asked.port) if place}
-        answers = [health(port) for port in sorted(ports) or [USUAL_PORT]]
+        daemons, other = asked.daemon.port, named_key(env)
+        answers = [
+            health(port, Files().kept_key() if port == daemons else other)
+            for port in sorted(ports) or [USUAL_PORT]
+        ]
         return network.ports(answers, ours and ours[1])
 
     checks: dict[str, Callable[[], list[Finding]]] = {

@@ -34,6 +34,12 @@ def ports(answers: list[Answer], used: int | None = None) -> list[Finding]:
         says = page(answer.raw)
         if not answer.listens:
             section.ok(f"nothing listens at {where}; `interpose serve --port {answer.port}` can")
+        elif _is_state(answer.raw):
+            section.warn(
+                f"{where} tells no more than its state: a chain that wants a client key, or another"
+                " program",
+                "`export INTERPOSE_KEY=…` with one of its keys, or end it",
+            )
         elif says is None:
             said = f"another program has {where}, not a chain of Interpose"
             if answer.port == used:
@@ -56,6 +62,11 @@ def page(raw: bytes) -> dict[str, Any] | None:
         return None
     known = isinstance(says, dict) and "status" in says and isinstance(says.get("recording"), dict)
     return says if known else None
+
+
+def _is_state(raw: bytes) -> bool:
+    """Whether that is all that a chain tells those without a key."""
+    return raw in (b'{"status":"ok"}', b'{"status":"degraded"}')
 
 
 def _chain(section: Section, where: str, says: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import re
 import socket
 import time
 
+from ..daemon.own_key import bearer
 from .network import Answer
 
 _PATIENCE = 0.5
@@ -24,16 +25,17 @@ def listens(host: str, port: int) -> bool:
     return True
 
 
-def health(port: int) -> Answer:
-    """What the port of loopback answers."""
+def health(port: int, key: str = "") -> Answer:
+    """What the port of loopback answers to who has that client ``key``."""
     try:
         connection = socket.create_connection(("127.0.0.1", port), _PATIENCE)
     except (OSError, ValueError, OverflowError):
         return Answer(port, False)
     with connection:
         try:
-            asks = f"GET /health HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
-            connection.sendall(asks.encode())
+            shows = "".join(f"{name}: {value}\r\n" for name, value in bearer(key).items())
+            asks = f"GET /health HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{shows}"
+            connection.sendall(f"{asks}Connection: close\r\n\r\n".encode())
             head, _, body = _read(connection).partition(b"\r\n\r\n")
         except OSError:
             return Answer(port, True)

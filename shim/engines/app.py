@@ -23,14 +23,22 @@ from ..wire.protocols import codec
 from . import demo
 from .agents.process import AgentError
 from .agents.serve import Agents
+from .server import Sockets
 from .socket import serve
 
 _MAX_BODY = 64 * 1024 * 1024
 
 
-def engine_app(hosts: set[str], secret: str, pace: float, agents: Agents | None = None) -> ASGIApp:
+def engine_app(
+    hosts: set[str],
+    secret: str,
+    pace: float,
+    agents: Agents | None = None,
+    sockets: Sockets | None = None,
+) -> ASGIApp:
     """The ASGI application; ``hosts`` are the values of Host it answers to, ``pace`` the seconds
-    between two streamed chunks of the demo model."""
+    between two streamed chunks of the demo model. ``sockets`` are told of each WebSocket."""
+    open_sockets = sockets or Sockets()
 
     async def complete(request: Request) -> Response:
         return await _complete(request, pace)
@@ -40,12 +48,15 @@ def engine_app(hosts: set[str], secret: str, pace: float, agents: Agents | None 
             return await _not_found(request, Exception())
         return await _agent(agents, request)
 
+    async def responses(socket: WebSocket) -> None:
+        await serve(socket, open_sockets)
+
     app = Starlette(
         routes=[
             Route("/demo/v1/chat/completions", complete, methods=["POST"]),
             Route("/demo/v1/models", _models, methods=["GET"]),
             Route("/agents/{name}/v1/chat/completions", agent, methods=["POST"]),
-            WebSocketRoute("/responses", serve),
+            WebSocketRoute("/responses", responses),
         ],
         exception_handlers={404: _not_found, 405: _not_found},
     )

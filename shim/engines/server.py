@@ -12,8 +12,9 @@ import contextlib
 import logging
 import secrets
 import socket
-from collections.abc import Iterator, MutableMapping
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Collection, Iterator, MutableMapping
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 if TYPE_CHECKING:
@@ -23,20 +24,69 @@ if TYPE_CHECKING:
 
 _HOST = "127.0.0.1"
 _LONGEST_MESSAGE = 64 * 1024 * 1024
-#: Headers of a WebSocket on its way to `socket`: where its turns go, and with whose key.
-BACK, KEY = "x-interpose-back", "x-interpose-key"
+#: The header of a WebSocket on its way to `socket` that names what `Sockets` knows of it.
+TICKET = "x-interpose-ticket"
+#: Seconds that a WebSocket may take from the proxy to the engine server beside it.
+_PATIENCE = 60.0
+_CREDENTIALS = ("authorization", "x-api-key")
+
+
+class Coming(NamedTuple):
+    """A WebSocket on its way here: the URL that its turns are posted to, whose client key let it
+    in, and the headers with its client's credentials, which stay out of what the proxy sends."""
+
+    back: str
+    owner: str
+    credentials: dict[str, str]
+
+
+class Sockets:
+    """The WebSockets of a chain: those on their way from the proxy, and those that are open."""
+
+    def __init__(self) -> None:
+        self._coming: dict[str, tuple[float, Coming]] = {}
+        self._open: dict[asyncio.Event, str] = {}
+
+    def expect(self, coming: Coming) -> str:
+        """Let one come; the ticket that it shows."""
+        now = time.monotonic()
+        self._coming = {t: c for t, c in self._coming.items() if c[0] > now}
+        ticket = secrets.token_urlsafe(16)
+        self._coming[ticket] = (now + _PATIENCE, coming)
+        return ticket
+
+    def arrived(self, ticket: str) -> Coming | None:
+        """What is known of the one with that ticket, once."""
+        return self._coming.pop(ticket, (0.0, None))[1]
+
+    @contextlib.contextmanager
+    def held(self, owner: str) -> Iterator[asyncio.Event]:
+        """While one is open; the event is set when it shall end."""
+        ends = asyncio.Event()
+        self._open[ends] = owner
+        try:
+            yield ends
+        finally:
+            del self._open[ends]
+
+    def keep(self, owners: Collection[str]) -> None:
+        """Have those end that are nobody's among ``owners``."""
+        for ends, owner in self._open.items():
+            if owner not in owners:
+                ends.set()
 
 
 class EngineServer:
     """Serves the demo model, and WebSockets. After `start`, ``base_url`` + ``/chat/completions`` is
     the model's endpoint, ``address`` the host and port of all, and ``secret`` the bearer token it
-    wants. ``pace``: seconds between two streamed chunks.
+    wants. ``pace``: seconds between two streamed chunks. ``sockets`` are the WebSockets open now.
     """
 
     def __init__(self, pace: float = 0.0, agents: Agents | None = None) -> None:
         self._agents = agents
         self.pace = pace
         self.secret = secrets.token_urlsafe(32)
+        self.sockets = Sockets()
         self.base_url = ""
         self.address = (_HOST, 0)
         self._server: uvicorn.Server | None = None
@@ -68,7 +118,7 @@ class EngineServer:
         port = listener.getsockname()[1]
         hosts = {f"{_HOST}:{port}", f"localhost:{port}"}
         config = uvicorn.Config(
-            engine_app(hosts, self.secret, self.pace, self._agents),
+            engine_app(hosts, self.secret, self.pace, self._agents, self.sockets),
             http="h11",
             ws="wsproto",
             ws_max_size=_LONGEST_MESSAGE,
@@ -99,11 +149,11 @@ class EngineServer:
         kind = "demo" if name == "demo" else f"agents/{quote(name, safe='')}"
         return f"http://{_HOST}:{self.address[1]}/{kind}/v1"
 
-    def aim_socket(self, headers: MutableMapping[str, str], back: str) -> None:
+    def aim_socket(self, headers: MutableMapping[str, str], back: str, owner: str = "") -> None:
         """Make the ``headers`` of a client's WebSocket ones for `socket`; ``back`` is the URL that
-        its turns are posted to, with the client's own key."""
-        headers[BACK] = back
-        headers[KEY] = headers.get("authorization", "")
+        its turns are posted to, with the client's own key, which is ``owner``'s."""
+        credentials = {name: headers.pop(name) for name in _CREDENTIALS if name in headers}
+        headers[TICKET] = self.sockets.expect(Coming(back, owner, credentials))
         headers["authorization"] = f"Bearer {self.secret}"
         headers["host"] = f"{_HOST}:{self.address[1]}"
 

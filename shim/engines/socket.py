@@ -21,7 +21,7 @@ from ..state.expand import inner
 from ..turn import WireError
 from ..wire.fields import top_level
 from ..wire.sse import SSEDecoder
-from .server import BACK, KEY
+from .server import TICKET, Sockets
 
 #: Turns that may wait while one is under way.
 _MOST_WAITING = 32
@@ -37,10 +37,11 @@ _NOT_FORWARDED = frozenset(
         "host",
         "transfer-encoding",
         "upgrade",
-        BACK,
-        KEY,
+        TICKET,
     }
 )
+#: The close code for a policy that is violated (RFC 6455, section 7.4.1), and why.
+_KEY_GONE = (1008, "the client key is not valid any more")
 _ENDS = ("response.completed", "response.incomplete", "response.failed", "error")
 
 
@@ -69,25 +70,36 @@ class Last(msgspec.Struct, frozen=True):
     items: list[bytes]
 
 
-async def serve(socket: WebSocket) -> None:
-    """Serve one connection until the client closes it."""
+async def serve(socket: WebSocket, sockets: Sockets) -> None:
+    """Serve one connection until the client closes it, or its client key is taken back."""
+    coming = sockets.arrived(socket.headers.get(TICKET, ""))
+    if coming is None:
+        await socket.close()
+        return
     headers = {k: v for k, v in socket.headers.items() if k not in _NOT_FORWARDED}
     headers = {k: v for k, v in headers.items() if not k.startswith("sec-websocket-")}
-    if key := socket.headers.get(KEY):
-        headers["authorization"] = key
     headers |= {"accept": "text/event-stream", "content-type": "application/json"}
+    headers |= coming.credentials
     timeout = httpx.Timeout(30, read=None)
     # Straight to the chain: the way out that others need is not for this machine.
-    async with httpx.AsyncClient(timeout=timeout, trust_env=False) as client:
-        connection = Connection(socket, client, socket.headers[BACK], headers)
-        await socket.accept()
-        worker = asyncio.create_task(connection.work())
-        try:
-            await connection.read()
-        finally:
-            worker.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await worker
+    with sockets.held(coming.owner) as ends:
+        async with httpx.AsyncClient(timeout=timeout, trust_env=False) as client:
+            connection = Connection(socket, client, coming.back, headers)
+            await socket.accept()
+            worker = asyncio.create_task(connection.work())
+            ending = asyncio.create_task(_close_when(ends, socket))
+            try:
+                await connection.read()
+            finally:
+                ending.cancel()
+                worker.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await worker
+
+
+async def _close_when(ends: asyncio.Event, socket: WebSocket) -> None:
+    await ends.wait()
+    await socket.close(*_KEY_GONE)
 
 
 class Connection:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hmac
 import re
 from collections.abc import Callable, Collection
-from hashlib import blake2b
 from urllib.parse import parse_qsl, unquote_plus
 
 import msgspec
@@ -15,23 +13,40 @@ from ..encodings import Limit
 from ..policy.schema import Policy
 from ..state.expand import is_compact, stored
 from ..wire.paths import protocol_of
+from .client_keys import matching, owner_of
+from .cookies import signed_in, without_ours
+from .forwarded import Network, forwarded
 from .replies import refusal
 from .values import Access, ClientRequest, Fields, Kind, Reply, headers_of
 
 _GET = ("GET",)
 _TURN = ("POST",)
-#: The chain's own pages by their whole path, and the methods they take. What changes something is
-#: behind a guard of its own.
+
+
+class Page(msgspec.Struct, frozen=True):
+    """One of the chain's own pages, and the ``methods`` it takes. ``open``: it tells nothing but
+    its state to those without a key. ``local``: for browsers here by a name of loopback only.
+    ``cookie``: a browser that has signed in needs no key for it."""
+
+    methods: tuple[str, ...] = _GET
+    open: bool = False
+    local: bool = False
+    cookie: bool = True
+
+
+#: The pages by their whole path. What changes something is behind a guard of its own.
 PAGES = {
-    "/health": _GET,
-    "/metrics": _GET,
-    "/dashboard": _GET,
-    "/picker": _GET,
-    "/api/models": _GET,
-    "/api/switch": ("POST",),
+    "/health": Page(open=True),
+    "/health/live": Page(open=True),
+    "/health/ready": Page(open=True),
+    "/metrics": Page(),
+    "/dashboard": Page(),
+    "/picker": Page(local=True),
+    "/api/models": Page(local=True),
+    "/api/switch": Page(_TURN, local=True),
+    "/login": Page(("GET", "POST"), open=True),
+    "/api/login-code": Page(_TURN, cookie=False),
 }
-#: Those that browsers elsewhere never get, nor browsers here by another name than loopback's.
-_LOCAL_PAGES = ("/picker", "/api/models", "/api/switch")
 #: What no header field and no path may hold: whoever reads them next may take it for a line's end
 #: (RFC 9110, section 5.5).
 CONTROL = re.compile(rb"[\0-\x08\x0a-\x1f\x7f]")
@@ -40,36 +55,53 @@ _BETWEEN = re.compile(r"[\s,;=\"]+")
 
 
 class Door(msgspec.Struct, frozen=True):
-    """Who is let in: ``keys`` of which a client must send one (none: nobody needs one), further
-    ``hosts`` by which the chain is called, and the ``limit`` of a body."""
+    """Who is let in. ``keys`` are those of which a client must send one (None: nobody needs one),
+    ``hosts`` further names by which the chain is called, ``limit`` that of a body; ``proxies`` are
+    the reverse proxies that are believed whom they ask for."""
 
-    keys: tuple[str, ...] = ()
+    keys: tuple[str, ...] | None = None
     hosts: frozenset[str] = frozenset()
     limit: Limit = Limit()
+    proxies: tuple[Network, ...] = ()
 
     def admit(
-        self, request: ClientRequest, policy: Policy, key_hint: Callable[[], str] = str
+        self,
+        request: ClientRequest,
+        policy: Policy,
+        key_hint: Callable[[], str] = str,
+        owner: Callable[[str], str | None] = lambda token: None,
     ) -> Access | Reply:
         """What ``request`` asks for; a refusal in the client's own protocol. ``key_hint`` tells
-        where a client key is found, as the end of a sentence."""
+        where a client key is found, as the end of a sentence; ``owner`` whose key a browser has
+        shown that holds a token of having signed in."""
+        sent, request = request, forwarded(request, self.proxies)
         page = "" if request.proxied else _page(request, policy)
         socket = not request.proxied and _is_socket(request, policy)
-        methods = _GET if socket else PAGES.get(page) or _methods(request.path)
-        allowed = self._with_key(request)
+        methods = _GET if socket else PAGES[page].methods if page else _methods(request.path)
+        allowed = self._with_key(request) or self._with_cookie(request, page, owner)
 
         def refused(status: int, message: str) -> Reply:
             return refusal(request.path, status, message)
 
-        if why := _garbled(request):
+        if why := _garbled(sent):
             return refused(400, why)
-        if not request.proxied and not self._host_allowed(request):
-            return refused(
-                403,
-                f"the host {request.authority!r} is not served here; "
-                "name it with --set served_hosts=NAME",
-            )
+        if not request.proxied:
+            # A page by a foreign name can have any header sent, but not another Host.
+            for name in dict.fromkeys((sent.authority, request.authority)):
+                if not self._host_allowed(request, name):
+                    return refused(
+                        403,
+                        f"the host {name!r} is not served here; "
+                        "name it with --set served_hosts=NAME",
+                    )
         if not self._origin_allowed(request):
             return refused(403, "requests from web pages of other sites are not served")
+        if not (request.proxied or allowed or _is_open(request, page)):
+            message = "this chain needs one of its client keys, as a bearer token or in x-api-key"
+            return refused(401, message + key_hint())
+        if self.keys is None and request.peer != sent.peer and not _is_local(request):
+            # What a proxy in front brings from elsewhere is not this machine's.
+            return refused(403, "without client_keys only this machine is served")
         if methods is None:
             return refused(
                 404,
@@ -77,11 +109,8 @@ class Door(msgspec.Struct, frozen=True):
                 "POST /v1/responses, /v1/chat/completions and /v1/messages, "
                 "GET /v1/models, /health, /metrics, /dashboard and /picker are served",
             )
-        if page in _LOCAL_PAGES and not (_is_local(request) and _names_loopback(request)):
+        if page and PAGES[page].local and not (_is_local(request) and _names_loopback(request)):
             return refused(403, f"{page} is served to browsers on this machine only, at 127.0.0.1")
-        if not (request.proxied or _is_open(request, page) or allowed):
-            message = "this chain needs one of its client keys, as a bearer token or in x-api-key"
-            return refused(401, message + key_hint())
         if upgrades(request) and not socket:
             return refused(426, "WebSocket is not served here; use POST")
         if request.method not in methods:
@@ -90,11 +119,23 @@ class Door(msgspec.Struct, frozen=True):
             )
         if self.limit.exceeded(_number(request.headers.get("content-length"))):
             return self.refuse_size(request)
-        if allowed and not socket:
-            # A client key is no provider's business; the engine behind a WebSocket needs it, since
-            # its turns come back through here.
+        if allowed and socket:
+            # The engine behind a WebSocket needs the key, since its turns come back through here.
+            request = msgspec.structs.replace(request, owner=allowed.owner)
+        elif allowed:
+            # A client key is no provider's business.
             request = allowed
-        return Access(_kind(request, page, socket=socket), request, page)
+        kind = _kind(request, page, socket=socket)
+        return Access(kind, without_ours(request), page, stranger=allowed is None)
+
+    @property
+    def owners(self) -> frozenset[str]:
+        """Whom the keys belong to."""
+        return frozenset(map(owner_of, self.keys or ()))
+
+    def owner(self, given: str) -> str | None:
+        """Whose key ``given`` is; None when it is nobody's."""
+        return owner_of(given) if matching(given, self.keys or ()) else None
 
     def refuse_size(self, request: ClientRequest) -> Reply:
         """The refusal of a body that is too large."""
@@ -103,25 +144,36 @@ class Door(msgspec.Struct, frozen=True):
     def _with_key(self, request: ClientRequest) -> ClientRequest | None:
         """``request`` without the client key that it holds, and its owner; None where it holds
         none of ours."""
-        if not self.keys:
+        if self.keys is None:
             return request
         allowed = None
         for given in _given_keys(request.fields):
-            if any(hmac.compare_digest(given.encode(), key.encode()) for key in self.keys):
-                owner = blake2b(given.encode(), digest_size=8).hexdigest()
+            if owner := self.owner(given):
                 allowed = msgspec.structs.replace(_without(request, self.keys), owner=owner)
         return allowed
 
-    def _host_allowed(self, request: ClientRequest) -> bool:
-        host = client.hostname(request.authority)
+    def _with_cookie(
+        self, request: ClientRequest, page: str, owner: Callable[[str], str | None]
+    ) -> ClientRequest | None:
+        """``request`` of a browser that has signed in, where that counts, and its owner."""
+        if not (page and PAGES[page].cookie):
+            return None
+        token = signed_in(request)
+        name = owner(token) if token else None
+        return msgspec.structs.replace(request, owner=name) if name in self.owners else None
+
+    def _host_allowed(self, request: ClientRequest, name: str) -> bool:
+        host = client.hostname(name)
         if client.is_loopback(host):
             return True
         return bool(host) and (host == request.local[1] or host in self.hosts)
 
     def _origin_allowed(self, request: ClientRequest) -> bool:
         origin = request.headers.get("origin", "")
-        host = client.hostname(origin.partition("://")[2])
-        return not origin or client.is_loopback(host) or (bool(host) and host in self.hosts)
+        named = origin.partition("://")[2].lower()
+        host = client.hostname(named)
+        own = bool(host) and (host in self.hosts or named == request.authority.lower())
+        return not origin or client.is_loopback(host) or own
 
 
 def bare(path: str) -> str:
@@ -137,6 +189,12 @@ def upgrades(request: ClientRequest) -> bool:
 def asks_catalog(request: ClientRequest) -> bool:
     """Whether it is Codex that asks for the models, in its own form."""
     return "client_version" in request.query or client.is_codex(request.headers)
+
+
+def asks_in_browser(request: ClientRequest) -> bool:
+    """Whether somebody looks at one of the pages, who can be shown a form instead."""
+    seen = bare(request.path) in PAGES and request.method == "GET"
+    return seen and "text/html" in request.headers.get("accept", "").lower()
 
 
 def _page(request: ClientRequest, policy: Policy) -> str:
@@ -172,10 +230,10 @@ def _is_socket(request: ClientRequest, policy: Policy) -> bool:
 
 
 def _is_open(request: ClientRequest, page: str) -> bool:
-    """Whether a page is there for those without a key: what tells of sessions, on this machine."""
-    if page == "/health" and not request.query:
-        return True
-    return bool(page) and _is_local(request)
+    """Whether a page is there for those without a key: what says more than its state is not."""
+    if not page or not PAGES[page].open or request.method not in PAGES[page].methods:
+        return False
+    return page != "/health" or not request.query
 
 
 def _is_local(request: ClientRequest) -> bool:

@@ -51,10 +51,16 @@ def read_intake(
         codex=client.is_codex(headers) and turn.protocol == "responses" and not compacts,
         counts=split_path(request.path)[1].endswith(COUNT),
         compacts=compacts,
-        dedupe_key=f"{request.owner}/{headers.get('thread-id') or request.peer}",
+        dedupe_key=_asks(request),
         requested_capabilities=own,
         secrets=secrets_of(request, keys),
     )
+
+
+def _asks(request: ClientRequest) -> str:
+    """Who asks, as nobody else can be called who asks with another key."""
+    session, thread, _ = client.conversation(request.headers)
+    return f"{request.owner}/{thread or session or request.peer}"
 
 
 def _read(

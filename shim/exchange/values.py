@@ -41,7 +41,8 @@ class ClientRequest(msgspec.Struct, frozen=True):
     ``body`` is as it came on the wire, encoded or not, and empty until it has come, at
     ``received``.
 
-    ``peer`` is the client's address, ``local`` the one it called. ``reverse`` is the target of
+    ``peer`` is the client's address, ``local`` the one it called; behind a trusted proxy the
+    former, with ``authority`` and ``encrypted``, is what that says. ``reverse`` is the target of
     ``--mode reverse:URL``, None in a forward proxy; ``proxied``: the client thinks that it speaks
     to another host; ``encrypted``: it came by TLS. ``owner`` is a digest of the client key, where
     one was given.
@@ -75,28 +76,32 @@ class ClientRequest(msgspec.Struct, frozen=True):
 
 class Access(msgspec.Struct, frozen=True):
     """What a request asks for, and the request without the client key that let it in. ``way`` is
-    the proxy over which foreign traffic leaves, as (scheme, host, port)."""
+    the proxy over which foreign traffic leaves, as (scheme, host, port). ``stranger``: a key is
+    needed, and it came without one."""
 
     kind: Kind
     request: ClientRequest
     page: str = ""
     way: Endpoint | None = None
+    stranger: bool = False
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """An answer of the chain's own. ``failure`` says why, where it is not what was asked for."""
+    """An answer of the chain's own. ``failure`` says why, where it is not what was asked for.
+    ``private``: it holds what lets its reader in, so nobody else may see or save it."""
 
     status: int
     headers: dict[str, str]
     body: bytes
     failure: Failure | None = None
+    private: bool = False
 
 
 class Intake(msgspec.Struct, frozen=True):
     """What came. ``turn`` is the client's own; ``counts``: only its tokens are asked for;
     ``compacts``: it came to the endpoint for compaction. ``codex``: only a stream of Responses can
     tell this client of a failure in its own way. ``dedupe_key`` says who asks, for duplicates and
-    retries: by client key, then by thread or address.
+    retries: the key first, then the conversation, then the address.
     """
 
     request: ClientRequest

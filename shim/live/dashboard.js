@@ -135,6 +135,10 @@ async function look() {
     const signal = AbortSignal.timeout(PATIENCE);
     const asked = `health?live=1&session=${encodeURIComponent(chosen)}`;
     const answer = await fetch(asked, { cache: "no-store", signal });
+    if (answer.status === 401) {
+      put(by("said"), "This browser is not signed in any more; load the page again.");
+      return;
+    }
     if (!answer.ok) throw new Error(`status ${answer.status}`);
     const page = await answer.json();
     // Another may have been chosen meanwhile; its numbers are on their way.

@@ -44,12 +44,11 @@ class Guard:
 
     def take(self, headers: Mapping[str, str], body: bytes) -> tuple[Wanted, bool]:
         """What a POST asks for, and whether it came by the page's form. Refused when it may not."""
-        _same_origin(headers)
-        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        same_origin(headers)
+        kind = _kind(headers)
         if kind not in (FORM, "application/json"):
             raise Refused(415, f"send application/json, or a form ({FORM})")
-        if len(body) > LONGEST:
-            raise Refused(413, f"the body is longer than {LONGEST} bytes")
+        _bounded(body)
         form = kind == FORM
         given = headers.get(HEADER, "")
         fields = _fields(body) if form else {}
@@ -69,12 +68,32 @@ _NONE = f"send the token that stands in /picker, in the header {HEADER} or the f
 _FOREIGN = "the page is of a chain that has ended; look at this one, and choose again"
 
 
-def _same_origin(headers: Mapping[str, str]) -> None:
+def form_of(headers: Mapping[str, str], body: bytes) -> dict[str, str]:
+    """The fields of a form that one of the chain's own pages has sent. Refused when it has not."""
+    same_origin(headers)
+    if _kind(headers) != FORM:
+        raise Refused(415, f"send a form ({FORM})")
+    _bounded(body)
+    return _fields(body)
+
+
+def same_origin(headers: Mapping[str, str]) -> None:
+    """Refused for a request that a page of another site has a browser send. ``host`` is the name
+    by which the browser calls the chain."""
     origin, host = headers.get("origin"), headers.get("host", "").lower()
     if origin is not None and origin.lower() not in (f"http://{host}", f"https://{host}"):
         raise Refused(403, "only the chain's own page may do that, no page of another site")
     if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise Refused(403, "only the chain's own page may do that, no page of another site")
+
+
+def _kind(headers: Mapping[str, str]) -> str:
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _bounded(body: bytes) -> None:
+    if len(body) > LONGEST:
+        raise Refused(413, f"the body is longer than {LONGEST} bytes")
 
 
 def _fields(body: bytes) -> dict[str, str]:

@@ -159,6 +159,8 @@ def about(page: Mapping[str, Any], *, records: bool) -> list[tuple[str, str]]:
     else:
         state = f"on, to {recording['file']}" if recording["file"] else "on, nothing recorded yet"
     says.append(("recording", state))
+    if keys := page.get("client_keys"):
+        says.append(("client keys", f"as they were; {keys['error']}"))
     unwell = page.get("providers") or {}
     says += [(f"provider {name}", f"not well, {why}") for name, why in unwell.items()]
     return says if unwell else [*says, ("providers", "none is known to be down")]
@@ -171,5 +173,7 @@ def said(page: Mapping[str, Any], errors: int) -> str:
         found.append("the policy's latest change is not in force")
     if page["recording"]["error"]:
         found.append("recording fails")
+    if page.get("client_keys"):
+        found.append("the client keys' latest change is not in force")
     found += [f"provider {short(name)} is not well" for name in page.get("providers") or {}]
     return "; ".join(found) + "."

@@ -33,6 +33,9 @@ def troubles(page: Mapping[str, Any]) -> list[Trouble]:
     if error := recording.get("error"):
         what = f"does not record: {short(error, _LONGEST)}"
         rows.append(Trouble(what, "`interpose doctor` looks at the folder and the room left"))
+    if error := _table(page, "client_keys").get("error"):
+        what = f"keeps older client keys: {short(error, _LONGEST)}"
+        rows.append(Trouble(what, "put a file there that it can read, with the keys that count"))
     if policy.get("file") and policy.get("models") == [] and not policy.get("default"):
         what = "knows no model by name: its policy lists none and has no default"
         rows.append(Trouble(what, f"name one under models and default of {file}"))

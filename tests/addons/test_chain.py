@@ -183,7 +183,7 @@ def test_a_failure_is_told_to_nobody_else(stages: Stages) -> None:
     named = {"authorization": f"Bearer {keys[0]}", "thread_id": "t1"}
     first = stages.send(stages.flow(TURN, **named))
     stages.answer(first, b'{"error": {"message": "CUST-4711 is overloaded"}}', 503)
-    page = stages.send(stages.flow(path="/health")).response
+    page = stages.send(stages.flow(path="/health", **named)).response
     assert page and b"is overloaded" in page.content and b"CUST-4711" not in page.content
     broken = stages.send(stages.flow(TURN, **named))
     broken.error = flow.Error("connection reset")

@@ -102,6 +102,7 @@ ENTRIES = {
         "[The journal](audit.md) has more.",
     ),
     "top": Entry(("interpose top --once",), "[Watch a running chain](live.md) has more."),
+    "open": Entry(("interpose open --print picker",), "[Watch a running chain](live.md) has more."),
     "doctor": Entry(
         ("interpose doctor --policy policy.yaml --record recordings",),
         "[When something is off](doctor.md) has more.",
@@ -138,6 +139,7 @@ MASKS = [
         (r"\[\d\d:\d\d:\d\d\.\d{3}\]", "[08:15:00.000]"),
         (r"(?<=running for)( +)\d+ s ", r"\1 1 s"),
         (r"(?m)^[\w-]{43}$", "the-key-of-this-daemon"),
+        (r"\btoken=[\w.-]+", "token=a-word-that-is-good-once"),
         (r"Python 3\.\d+\.\d+ \(.*\)", "Python 3.12.1 (/opt/venv/bin/python)"),
         (r"mitmproxy \d+(\.\d+)+", "mitmproxy 12.2.3"),
         (r"(?m) +$", ""),

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from shim.daemon.files import Files
 from tests.e2e.answers import responses_text
 from tests.e2e.browser import Browser, chromium
 from tests.e2e.chain import ROOT, Chain
@@ -53,7 +54,8 @@ def begin(daily: Daily, upstream: Upstream) -> None:
 
 
 def api(daily: Daily, model: str = "") -> Any:
-    with httpx.Client(trust_env=False, base_url=f"http://127.0.0.1:{daily.port}") as client:
+    url, key = f"http://127.0.0.1:{daily.port}", {"x-api-key": Files(daily.state).kept_key()}
+    with httpx.Client(trust_env=False, base_url=url, headers=key) as client:
         if not model:
             return client.get("/api/models").json()
         token = re.search(r'name="token" value="([^"]+)"', client.get("/picker").text)
@@ -150,7 +152,8 @@ def focus(browser: Browser) -> str:
     for node in browser.call("Accessibility.getFullAXTree")["nodes"]:
         facts = {p["name"]: p["value"].get("value") for p in node.get("properties", [])}
         if facts.get("focused") and node["role"]["value"] != "RootWebArea":
-            return f"{node['role']['value']}: {node.get('name', {}).get('value', '')}"
+            # Some versions of Chromium tell the space before a label's text, too.
+            return f"{node['role']['value']}: {node.get('name', {}).get('value', '').strip()}"
     return ""
 
 
@@ -165,7 +168,7 @@ def test_by_keyboard_in_a_real_browser(daily: Daily, upstream: Upstream) -> None
         browser.call("Log.enable")
         # Nothing on it needs a script.
         browser.call("Emulation.setScriptExecutionDisabled", value=True)
-        browser.open(f"http://127.0.0.1:{daily.port}/picker")
+        browser.open(daily.run("open", "picker", "--print").stdout.strip())
         browser.wait("document.title.startsWith('alpha answers')")
         browser.wait("!!document.querySelector('input[value=alpha]:checked')")
         for _ in range(9):

@@ -68,6 +68,10 @@ def test_without_a_chain_it_is_one_sentence(words: list[str]) -> None:
     assert "interpose serve" in done.stderr and done.stderr.count("\n") == 1
 
 
-def test_a_chain_that_wants_a_key_wants_none_from_here() -> None:
+def test_a_chain_that_wants_a_key_wants_it_from_here_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("INTERPOSE_KEY", raising=False)
     with Chain(keys=["client-key-0123456789"]) as chain:
+        done = top(chain.origin, "--once")
+        assert done.returncode == 1 and "needs one of its client keys" in done.stderr
+        monkeypatch.setenv("INTERPOSE_KEY", "client-key-0123456789")
         assert top(chain.origin, "--once").returncode == 0

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import pytest
 from wsproto import ConnectionType, WSConnection
@@ -53,11 +54,25 @@ def script(seen: Seen) -> Answer:
     return Answer(200, SSE, [c.replace(b"chatcmpl-1", name) for c in answer.chunks])
 
 
+class Serves(Protocol):
+    """A chain, or what stands before one."""
+
+    port: int
+
+
 class Client:
     """A WebSocket; `events` sends one message and gives the answer's events up to its end."""
 
-    def __init__(self, chain: Chain, *headers: tuple[str, str], deflate: bool = False) -> None:
+    def __init__(
+        self,
+        chain: Serves,
+        *headers: tuple[str, str],
+        deflate: bool = False,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._socket = socket.create_connection(("127.0.0.1", chain.port), 20)
+        if tls:
+            self._socket = tls.wrap_socket(self._socket, server_hostname="127.0.0.1")
         self._ws = WSConnection(ConnectionType.CLIENT)
         self._inbox: list[Any] = []
         request = Request(
@@ -214,10 +229,12 @@ def test_a_client_that_leaves_ends_its_turn(chain: Chain) -> None:
         ws.send(create("hold"))
         while ws.receive()["type"] != "response.output_text.delta":
             pass
-    poll(
-        lambda: any(r["error"] for r in chain.get("/health?exchanges=1").json()["exchanges"][-1:]),
-        what="the end of the turn",
-    )
+
+    def failed() -> bool:
+        page = chain.get("/health?exchanges=1", headers={"x-api-key": KEY}).json()
+        return any(row["error"] for row in page["exchanges"][-1:])
+
+    poll(failed, what="the end of the turn")
     assert "Traceback" not in chain.log()
 
 

@@ -39,6 +39,7 @@ def test_nothing_lies_outside_interpose(wheel: Path) -> None:
         "interpose/shim/codex/instructions.md",
         "interpose/policies/default.yaml",
         "interpose/shim/live/picker.html",
+        "interpose/shim/live/sign_in.html",
     ):
         assert name in names
     assert any(name.endswith("licenses/LICENSE") for name in names)

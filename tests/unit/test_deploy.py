@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from shim.cli import chain
-from shim.client import known_keys
 from shim.codex.find import PINNED
+from shim.exchange.client_keys import known_keys
 from tests.e2e.container import stages, values
 from tests.unit.test_docs import mitmdump, our_options
 

@@ -37,6 +37,7 @@ PLAIN = (
     "export INTERPOSE_KEY=any",
     'export INTERPOSE_KEY="$(interpose ensure)"',
     "export OPENROUTER_API_KEY=sk-or-…",
+    "export INTERPOSE_CLIENT_KEYS_FILE=/etc/interpose/keys",
     "curl http://127.0.0.1:8080/health",
     "curl 'http://127.0.0.1:8080/health?live=1'",
     "curl http://127.0.0.1:8080/metrics",

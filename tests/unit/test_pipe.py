@@ -78,8 +78,8 @@ def test_every_command_that_is_left_out_prints_little() -> None:
     """Those that serve, start, ask or change something; a new command that prints goes above."""
     little = {
         "serve", "home", "run", "chat", "codex", "app", "enable", "disable", "model", "start",
-        "stop", "restart", "status", "ensure", "generate", "uninstall", "compare", "opencode-go",
-        "patch-app", "restore-app", "tour",
+        "stop", "restart", "status", "ensure", "generate", "uninstall", "compare", "open",
+        "opencode-go", "patch-app", "restore-app", "tour",
     }  # fmt: skip
     assert little | {words[0] for words in PRINT} >= set(COMMANDS)
 
