@@ -168,7 +168,9 @@ class World:
 def journal(chain: Chain) -> list[dict[str, Any]]:
     """The rows of a chain's journal, once everything that has ended is written."""
     # The recorder takes what time the machine has left.
-    httpx.get(f"{chain.origin}/health?exchanges=1", timeout=120, trust_env=False)
+    key = {"x-api-key": CHAIN_KEY}
+    page = f"{chain.origin}/health?exchanges=1"
+    httpx.get(page, headers=key, timeout=120, trust_env=False).raise_for_status()
     if not any(chain.record_dir.glob("journal.db")):
         return []
     with reading(chain.record_dir) as file:
