@@ -12,6 +12,7 @@ from collections.abc import Generator
 from typing import Any
 
 from h11._receivebuffer import ReceiveBuffer
+from mitmproxy.connection import Connection
 from mitmproxy.net.http import status_codes
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layers import http as layers
@@ -22,6 +23,7 @@ from mitmproxy.proxy.layers.http._events import (
     RequestProtocolError,
     ResponseProtocolError,
 )
+from mitmproxy.proxy.server import ConnectionHandler
 
 #: Bytes of a head, and of what a client sends before its last request is answered.
 MOST_HEAD, MOST_AHEAD = 256 * 1024, 1024 * 1024
@@ -95,14 +97,31 @@ class Client(_http1.Http1Server):
         if len(self.buf) > MOST_AHEAD:
             self.buf = ReceiveBuffer()
             self.state = self.done
-            yield commands.CloseConnection(self.conn)
             why = "the client sent more before it had its answer"
             yield ReceiveHttp(
                 RequestProtocolError(self.stream_id, why, ErrorCode.CLIENT_DISCONNECTED)
             )
+            yield commands.CloseConnection(self.conn)
+
+
+def _close_connection(
+    handler: ConnectionHandler, connection: Connection, half_close: bool = False
+) -> None:
+    """mitmproxy's own, and the socket is closed also where its task is stopped while it waits for
+    its turn: it would stay open with all that was sent."""
+    streams = handler.transports.get(connection)
+    _closes(handler, connection, half_close)
+    if streams and streams.handler and streams.writer and not half_close:
+        writer = streams.writer
+        streams.handler.add_done_callback(lambda task: writer.close())
+
+
+_closes = ConnectionHandler.close_connection
 
 
 def install() -> None:
-    """Have both in mitmproxy, once."""
+    """Have all of it in mitmproxy, once."""
     inside: Any = layers
     inside.Http1Client, inside.Http1Server = Upstream, Client
+    server: Any = ConnectionHandler
+    server.close_connection = _close_connection

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import posixpath
 import re
+import socket
+from ipaddress import ip_address
 from urllib.parse import unquote, urlsplit
 
 from ..codex.login import BACKEND, LoginError, backend, uses_login
@@ -30,11 +32,11 @@ class Intercepts:
             except ValueError:
                 continue
             if url.hostname:
-                self._paths.setdefault((url.hostname, port), set()).add(url.path.rstrip("/"))
+                self._paths.setdefault((_named(url.hostname), port), set()).add(url.path.rstrip("/"))
 
     def host(self, host: str, port: int) -> bool:
         """Whether turns may go there."""
-        return (host.lower(), port) in self._paths
+        return (_named(host), port) in self._paths
 
     def turn(self, host: str, port: int, path: str) -> bool:
         """Whether a request there is a turn, a compaction, or an upgrade for turns."""
@@ -42,7 +44,7 @@ class Intercepts:
         base, ending = split_path(bare)
         if not ending and bare.endswith(_COMPACT):
             base, ending = split_path(bare.removesuffix(_COMPACT))
-        return bool(ending) and base in self._paths.get((host.lower(), port), ())
+        return bool(ending) and base in self._paths.get((_named(host), port), ())
 
     def disguised(self, host: str, port: int, path: str) -> bool:
         """Whether ``path`` is no turn as it is written, and might be one to a server that reads
@@ -50,6 +52,16 @@ class Intercepts:
         plain = posixpath.normpath(unquote(unquote(path.partition("?")[0]))).lower()
         plain = re.sub(r"/{2,}", "/", plain.replace("\\", "/").partition(";")[0])
         return not self.turn(host, port, path) and self.turn(host, port, plain)
+
+
+def _named(host: str) -> str:
+    """``host`` in one of the spellings that lead to it: a dot at its end, capitals, the numbers that
+    stand for an address."""
+    name = host.lower().removesuffix(".")
+    try:
+        return str(ip_address(name)) if ":" in name else socket.inet_ntoa(socket.inet_aton(name))
+    except (OSError, ValueError):
+        return name
 
 
 def _bases(policy: Policy) -> list[str]:

@@ -113,9 +113,9 @@ def heads(protocol: str) -> list[Reply]:
         add("HTTP-1.0", stream, head(200, kind, version="HTTP/1.0") + body, ends="answer", then="end")
         add("HTTP-9.9", stream, head(200, kind, length=size, version="HTTP/9.9") + body, ends="answer")
         add("no HTTP", stream, b"hello\r\n\r\n", then="end")
-        add("102 before", stream, head(102), head(200, kind, length=size) + body)
-        add("103 with it", stream, head(103, ("link", "<x>")) + head(200, kind, length=size) + body)
-        add("100 before", stream, head(100) + head(200, kind, length=size) + body)
+        add("102 before", stream, head(102), head(200, kind, length=size) + body, ends="answer")
+        add("103 with it", stream, head(103, ("link", "<x>")) + head(200, kind, length=size) + body, ends="answer")
+        add("100 before", stream, head(100) + head(200, kind, length=size) + body, ends="answer")
         add("101", stream, head(101, ("upgrade", "x"), ("connection", "upgrade")) + body)
         add("trailers", stream, head(200, kind, chunks=True) + chunked(body, end=b"0\r\nx-a: b\r\n\r\n"), ends="answer")
         add("a broken chunk", stream, head(200, kind, chunks=True) + b"zz\r\n" + body)
@@ -136,7 +136,7 @@ def heads(protocol: str) -> list[Reply]:
         add("no type", stream, head(200, length=size) + body, ends="answer")
         add("an odd type", stream, head(200, ("content-type", "\x01;;;=")) + body, ends="answer", then="end")
         add("cookies", stream, head(200, kind, ("set-cookie", "a=b"), ("x-interpose-billed", "1"), length=size) + body, ends="answer")
-        add("a field of a megabyte", stream, head(200, kind, ("x-a", "a" * 1_000_000), length=size) + body, ends="answer")
+        add("a field of a megabyte", stream, head(200, kind, ("x-a", "a" * 1_000_000), length=size) + body)
     return found
 
 

@@ -237,12 +237,7 @@ def test_an_answer_without_end(odd: Odd, form: str, protocol: str, stream: bool)
     assert "more than 1m" in _error(said)
 
 
-PASSING = pytest.mark.xfail(strict=True, reason="an answer that passes gets no error at its end")
-
-
-@pytest.mark.parametrize(
-    "protocol", ["responses", "messages", pytest.param("chat", marks=PASSING)]
-)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_streamed_answer_without_end(odd: Odd, protocol: str) -> None:
     chain, says, _ = odd
     event = EVENTS[1].replace(b"hello", b"hello" * 10_000)
