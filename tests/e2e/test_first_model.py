@@ -194,7 +194,7 @@ def test_serve_prints_the_model_that_answers(daily: Daily, provider: Upstream) -
         assert f"# {CHOSEN}--model NAME" in said and 'model = "kimi-k2"\n' in said
         done = daily.run("serve", "--port", str(port))
         assert done.returncode == 1 and "; take another: --port " in done.stderr
-        assert f"is in use by python3.12, process {process.pid};" in re.sub(
+        assert f"is in use by python3.12, process {process.pid} (a chain of Interpose);" in re.sub(
             r"python\S*,", "python3.12,", done.stderr
         )
     finally:
