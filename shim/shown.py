@@ -11,6 +11,7 @@ _ODD = re.compile(
     "[\0-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff"
     "\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f]"
 )
+_BLANK, _UNKNOWN = dict.fromkeys("\t\n\v\f\r", " "), "\N{REPLACEMENT CHARACTER}"
 #: What no header field may hold but tab (RFC 9110, section 5.5).
 _CONTROL = re.compile(rb"[\0-\x08\x0a-\x1f\x7f]+")
 #: Characters of a line.
@@ -22,7 +23,7 @@ def plain(text: str, keep: str = "") -> str:
     and what is no character; those in ``keep`` stay."""
     if not _ODD.search(text):
         return text
-    return _ODD.sub(lambda m: m[0] if m[0] in keep else "\N{REPLACEMENT CHARACTER}", text)
+    return _ODD.sub(lambda m: m[0] if m[0] in keep else _BLANK.get(m[0], _UNKNOWN), text)
 
 
 def line(text: str) -> str:

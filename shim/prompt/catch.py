@@ -79,6 +79,7 @@ class Catch:
         self._needles.done()
         self._kinds: dict[tuple[str, str, str | None, bool, bool], _Kind] = {}
         self.looks = any(not r.newest for r in self._rules)
+        self.refuses = any(r.rule.refuse is not None and not r.newest for r in self._rules)
         self.looks_at_newest = any(r.newest for r in self._rules)
         ends = any(r.rule.inject and r.rule.inject.at == "end" for r in self.injects)
         self.moves = self.looks_at_newest or ends

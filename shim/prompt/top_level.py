@@ -1,7 +1,8 @@
 """What a request says beside its conversation: settings that hold text, and tools.
 
-Rules look at the texts of settings, also of those nobody here knows, as at any text of a developer;
-secrets are masked in the descriptions of tools too. Both are mostly the same from turn to turn.
+Rules look at the texts of settings, also of those nobody here knows, as at any text of a developer.
+Of tools they do but refuse: a client calls them by what it said they are. Secrets are masked in the
+strings of both, which are mostly the same from turn to turn.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ class TopLevel:
         self._off = off
         self._hide = hide
         self._read = {*_SILENT, *_TOOLS, *(name for name in FIELDS[protocol] if name)}
-        self._given: dict[str, msgspec.Raw] | None = None
+        self._given: tuple[dict[str, msgspec.Raw], ...] = ()
         self._changed: dict[str, msgspec.Raw] = {}
         self._acts = Acts()
         self._tools: dict[str, tuple[msgspec.Raw, msgspec.Raw]] = {}
@@ -95,14 +96,16 @@ class TopLevel:
     def edited(self, turn: Turn) -> tuple[dict[str, msgspec.Raw], Acts]:
         """The top-level fields that become something else, and what was done."""
         given = {name: turn.own[name] for name in turn.own.keys() - self._read}
-        if given != self._given:
-            self._given, self._acts = given, Acts()
+        tools = {name: turn.own[name] for name in _TOOLS if name in turn.own}
+        if (given, tools) != self._given:
+            self._given, self._acts = (given, tools), Acts()
             self._changed = self._edited(given) if given else {}
+            if tools and self._catch.refuses:
+                self._look(tools)
         changed = dict(self._changed)
         if self._hide:
-            for name in _TOOLS:
-                if name in turn.own:
-                    changed |= self._masked(name, turn.own[name], self._hide)
+            for name, raw in tools.items():
+                changed |= self._masked(name, raw, self._hide)
         return changed, self._acts
 
     def _edited(self, given: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
@@ -119,6 +122,14 @@ class TopLevel:
         if edited_raw is raw:
             return {}
         return {name: value for name, value in members(edited_raw).items() if value != given[name]}
+
+    def _look(self, tools: dict[str, msgspec.Raw]) -> None:
+        """Refuse what no tool may say."""
+        element = Element("settings", msgspec.Raw(_encode(tools)), {}, False)
+        for piece in element.strings:
+            for rule in self._catch.found(piece, _NUMBER):
+                if rule.rule.refuse is not None and rule.number not in self._off:
+                    self._acts.act(rule, piece, element)
 
     def _masked(self, name: str, raw: msgspec.Raw, hide: Hide) -> dict[str, msgspec.Raw]:
         known = self._tools.get(name)

@@ -32,7 +32,9 @@ class Intercepts:
             except ValueError:
                 continue
             if url.hostname:
-                self._paths.setdefault((_named(url.hostname), port), set()).add(url.path.rstrip("/"))
+                self._paths.setdefault((_named(url.hostname), port), set()).add(
+                    url.path.rstrip("/")
+                )
 
     def host(self, host: str, port: int) -> bool:
         """Whether turns may go there."""
@@ -55,8 +57,8 @@ class Intercepts:
 
 
 def _named(host: str) -> str:
-    """``host`` in one of the spellings that lead to it: a dot at its end, capitals, the numbers that
-    stand for an address."""
+    """``host`` as it is written, of all spellings that lead there: a dot at its end, capitals,
+    numbers that stand for an address."""
     name = host.lower().removesuffix(".")
     try:
         return str(ip_address(name)) if ":" in name else socket.inet_ntoa(socket.inet_aton(name))
