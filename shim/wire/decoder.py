@@ -241,6 +241,8 @@ class StreamDecoder:
             for inner in value:
                 self._read_value(name, inner, None, out)
         elif value in (None, ""):
+            # No client's protocol has such an event.
+            self.mended = True
             self._keep_alive(out)
         else:
             raise Unreadable("")

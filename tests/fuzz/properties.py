@@ -160,7 +160,8 @@ def _secrets(evidence: Evidence) -> Iterator[Complaint]:
     for trace in evidence.traces:
         if trace.sent is None:
             continue
-        places = [(way, text) for way, text in strings(trace.sent.body) if not is_machine(way, text)]
+        found = strings(trace.sent.body)
+        places = [(way, text) for way, text in found if not is_machine(way, text)]
         for word in _SENT_SECRETS.among(text for _, text in places):
             where = next((_place(way) for way, text in places if word in text), "")
             yield Complaint("secret sent", f"{word} to {trace.sent.host} in {where}")
@@ -237,7 +238,7 @@ def _ends(evidence: Evidence) -> Iterator[Complaint]:
         yield Complaint("left", text)
     if evidence.recording:
         yield Complaint("recording", evidence.recording)
-    turns = [t for t in evidence.traces if t.admitted and (t.intake is not None or t.body)]
+    turns = [t for t in evidence.traces if t.admitted]
     for trace in turns:
         rows = evidence.row(trace)
         if len(rows) != 1:

@@ -207,3 +207,25 @@ def test_a_failed_response_that_passes_is_known_as_one() -> None:
     answer = translation.answer(translation.translator(), 200, JSON, json.dumps(body).encode())
     assert answer and answer.body is None
     assert answer.failure and "no room" in answer.failure.message
+
+
+@pytest.mark.parametrize("protocol", streams.PROTOCOLS)
+@pytest.mark.parametrize("nothing", [b"null", b'""', b"[null]"])
+def test_an_event_that_is_no_object_does_not_pass(protocol: str, nothing: bytes) -> None:
+    before = begun(protocol)
+    for data in (before + b"data: " + nothing + b"\n\n", before + b"data:" + nothing + b"\n\n"):
+        assert streams.translator(protocol, protocol).feed(data) == before
+
+
+@pytest.mark.parametrize("kind", ["text/html", "application/json", "TEXT/Event-Stream; x=y", ""])
+@pytest.mark.parametrize("protocol", streams.PROTOCOLS)
+def test_a_stream_with_the_head_of_something_else_gets_its_own(protocol: str, kind: str) -> None:
+    data = begun(protocol) + b"".join(map(streams.sse, END[protocol]))
+    made = streams.translation(protocol, protocol)
+    if protocol == "chat":
+        data += DONE
+    answer = made.answer(made.translator(), 200, {"content-type": kind} if kind else {}, data)
+    if kind.startswith("TEXT"):
+        assert answer is None
+    else:
+        assert answer and answer.headers == STREAM and (answer.body or b"").startswith(data)
