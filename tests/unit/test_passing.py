@@ -229,3 +229,30 @@ def test_a_stream_with_the_head_of_something_else_gets_its_own(protocol: str, ki
         assert answer is None
     else:
         assert answer and answer.headers == STREAM and (answer.body or b"").startswith(data)
+
+
+@pytest.mark.parametrize("pad", ["", "x" * 2000])
+@pytest.mark.parametrize("kind", [1e300, None, "", ["x"], "absent"])
+@pytest.mark.parametrize(
+    ("protocol", "name"), [("responses", "response.completed"), ("messages", "ping")]
+)
+def test_an_event_without_a_type_gets_the_one_of_its_name(
+    protocol: str, name: str, kind: Any, pad: str
+) -> None:
+    given: dict[str, Any] = {"type": kind, "response": {"id": "r", "pad": pad, "output": []}}
+    if kind == "absent":
+        del given["type"]
+    data = b"event: %b\ndata: %b\n\n" % (name.encode(), json.dumps(given).encode())
+    passed = streams.translator(protocol, protocol).feed(begun(protocol) + data)
+    (event,) = streams.events(passed.removeprefix(begun(protocol)))
+    assert event == {**given, "type": name}
+
+
+@pytest.mark.parametrize("protocol", ["responses", "messages"])
+def test_an_event_is_called_what_its_type_says(protocol: str) -> None:
+    value = text_event(protocol, "hi")
+    data = b"event: odd\ndata: %b\n\n" % json.dumps(value).encode()
+    passed = streams.translator(protocol, protocol).feed(begun(protocol) + data)
+    rest = passed.removeprefix(begun(protocol))
+    assert rest.startswith(b"event: %b\n" % value["type"].encode())
+    assert streams.events(rest) == [value]
