@@ -8,7 +8,7 @@ PYTEST = $(BIN)/python -m pytest -q
 
 help:
 	@echo 'make run           set up, then watch a real Codex session go through the chain'
-	@echo 'make test          unit, addon and end-to-end tests'
+	@echo 'make test          unit, addon and end-to-end tests, and random sessions'
 	@echo 'make test-fast     the quick unit and addon tests only'
 	@echo 'make test-full     everything, with what fetches pinned packages'
 	@echo 'make test-clients  Claude Code, OpenCode, Aider and Codex through the chain'
@@ -27,11 +27,11 @@ test-fast: setup
 	@$(PYTEST) -n 2 tests/unit tests/addons -m 'not full and not slow'
 
 test: setup
-	@$(PYTEST) -n 2 tests/unit tests/addons -m 'not full'
+	@$(PYTEST) -n 2 tests/unit tests/addons tests/fuzz -m 'not full'
 	@$(PYTEST) -n 2 --dist worksteal tests/e2e -m 'not full'
 
 test-full: setup
-	@$(PYTEST) -n 2 tests/unit tests/addons
+	@$(PYTEST) -n 2 tests/unit tests/addons tests/fuzz
 	@$(PYTEST) -n 2 --dist worksteal tests/e2e
 
 test-clients: setup

@@ -26,6 +26,10 @@ class Checked(msgspec.Struct, frozen=True):
     note: str = ""
 
 
+#: No provider takes a longer name of a tool, and a pattern for it would be nested as deeply.
+_LONGEST_TAG = 128
+
+
 class Refused(Exception):
     """Why it is text after all."""
 
@@ -46,7 +50,7 @@ class Toolbox:
         names = {*self._tools, *(t.name for t in self._tools.values())}
         if sum(name in self._tools for name in SHELLS) == 1:
             names |= {"execute_command", "shell", "bash"}
-        return tuple(sorted(names))
+        return tuple(sorted(name for name in names if len(name) <= _LONGEST_TAG))
 
     def check(self, calls: Iterable[Call]) -> list[Checked]:
         """The calls as they may be made. Refused with the reason where one may not."""

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import msgspec
+
 from ..turn import Event, Failure, KeepAlive, Started, Text, Usage
 from .characters import CharacterJoiner, whole
 from .errors import event_failure
@@ -232,6 +234,8 @@ class StreamDecoder:
             self._done(out)
             self._add_to_log(name, value)
         elif isinstance(value, dict):
+            if self.TEXT_EVENT and name and value.get("type") != name:
+                name, value, payload = self._one_kind(name, value, payload)
             if payload is None:
                 self.mended |= self._joiner.mend(value)
             self._event(name, value, out)
@@ -241,9 +245,23 @@ class StreamDecoder:
             for inner in value:
                 self._read_value(name, inner, None, out)
         elif value in (None, ""):
+            # No client's protocol has such an event.
+            self.mended = True
             self._keep_alive(out)
         else:
             raise Unreadable("")
+
+    def _one_kind(
+        self, name: str, value: dict[str, Any], payload: bytes | None
+    ) -> tuple[str, dict[str, Any], bytes | None]:
+        """An event whose name and type differ as its type says: some clients go by the one, some by
+        the other."""
+        self.mended = True
+        if (kind := self._kind(name, value)) != name:
+            return kind, value, payload
+        # Of a long event only some fields have been read.
+        value = msgspec.json.decode(payload) if payload else value
+        return name, {**value, "type": name}, None
 
     def _kind(self, name: str, data: dict[str, Any]) -> str:
         """What an event is: its type says, else its name."""

@@ -238,7 +238,9 @@ class Translation:
                 return Answer(status, {}, None, failure)
         elif not self.translates:
             kind = headers.get("content-type", "application/json")
-            if self.unmask or self.written_back or out != body:
+            mislabelled = is_stream(out) and STREAM not in kind.lower()
+            kind = STREAM if mislabelled else kind
+            if self.unmask or self.written_back or mislabelled or out != body:
                 return Answer(status, {"content-type": kind}, out, failure)
             return Answer(status, {}, None, failure) if failure else None
         if failure and (out is None or not self.turn.stream):

@@ -1,7 +1,7 @@
 """``python -m tests.fuzz --examples 20000 --seed 1``: as many random sessions as one likes.
 
 They come in batches, each with a seed of its own, so that what is found in one does not keep the
-next ones from being run. The same seed makes the same sessions.
+next ones from being run. The same seed makes the same sessions. Ctrl-C ends it early.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ class Run:
             kind, (_, text) = failing[0][1], failing[-1]
             self.found.setdefault(f"{protocol}, {kind}, batch {number}", text)
             print(f"\n{protocol}, {kind}:\n{text}", flush=True)
-        self.done += counted
+        finally:
+            self.done += counted
 
     def _say(self, many: int, at_once: bool) -> None:
         now = time.monotonic()
@@ -113,7 +114,10 @@ def main(argv: list[str]) -> int:
         print("\n".join(map(str, found)) or "nothing is wrong with it")
         return int(bool(found))
     made = Run(args.seed, args.quick)
-    made.batches(args.examples)
+    try:
+        made.batches(args.examples)
+    except KeyboardInterrupt:
+        pass
     print(made.summary())
     return int(bool(made.found))
 

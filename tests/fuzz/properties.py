@@ -18,6 +18,7 @@ from shim.wire.paths import COUNT
 from tests.fuzz.case import identity
 from tests.fuzz.chain import CLIENT_KEY
 from tests.fuzz.evidence import Evidence, Trace, headers_of, json_of
+from tests.fuzz.known import is_machine
 from tests.fuzz.looking import Way, Words, inner_strings, said_in_pieces, strings, written_in
 from tests.fuzz.policy import (
     CLIENT_KEYS,
@@ -34,30 +35,6 @@ from tests.fuzz.wellformed import wrong_with
 
 #: Processor seconds that a hook, or a piece of a stream, may take.
 MOST_SECONDS = 2.0
-#: Fields of ids and of words of a protocol, which rules do not look at.
-_MACHINE = frozenset(
-    {
-        "model",
-        "type",
-        "id",
-        "call_id",
-        "tool_call_id",
-        "tool_use_id",
-        "item_id",
-        "response_id",
-        "file_id",
-        "container_id",
-        "role",
-        "status",
-        "phase",
-        "media_type",
-        "signature",
-        "thought_signature",
-        "encrypted_content",
-        "data",
-    }
-)
-_FREE = ("arguments", "input")
 _CALLS = frozenset({"tool_calls", "function_call", "arguments", "function", "custom"})
 _SPOKEN = frozenset({"input", "messages", "instructions", "system"})
 _SENT_SECRETS = Words(s for s in SECRETS if not s.startswith("host-"))
@@ -120,7 +97,7 @@ def _sent(evidence: Evidence) -> Iterator[Complaint]:
             continue
         yield from _way_out(trace)
         for way, text in strings(trace.sent.body):
-            if _is_looked_at(way):
+            if not is_machine(way, text):
                 if REFUSED_PATTERN.search(text):
                     yield Complaint("refused", f"{_place(way)} holds {text!r:.80}")
                 for word in (REPLACED, DROPPED):
@@ -154,15 +131,6 @@ def _way_out(trace: Trace) -> Iterator[Complaint]:
         yield Complaint("way out", f"nobody knows {sent.host}")
 
 
-def _is_looked_at(way: Way) -> bool:
-    """Whether rules look at the string there: not at ids, words of protocols, data and states."""
-    free = any(step in _FREE for step in way[1:-1])
-    fields = [step for step in way if isinstance(step, str)]
-    if way and isinstance(way[-1], tuple):
-        return True
-    return free or not fields or not _MACHINE.intersection(fields[-1:])
-
-
 def _is_call(way: Way, trace: Trace) -> bool:
     """Whether a string is what a model has written as a call: rules look at it only."""
     return bool(_CALLS.intersection(s for s in way[1:] if isinstance(s, str))) or "input" in way[1:]
@@ -192,7 +160,8 @@ def _secrets(evidence: Evidence) -> Iterator[Complaint]:
     for trace in evidence.traces:
         if trace.sent is None:
             continue
-        places = [(way, text) for way, text in strings(trace.sent.body) if _is_looked_at(way)]
+        found = strings(trace.sent.body)
+        places = [(way, text) for way, text in found if not is_machine(way, text)]
         for word in _SENT_SECRETS.among(text for _, text in places):
             where = next((_place(way) for way, text in places if word in text), "")
             yield Complaint("secret sent", f"{word} to {trace.sent.host} in {where}")
@@ -269,7 +238,7 @@ def _ends(evidence: Evidence) -> Iterator[Complaint]:
         yield Complaint("left", text)
     if evidence.recording:
         yield Complaint("recording", evidence.recording)
-    turns = [t for t in evidence.traces if t.admitted and (t.intake is not None or t.body)]
+    turns = [t for t in evidence.traces if t.admitted]
     for trace in turns:
         rows = evidence.row(trace)
         if len(rows) != 1:

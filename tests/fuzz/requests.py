@@ -52,7 +52,7 @@ def bodies(draw: st.DrawFn, protocol: str, number: int, *, odd: int) -> bytes:
     if odd and draw(one_in(2)):
         request = edited(request, draw(edits(odd)))
     for _ in range(draw(st.integers(0, 2))):
-        _plant(draw, protocol, request, number)
+        _plant(draw, request, number)
     body = written(request, draw(st.sampled_from(STYLES)))
     return draw(_damaged(body)) if odd and draw(one_in(20)) else body
 
@@ -91,7 +91,7 @@ def _talked(draw: st.DrawFn, protocol: str) -> dict[str, Any]:
     return request
 
 
-def _plant(draw: st.DrawFn, protocol: str, request: Any, number: int) -> None:
+def _plant(draw: st.DrawFn, request: Any, number: int) -> None:
     """Put a phrase somewhere: into a string, in the place of one, or into a name."""
     phrase = draw(st.sampled_from(PHRASES))
     if phrase.startswith(("CUST", "sk-")):
@@ -105,34 +105,34 @@ def _plant(draw: st.DrawFn, protocol: str, request: Any, number: int) -> None:
         return
     way, box, key = found[draw(st.integers(0, 400)) % len(found)]
     how = draw(st.integers(0, 2))
-    for at, plant in _ways_to_plant(way, box, key, text, how):
+    for at, planted, plant in _ways_to_plant(way, box, key, text, how):
         masked = phrase in SECRETS
-        if not is_overlooked(protocol, request, at, masked=masked, changed=phrase in CHANGED):
+        if not is_overlooked(at, planted, masked=masked, changed=phrase in CHANGED):
             plant()
             return
 
 
 def _ways_to_plant(
     way: Path, box: Any, key: Any, text: str, how: int
-) -> Iterator[tuple[Path, Callable[[], object]]]:
+) -> Iterator[tuple[Path, str, Callable[[], object]]]:
     """What can be done at a place, each with the way to the string that it makes."""
     old = box[key]
     inner = _inner(old) if isinstance(old, str) and key in ("arguments", "input") else None
     if isinstance(inner, dict):
         made = json.dumps({**inner, text: [text]}, ensure_ascii=how == 1)
-        yield way, partial(box.__setitem__, key, made)
+        yield way, made, partial(box.__setitem__, key, made)
     elif isinstance(old, str):
         # With a blank: in the middle of a word a key of known form is none.
-        texts = (text, f"{old} {text}", f"{text} {old}")
-        yield way, partial(box.__setitem__, key, texts[how])
+        made = (text, f"{old} {text}", f"{text} {old}")[how]
+        yield way, made, partial(box.__setitem__, key, made)
     elif isinstance(old, dict):
         if how:
-            yield (*way, (text,)), partial(old.__setitem__, text, 1)
-        yield (*way, "note"), partial(old.__setitem__, "note", text)
+            yield (*way, (text,)), text, partial(old.__setitem__, text, 1)
+        yield (*way, "note"), text, partial(old.__setitem__, "note", text)
     elif isinstance(old, list):
-        yield (*way, len(old)), partial(old.append, text)
+        yield (*way, len(old)), text, partial(old.append, text)
     else:
-        yield way, partial(box.__setitem__, key, text)
+        yield way, text, partial(box.__setitem__, key, text)
 
 
 def _inner(text: str) -> Any:

@@ -207,3 +207,52 @@ def test_a_failed_response_that_passes_is_known_as_one() -> None:
     answer = translation.answer(translation.translator(), 200, JSON, json.dumps(body).encode())
     assert answer and answer.body is None
     assert answer.failure and "no room" in answer.failure.message
+
+
+@pytest.mark.parametrize("protocol", streams.PROTOCOLS)
+@pytest.mark.parametrize("nothing", [b"null", b'""', b"[null]"])
+def test_an_event_that_is_no_object_does_not_pass(protocol: str, nothing: bytes) -> None:
+    before = begun(protocol)
+    for data in (before + b"data: " + nothing + b"\n\n", before + b"data:" + nothing + b"\n\n"):
+        assert streams.translator(protocol, protocol).feed(data) == before
+
+
+@pytest.mark.parametrize("kind", ["text/html", "application/json", "TEXT/Event-Stream; x=y", ""])
+@pytest.mark.parametrize("protocol", streams.PROTOCOLS)
+def test_a_stream_with_the_head_of_something_else_gets_its_own(protocol: str, kind: str) -> None:
+    data = begun(protocol) + b"".join(map(streams.sse, END[protocol]))
+    made = streams.translation(protocol, protocol)
+    if protocol == "chat":
+        data += DONE
+    answer = made.answer(made.translator(), 200, {"content-type": kind} if kind else {}, data)
+    if kind.startswith("TEXT"):
+        assert answer is None
+    else:
+        assert answer and answer.headers == STREAM and (answer.body or b"").startswith(data)
+
+
+@pytest.mark.parametrize("pad", ["", "x" * 2000])
+@pytest.mark.parametrize("kind", [1e300, None, "", ["x"], "absent"])
+@pytest.mark.parametrize(
+    ("protocol", "name"), [("responses", "response.completed"), ("messages", "ping")]
+)
+def test_an_event_without_a_type_gets_the_one_of_its_name(
+    protocol: str, name: str, kind: Any, pad: str
+) -> None:
+    given: dict[str, Any] = {"type": kind, "response": {"id": "r", "pad": pad, "output": []}}
+    if kind == "absent":
+        del given["type"]
+    data = b"event: %b\ndata: %b\n\n" % (name.encode(), json.dumps(given).encode())
+    passed = streams.translator(protocol, protocol).feed(begun(protocol) + data)
+    (event,) = streams.events(passed.removeprefix(begun(protocol)))
+    assert event == {**given, "type": name}
+
+
+@pytest.mark.parametrize("protocol", ["responses", "messages"])
+def test_an_event_is_called_what_its_type_says(protocol: str) -> None:
+    value = text_event(protocol, "hi")
+    data = b"event: odd\ndata: %b\n\n" % json.dumps(value).encode()
+    passed = streams.translator(protocol, protocol).feed(begun(protocol) + data)
+    rest = passed.removeprefix(begun(protocol))
+    assert rest.startswith(b"event: %b\n" % value["type"].encode())
+    assert streams.events(rest) == [value]

@@ -302,3 +302,15 @@ def test_what_is_made_to_be_slow_is_not(text: str) -> None:
 def test_patches_are_the_only_ones_that_cannot_say_everything() -> None:
     assert {n for n, d in DIALECTS.items() if len(kinds_of(d)) < len(KINDS)} == set(PATCHES)
     assert [e for e in run([CALL]) if isinstance(e, CallStart)]
+
+
+@pytest.mark.parametrize("names", [["n" * 3000], ["n" * size for size in range(1, 300)]])
+def test_long_names_of_tools_are_no_tags(names: list[str]) -> None:
+    tools = [{"type": "function", "name": name, "parameters": {}} for name in names]
+    body = json.dumps({"model": "m", "input": "hi", "tools": tools}).encode()
+    turn = codec("responses").read_request(body)
+    made = Translation(turn, Route("up", "chat", "m", "m", "t"), codex=False, repair=RULES)
+    translator = made.translator()
+    out = translator.feed(chunk({"content": CALL.replace("exec_command", names[0])}))
+    out += translator.feed(chunk({}, "stop") + DONE) + translator.close()
+    assert names[0].encode() in out and b"function_call" in out
