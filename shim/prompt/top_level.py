@@ -96,8 +96,10 @@ class TopLevel:
         """The top-level fields that become something else, and what was done."""
         given = {name: turn.own[name] for name in turn.own.keys() - self._read}
         if given != self._given:
-            self._given, self._acts = given, Acts()
+            # Known only when all of it has been looked at: a retry of what is refused is refused too.
+            self._given, self._acts = None, Acts()
             self._changed = self._edited(given) if given else {}
+            self._given = given
         changed = dict(self._changed)
         if self._hide:
             for name in _TOOLS:

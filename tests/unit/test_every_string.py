@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shim.client import Facts
+from shim.json_text import WireError
 from shim.policy.rules import CatchRule, RedactRule
 from shim.prompt.catch import Catch
 from shim.prompt.edit import Editor, Editors, Outcome
@@ -250,3 +251,36 @@ def test_a_first_look_decides_what_a_closer_one_does(protocol: str, data: st.Dat
             except Exception as e:
                 results.append((type(e), str(e)))
     assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("again", ["name", "input", "tools"])
+@pytest.mark.parametrize("protocol", ["responses", "chat", "messages"])
+def test_what_is_refused_is_refused_again(protocol: str, again: str) -> None:
+    name = {"name": SECRET, "input_schema": {}, "parameters": {}}
+    conversation = "input" if protocol == "responses" else "messages"
+    said: dict[str, Any] = {"role": "user", "content": "hi"}
+    place: dict[str, Any] = {
+        "name": {"mcp": [name]},
+        "input": {conversation: [{**said, "extra": name}]},
+        "tools": {
+            "tools": [{"type": "function", **({"function": name} if protocol == "chat" else name)}]
+        },
+    }[again]
+    body = json.dumps({"model": "m", conversation: [said], **place}).encode()
+    editors, masks, catch = Editors(), Masks(FINDER, b"key"), Catch([])
+    for _ in range(3):
+        turn = codec(protocol).read_request(body)  # type: ignore[arg-type]
+        out = editors.edit(turn, catch, FACTS, masks)
+        assert out.refused and "may not be masked" in out.refused[1]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["seed", "frequency_penalty", "presence_penalty", "top_logprobs", "max_tool_calls"],
+)
+@pytest.mark.parametrize("protocol", ["responses", "chat", "messages"])
+def test_words_do_not_pass_as_a_number(protocol: str, name: str) -> None:
+    conversation = "input" if protocol == "responses" else "messages"
+    body = {"model": "m", conversation: [{"role": "user", "content": "hi"}], name: SECRET}
+    with pytest.raises(WireError, match=f"{name}: must be a number"):
+        codec(protocol).read_request(json.dumps(body).encode())  # type: ignore[arg-type]
