@@ -96,7 +96,7 @@ class TopLevel:
         """The top-level fields that become something else, and what was done."""
         given = {name: turn.own[name] for name in turn.own.keys() - self._read}
         if given != self._given:
-            # Known only when all of it has been looked at: a retry of what is refused is refused too.
+            # Known only when it has been looked at: a retry of what is refused is refused, too.
             self._given, self._acts = None, Acts()
             self._changed = self._edited(given) if given else {}
             self._given = given

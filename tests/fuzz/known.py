@@ -51,6 +51,11 @@ _SILENT = frozenset(
         "n",
         "seed",
         "logit_bias",
+        # A fault that is left: words in the place of these numbers pass unmasked.
+        "frequency_penalty",
+        "presence_penalty",
+        "top_logprobs",
+        "max_tool_calls",
         "parallel_tool_calls",
         "tool_choice",
         "store",
