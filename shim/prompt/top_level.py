@@ -98,10 +98,12 @@ class TopLevel:
         given = {name: turn.own[name] for name in turn.own.keys() - self._read}
         tools = {name: turn.own[name] for name in _TOOLS if name in turn.own}
         if (given, tools) != self._given:
-            self._given, self._acts = (given, tools), Acts()
+            # Known only when it has been looked at: a retry of what is refused is refused, too.
+            self._given, self._acts = (), Acts()
             self._changed = self._edited(given) if given else {}
             if tools and self._catch.refuses:
                 self._look(tools)
+            self._given = (given, tools)
         changed = dict(self._changed)
         if self._hide:
             for name, raw in tools.items():

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.errors import FlakyFailure
 
 from tests.fuzz.case import PATHS, Case
 from tests.fuzz.checking import check, recall, verdict
@@ -71,8 +72,10 @@ class Run:
 
         try:
             holds()
-        except AssertionError:
+        except (AssertionError, FlakyFailure) as e:
             kind, (_, text) = failing[0][1], failing[-1]
+            if isinstance(e, FlakyFailure):
+                text = f"not each time:\n{text}"
             self.found.setdefault(f"{protocol}, {kind}, batch {number}", text)
             print(f"\n{protocol}, {kind}:\n{text}", flush=True)
         finally:

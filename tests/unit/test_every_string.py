@@ -250,3 +250,24 @@ def test_a_first_look_decides_what_a_closer_one_does(protocol: str, data: st.Dat
             except Exception as e:
                 results.append((type(e), str(e)))
     assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("again", ["name", "input", "tools"])
+@pytest.mark.parametrize("protocol", ["responses", "chat", "messages"])
+def test_what_is_refused_is_refused_again(protocol: str, again: str) -> None:
+    name = {"name": SECRET, "input_schema": {}, "parameters": {}}
+    conversation = "input" if protocol == "responses" else "messages"
+    said: dict[str, Any] = {"role": "user", "content": "hi"}
+    place: dict[str, Any] = {
+        "name": {"mcp": [name]},
+        "input": {conversation: [{**said, "extra": name}]},
+        "tools": {
+            "tools": [{"type": "function", **({"function": name} if protocol == "chat" else name)}]
+        },
+    }[again]
+    body = json.dumps({"model": "m", conversation: [said], **place}).encode()
+    editors, masks, catch = Editors(), Masks(FINDER, b"key"), Catch([])
+    for _ in range(3):
+        turn = codec(protocol).read_request(body)  # type: ignore[arg-type]
+        out = editors.edit(turn, catch, FACTS, masks)
+        assert out.refused and "may not be masked" in out.refused[1]
