@@ -74,6 +74,7 @@ class Access(Stage):
         except ValueError:
             self._refuse(f"body_limit must be a size such as 64m, is {limit!r}")
         self._services.body_limit = Limit(most, f"{limit} (--set body_limit)")
+        self._services.client_keys = keys
         self.door = access.Door(keys, frozenset(hosts), self._services.body_limit)
         self._check_bypasses()
 

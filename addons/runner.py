@@ -211,7 +211,7 @@ class Runner:
             access = Access("turn", client_request(flow))
         finally:
             data.host, data.port = NOWHERE
-        run = begin(flow, Run(self, access, flow.request))
+        run = begin(flow, Run(self, access, flow.request, keys=self._services.keys()))
         try:
             result = self._admitted(access)
         except BaseException as e:

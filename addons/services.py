@@ -51,6 +51,8 @@ class Services:
         self.breakers = Breakers()
         #: The model that was switched to; it counts more than the defaults.
         self.switch = Switch()
+        #: What clients of the chain itself show; the stage that lets them in writes it.
+        self.client_keys: tuple[str, ...] = ()
         self.default_model: str | None = None
         #: The model that was chosen for a user who has chosen none; it goes before the demo only.
         self.initial_model: str | None = None
@@ -58,6 +60,10 @@ class Services:
         self.rows: deque[dict[str, Any]] = deque(maxlen=_MOST_ROWS)
         self.metrics = Metrics()
         self.live = Live()
+
+    def keys(self) -> frozenset[str]:
+        """What must be written nowhere, whoever sends it: the policy's keys and the chain's own."""
+        return self.policies.keys.union(self.client_keys, self.engines.keys)
 
     def default(self, policy: Policy) -> str | None:
         """The model for names the policy does not know; None when only the policy may say."""

@@ -11,6 +11,7 @@ from ..prompt.catch import Catch
 from ..prompt.secrets import Finder
 from ..route import choose
 from ..route.intercept import Intercepts
+from ..route.keys import keys_of
 from ..route.rules import RouteRules
 from .schema import Policy
 
@@ -26,6 +27,11 @@ class InForce:
     def version(self) -> str:
         """A mark of what it says: equal for equal policies, on any machine."""
         return hashlib.sha256(msgspec.json.encode(self.policy)).hexdigest()[:12]
+
+    @cached_property
+    def keys(self) -> frozenset[str]:
+        """All keys that it holds, whichever provider they belong to: they are written nowhere."""
+        return keys_of(self.policy)
 
     @cached_property
     def catch(self) -> Catch:
