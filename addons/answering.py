@@ -65,7 +65,9 @@ class Answering:
             run.head = head_of(flow.response)
             self._plan(run)
             if run.passage and run.passage.streams:
-                flow.response.headers = _stream_fields(run, concealed_fields(run.passage.fields, _hidden(run)))
+                flow.response.headers = _stream_fields(
+                    run, concealed_fields(run.passage.fields, _hidden(run))
+                )
                 flow.response.stream = self._tap(flow, run)
         except BaseException as e:
             if not faults.is_fault(e):

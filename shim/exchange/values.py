@@ -96,8 +96,8 @@ class Intake(msgspec.Struct, frozen=True):
     """What came. ``turn`` is the client's own; ``counts``: only its tokens are asked for;
     ``compacts``: it came to the endpoint for compaction. ``codex``: only a stream of Responses can
     tell this client of a failure in its own way. ``dedupe_key`` says who asks, for duplicates and
-    retries: by client key, then by thread or address. ``keys`` are the policy's and the chain's own,
-    ``secrets`` these and the client's credentials.
+    retries: by client key, then by thread or address. ``keys`` are the policy's and the chain's
+    own, ``secrets`` these and the client's credentials.
     """
 
     request: ClientRequest

@@ -12,6 +12,8 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Protocol
 
+from ..system import private_folder
+
 MOST_ENTRIES = 10_000
 MOST_BYTES = 256 * 1024 * 1024
 
@@ -216,7 +218,7 @@ class SQLite:
 
     def _open(self) -> sqlite3.Connection:
         if self._opened is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            private_folder(self._path.parent)
             # SQLite gives its journals the rights of the file.
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
             file = sqlite3.connect(self._path, timeout=5, check_same_thread=False)
