@@ -200,7 +200,7 @@ def test_two_chains_with_one_pid_that_begin_in_one_second_have_files_of_their_ow
     packed()
     assert len(paths) == 4
     assert len(list(recordings(tmp_path))) == 4
-    owners = [{path.name.split("-")[3] for path in paths if chain._owner in path.name} for chain in made]
+    owners = [{path.name.split("-")[3][:8] for path in paths if chain._owner in path.name} for chain in made]
     assert [len(owner) for owner in owners] == [1, 1] and owners[0] != owners[1]
 
 
