@@ -23,6 +23,7 @@ from addons.runs import Run, answers
 from addons.services import Services
 from shim.encodings import Limit
 from shim.exchange.answers import feeder
+from shim.exchange.conceal import ConcealedStream, concealed_fields, hidden_from_client
 from shim.exchange.rows import last_row, legible, row_of, unread_row
 from shim.exchange.upstream_request import kept_fields
 from shim.exchange.values import Decision, Ended, Fields, Outcome, Reply
@@ -64,7 +65,9 @@ class Answering:
             run.head = head_of(flow.response)
             self._plan(run)
             if run.passage and run.passage.streams:
-                flow.response.headers = _stream_fields(run, run.passage.fields)
+                flow.response.headers = _stream_fields(
+                    run, concealed_fields(run.passage.fields, _hidden(run))
+                )
                 flow.response.stream = self._tap(flow, run)
         except BaseException as e:
             if not faults.is_fault(e):
@@ -100,6 +103,7 @@ class Answering:
         transcoder, route = run.passage.transcoder, run.decision.route
         limit = self._services.body_limit.times(_STREAMED)
         feed = feeder(run.passage, route.provider if route else "", limit)
+        shown = ConcealedStream(_hidden(run)).feed
         received, sent = run.received.append, run.sent.append
         clock = time.perf_counter
         stores = run.decision.plan is not None
@@ -123,6 +127,7 @@ class Answering:
                     run.cut = True
                     raise self._too_large(run, limit)
                 out = feed(data) if data else transcoder.close()
+                out = shown(out, last=not data)
                 if stores and (finished := transcoder.response) is not None:
                     stores = False
                     self._complete(run, finished)
@@ -132,7 +137,7 @@ class Answering:
                 reply = faults.response_reply(run, e, self.patience)
                 failure = reply.failure or Failure(str(e), 502)
                 run.notes.append(Note("stream", "broken", failure.message))
-                out = transcoder.abort(failure)
+                out = shown(transcoder.abort(failure), last=True)
             run.overhead += clock() - begun
             # An empty chunk would end a chunked answer.
             if not out:
@@ -205,6 +210,9 @@ class Answering:
             flow.response.raw_content = reply.body
         elif not reply and run.access.kind not in ("socket", "foreign"):
             flow.response.headers = _whole_fields(flow.response)
+        if run.access.kind not in ("socket", "foreign"):
+            fields = concealed_fields(flow.response.headers.fields, _hidden(run))
+            flow.response.headers = http.Headers(fields)
         for name, value in outcome.headers.items():
             flow.response.headers[name] = field_value(value.encode("utf-8", "replace")).decode()
 
@@ -251,7 +259,7 @@ class Answering:
         """Write the end down: of turns, and of what came as one and could not be read."""
         request = run.access.request
         if not run.is_turn or not request.received:
-            cleaned(flow.request)
+            cleaned(flow.request, run.secrets)
             return
         ended = Ended(
             access=run.access,
@@ -309,6 +317,13 @@ class Answering:
     def _note(self, run: Run, e: faults.StageFault) -> None:
         run.notes.append(Note(e.stage, "broken", str(e)))
         faults.log(run, e)
+
+
+def _hidden(run: Run) -> frozenset[str]:
+    """The keys that the client must not see."""
+    if run.intake and run.decision:
+        return hidden_from_client(run.intake, run.decision)
+    return run.keys
 
 
 def _streams(run: Run) -> bool:

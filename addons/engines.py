@@ -31,6 +31,11 @@ class Engines:
         self._agents: Agents | None = None
         self._starting = asyncio.Lock()
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What the server is reached by."""
+        return (self._server.secret,) if self._server else ()
+
     async def server(self) -> EngineServer:
         """The server, listening."""
         async with self._starting:

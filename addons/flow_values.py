@@ -17,7 +17,7 @@ from shim.exchange.values import (
     UpstreamRequest,
     headers_of,
 )
-from shim.record.redact import CLEAN
+from shim.record.redact import redactor
 from shim.shown import field_value
 
 #: A port that nobody can listen on: the address of what has nowhere to go.
@@ -117,10 +117,13 @@ def clean_answer(response: http.Response) -> None:
     data.headers, data.reason = clean(data.headers.fields), field_value(data.reason)
 
 
-def cleaned(request: http.Request) -> None:
+def cleaned(request: http.Request, secrets: frozenset[str] = frozenset()) -> None:
     """Take the keys out of a request that is not recorded but may be seen or saved (``-w``)."""
-    request.headers = http.Headers(CLEAN.headers(request.headers.fields))
-    request.path = CLEAN.path(request.path)
+    redact = redactor(secrets)
+    request.headers = http.Headers(redact.headers(request.headers.fields))
+    request.path = redact.path(request.path)
+    if request.raw_content:
+        request.raw_content = redact.deep(request.raw_content)
 
 
 def head_of(response: http.Response) -> Head:

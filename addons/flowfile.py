@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext, suppress
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import zstandard
@@ -19,7 +20,7 @@ from shim.encodings import readable
 from shim.record import packed, summary
 from shim.record.files import PACKED, opened, recordings, whole
 from shim.record.replay import Message, Recorded
-from shim.system import replace
+from shim.system import private_folder, replace
 
 logger = logging.getLogger(__name__)
 
@@ -45,9 +46,9 @@ def flows_of(path: Path) -> Iterator[mflow.Flow]:
 
 def write(path: Path, flows: Iterable[mflow.Flow]) -> None:
     """Make the flow file at ``path`` of ``flows``; what stood there goes once all is written."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh = path.with_name(f".{path.name}.{token_hex(4)}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(path.parent)
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         packer = zstandard.ZstdCompressor().stream_writer if path.suffix == PACKED else nullcontext
         with open(descriptor, "wb") as file, packer(file) as out:

@@ -21,7 +21,7 @@ _BIG = 1024 * 1024
 
 class Intake(Stage):
     def __init__(self, services: Services, access: Access) -> None:
-        self._policies = services.policies
+        self._services, self._policies = services, services.policies
         self._access = access
 
     async def intake(self, request: ClientRequest) -> Value | Reply:
@@ -30,7 +30,7 @@ class Intake(Stage):
         door, policy = self._access.door, self._policies.in_force()
         if door.limit.exceeded(len(request.body)):
             return door.refuse_size(request)
-        read = partial(read_intake, request, policy, limit=door.limit, keys=door.keys or ())
+        read = partial(read_intake, request, policy, limit=door.limit, keys=self._services.keys())
         try:
             if len(request.body) > _BIG or "content-encoding" in request.headers:
                 return await asyncio.to_thread(read)

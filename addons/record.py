@@ -159,7 +159,7 @@ class Record(Stage):
         job = _job(ended)
         job.rules = policy.masked("recorded")
         facts = ended.decision.facts if ended.decision else None
-        job.session = facts.session if facts and policy.policy.redact else ""
+        job.session = facts.session if facts and job.rules else ""
         job.used = used_in(ended.decision)
         writer.put(job)
         return legs.flows(job, self._services.body_limit) if watched else None

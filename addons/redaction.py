@@ -7,18 +7,19 @@ from addons.jobs import Used
 from shim.exchange.rows import route_secrets
 from shim.exchange.values import Decision
 from shim.policy.inforce import InForce
+from shim.policy.rules import Place
 from shim.record.redact import Redactor
 from shim.wire.masks import Table
 
 
 def hider(
-    secrets: frozenset[str], decision: Decision | None, policy: InForce, place: str
+    secrets: frozenset[str], decision: Decision | None, policy: InForce, place: Place
 ) -> Redactor:
     """The Redactor for what is written in ``place`` (logged, recorded) of a turn; ``secrets`` are
     its client's credentials."""
     facts = decision.facts if decision else None
-    session = facts.session if facts and policy.policy.redact else ""
     rules, used = policy.masked(place), used_in(decision)
+    session = facts.session if facts and rules else ""
     return legs.redactor(secrets | route_secrets(decision), rules, session, used)
 
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
+import msgspec
 from mitmproxy import connection, ctx, exceptions, http
 from mitmproxy.proxy.mode_specs import RegularMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
@@ -35,6 +36,7 @@ from addons.stage import Stage
 from shim.exchange.access import bare
 from shim.exchange.replies import refusal
 from shim.exchange.values import Access, Decision, Reply, UpstreamRequest
+from shim.record.redact import redactor
 from shim.shown import line
 
 logger = logging.getLogger(__name__)
@@ -211,7 +213,7 @@ class Runner:
             access = Access("turn", client_request(flow))
         finally:
             data.host, data.port = NOWHERE
-        run = begin(flow, Run(self, access, flow.request))
+        run = begin(flow, Run(self, access, flow.request, keys=self._services.keys()))
         try:
             result = self._admitted(access)
         except BaseException as e:
@@ -325,6 +327,10 @@ class Runner:
         return response(faults.broken_reply(run, status, why))
 
     def _reply(self, flow: http.HTTPFlow, run: Run, reply: Reply) -> None:
+        if reply.failure and run.intake is None:
+            # A path that nobody serves may hold a key, and is repeated.
+            body = redactor(run.secrets).deep(reply.body)
+            reply = msgspec.structs.replace(reply, body=body)
         run.reply = reply
         flow.response = response(reply)
         if reply.failure and run.intake is None:

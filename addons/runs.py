@@ -49,6 +49,8 @@ class Run:
     notes: list[Note] = field(default_factory=list)
     first_byte: float | None = None
     overhead: float = 0.0
+    #: The policy's keys and the chain's own.
+    keys: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         self._arrived = self.access.request
@@ -56,7 +58,7 @@ class Run:
     @property
     def secrets(self) -> frozenset[str]:
         """The client's credentials, also of what could not be read as a turn."""
-        return self.intake.secrets if self.intake else secrets_of(self._arrived, ())
+        return self.intake.secrets if self.intake else secrets_of(self._arrived, self.keys)
 
     @property
     def is_turn(self) -> bool:

@@ -65,6 +65,10 @@ class Services:
         self.metrics = Metrics()
         self.live = Live()
 
+    def keys(self) -> frozenset[str]:
+        """What must be written nowhere, whoever sends it: the policy's keys and the chain's own."""
+        return self.policies.keys.union(self.client_keys.valid or (), self.engines.keys)
+
     def default(self, policy: Policy) -> str | None:
         """The model for names the policy does not know; None when only the policy may say."""
         named = self.switch.default(policy) or self.default_model

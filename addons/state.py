@@ -7,12 +7,15 @@ that means for its upstream, once there is one, and `addons.response_store` keep
 from __future__ import annotations
 
 import logging
+import os
+from hashlib import sha256
 from pathlib import Path
 
 from mitmproxy import ctx
 
 from addons.services import Services
 from addons.stage import Stage
+from shim.codex.where import state_folder
 from shim.exchange.access import bare
 from shim.exchange.replies import JSON, failed_field, refusal
 from shim.exchange.stored_responses import upstream_of
@@ -49,16 +52,22 @@ class State(Stage):
             "state",
             str,
             "responses.db",
-            "File for stored responses, in record_dir unless it is a full path; "
+            "File for stored responses, in the state folder unless it is a full path; "
             "empty, or without record_dir: they are kept in memory.",
         )
 
     def configure(self, updated: set[str]) -> None:
         if updated & {"state", "record_dir"}:
             folder, name = ctx.options.record_dir, ctx.options.state
-            path = Path(folder or ".").expanduser() / Path(name).expanduser()
-            on_disk = name and (folder or path.is_absolute())
-            self._services.store.use(SQLite(path) if on_disk else Memory())
+            path = Path(name).expanduser()
+            former = None
+            if folder and not path.is_absolute():
+                # What is shared of a folder of recordings holds no conversation by accident.
+                records = Path(folder).expanduser().resolve()
+                mark = sha256(os.fsencode(records)).hexdigest()[:12]
+                path, former = state_folder() / "responses" / mark / name, records / name
+            on_disk = name and path.is_absolute()
+            self._services.store.use(SQLite(path, former=former) if on_disk else Memory())
 
     async def done(self) -> None:
         await self.kept.close()

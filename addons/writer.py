@@ -16,6 +16,7 @@ from addons import recorder
 from addons.jobs import Begun, Job
 from addons.link import Link
 from addons.services import Services
+from shim.record.files import new_name
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class Writer:
         *,
         required: bool = False,
     ) -> None:
-        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.flow"
+        name = new_name(os.getpid(), time.time())
         self.on = folder is not None
         made = settings or recorder.Settings("", 0, -1)
         self._settings = msgspec.structs.replace(

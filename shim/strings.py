@@ -44,6 +44,8 @@ MACHINE = frozenset(
 STATE = frozenset({"encrypted_content"})
 #: Objects whose fields are a tool's, whatever they are called.
 FREE = frozenset({"arguments", "input"})
+#: Fields of a tool's definition that hold values of its own, whatever their fields are called.
+VALUES = frozenset({"default", "enum", "const", "examples", "example", "input_examples"})
 #: Fields of data in Base64, and of addresses, which may hold data.
 _BASE64 = frozenset({"data", "file_data", "b64_json", "partial_image_b64", "result"})
 _ADDRESSES = frozenset({"image_url", "url", "file_data", "file_url", "video_url", "data"})
@@ -74,8 +76,11 @@ class Leaf(msgspec.Struct, gc=False):
         return bool(self.path) and isinstance(self.path[-1], tuple)
 
 
-def string_leaves(value: Any, *, free: bool = False) -> Iterator[Leaf]:
-    """The strings of decoded JSON, in their order. ``arguments`` come as the JSON they are."""
+def string_leaves(
+    value: Any, *, free: bool = False, values: frozenset[str] = frozenset()
+) -> Iterator[Leaf]:
+    """The strings of decoded JSON, in their order. ``arguments`` come as the JSON they are;
+    ``values`` are more fields whose objects are a tool's."""
     entries: Iterator[tuple[Any, Any]] = iter((("", value),))
     path: Path = ()
     holder, field, in_object = None, "", False
@@ -94,6 +99,7 @@ def string_leaves(value: Any, *, free: bool = False) -> Iterator[Leaf]:
             elif kind is dict or kind is list:
                 above.append((entries, path, holder, field, in_object, free))
                 path = (*path, step) if len(above) > 1 else ()
+                free = free or (in_object and field in values)
                 if kind is dict:
                     free = free or (in_object and field in FREE)
                     entries, holder, in_object = iter(inner.items()), inner, True

@@ -92,6 +92,13 @@ def _listener(port: int, proc: Path) -> int:
     return 0
 
 
+def private_folder(path: Path) -> None:
+    """Make the folder ``path``, and those around it that are missing, for this user only."""
+    for folder in (*reversed(path.parents), path):
+        if not folder.exists():
+            folder.mkdir(mode=0o700, exist_ok=True)
+
+
 def replace(fresh: str | Path, path: str | Path) -> None:
     """Put ``fresh`` in the place of ``path`` at once. Windows refuses while somebody has that
     open, so there it is tried for a while."""

@@ -291,7 +291,7 @@ def _number(text: str | None) -> int:
 
 
 def secrets_of(request: ClientRequest, keys: Collection[str]) -> frozenset[str]:
-    """What must be written nowhere of a request: its credentials, and the chain's client keys."""
+    """What must be written nowhere of a request: its credentials, and the chain's own ``keys``."""
     pairs = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in request.fields]
     pairs += parse_qsl(request.path.partition("?")[2], keep_blank_values=True)
     return frozenset(client.secrets(pairs) | set(keys))

@@ -17,11 +17,14 @@ from ..turn import WireError
 from ..wire.protocols import Caching
 from ..wire.translate import STREAM, Translation, count_answer
 from ..wire.unmask import Unmask
+from .conceal import concealed_body, hidden_from_client
 from .replies import JSON, failed
 from .upstream_request import fields_of, kept_fields
 from .values import Decision, Head, Intake, Outcome, Passage, Reply
 
 _STAGE = "translate"
+#: Fields about the bytes of a body, which are others once a key is taken out.
+_OF_BODY = (b"content-encoding", b"content-length", b"etag", b"content-md5", b"digest")
 
 
 def prepare(
@@ -127,7 +130,7 @@ def whole(
     translation, transcoder, head = decision.translation, passage.transcoder, outcome.upstream
     assert translation and head
     if transcoder is None:
-        return outcome
+        return _passed(intake, decision, outcome, limit)
     try:
         body = decode(b"".join(outcome.received), coding_of(head.fields), limit)
     except EncodingError as e:
@@ -135,6 +138,9 @@ def whole(
     url = decision.upstream.url if decision.upstream else ""
     answer = translation.answer(transcoder, head.status, head.headers, body, url)
     outcome = _with_transcoded(outcome, passage)
+    keys = hidden_from_client(intake, decision)
+    if answer is None or answer.body is None:
+        outcome = _concealed(outcome, head, body, keys)
     if answer is None:
         return outcome
     failure = answer.failure
@@ -148,8 +154,31 @@ def whole(
         return outcome.with_(failure=failure, reply=reply, status=reply.status)
     if answer.body is None:
         return outcome.with_(failure=failure)
-    reply = Reply(answer.status, answer.headers, answer.body, failure)
+    shown = concealed_body(answer.body, answer.status, keys)
+    reply = Reply(answer.status, answer.headers, shown, failure)
     return outcome.with_(failure=failure, reply=reply, status=reply.status)
+
+
+def _passed(intake: Intake, decision: Decision, outcome: Outcome, limit: Limit) -> Outcome:
+    """``outcome`` of an answer that nobody reads, such as a count of tokens."""
+    head, keys = outcome.upstream, hidden_from_client(intake, decision)
+    assert head
+    try:
+        body = decode(b"".join(outcome.received), coding_of(head.fields), limit)
+    except EncodingError:
+        # What the client cannot read tells it no key.
+        return outcome
+    return _concealed(outcome, head, body, keys)
+
+
+def _concealed(outcome: Outcome, head: Head, body: bytes, keys: frozenset[str]) -> Outcome:
+    """``outcome`` with another body for one that passes with one of ``keys`` in it."""
+    shown = concealed_body(body, head.status, keys)
+    if shown == body:
+        return outcome
+    fields = [f for f in kept_fields(head.fields) if f[0].lower() not in _OF_BODY]
+    headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in fields}
+    return outcome.with_(reply=Reply(head.status, headers, shown, outcome.failure))
 
 
 def streamed(passage: Passage, outcome: Outcome) -> Outcome:

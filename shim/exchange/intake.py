@@ -26,10 +26,10 @@ def read_intake(
     policy: InForce,
     *,
     limit: Limit = NO_LIMIT,
-    keys: tuple[str, ...] = (),
+    keys: frozenset[str] = frozenset(),
 ) -> Intake:
     """The turn in ``request``. WireError with the status and the field that is wrong; The body
-    unpacks to ``limit``. ``keys`` are the chain's client keys."""
+    unpacks to ``limit``. ``keys`` are those of the policy and of the chain's clients."""
     protocol = protocol_at(request.path)
     if protocol is None:
         raise WireError("no turn is served at this path", status=404)
@@ -54,6 +54,7 @@ def read_intake(
         dedupe_key=_asks(request),
         requested_capabilities=own,
         secrets=secrets_of(request, keys),
+        keys=keys,
     )
 
 

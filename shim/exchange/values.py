@@ -101,7 +101,8 @@ class Intake(msgspec.Struct, frozen=True):
     """What came. ``turn`` is the client's own; ``counts``: only its tokens are asked for;
     ``compacts``: it came to the endpoint for compaction. ``codex``: only a stream of Responses can
     tell this client of a failure in its own way. ``dedupe_key`` says who asks, for duplicates and
-    retries: the key first, then the conversation, then the address.
+    retries: the key first, then the conversation, then the address. ``keys`` are the policy's and
+    the chain's own, ``secrets`` these and the client's credentials.
     """
 
     request: ClientRequest
@@ -112,6 +113,7 @@ class Intake(msgspec.Struct, frozen=True):
     dedupe_key: str
     requested_capabilities: dict[str, Any]
     secrets: frozenset[str]
+    keys: frozenset[str] = frozenset()
 
     @property
     def headers(self) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import cached_property
+from typing import get_args
 
 import msgspec
 
@@ -11,8 +12,17 @@ from ..prompt.catch import Catch
 from ..prompt.secrets import Finder
 from ..route import choose
 from ..route.intercept import Intercepts
+from ..route.keys import keys_of
 from ..route.rules import RouteRules
+from .rules import Place, RedactRule
 from .schema import Policy
+
+#: What is masked in recordings unless the policy says otherwise.
+_KNOWN = (
+    RedactRule(name="api-keys", use="api-keys", places=["recorded"]),
+    RedactRule(name="private-keys", use="private-keys", places=["recorded"]),
+    RedactRule(name="credentials", use="credentials", places=["recorded"]),
+)
 
 
 class InForce:
@@ -28,6 +38,11 @@ class InForce:
         return hashlib.sha256(msgspec.json.encode(self.policy)).hexdigest()[:12]
 
     @cached_property
+    def keys(self) -> frozenset[str]:
+        """All keys that it holds, whichever provider they belong to: they are written nowhere."""
+        return keys_of(self.policy)
+
+    @cached_property
     def catch(self) -> Catch:
         """Its catch rules."""
         return Catch(self.policy.catch)
@@ -37,11 +52,19 @@ class InForce:
         """What it masks in what is sent."""
         return Finder([rule for rule in self.policy.redact if "sent" in rule.places])
 
-    def masked(self, place: str) -> bytes:
+    def masked(self, place: Place) -> bytes:
         """Its rules of what is masked in a place, as JSON; empty where there are none."""
-        if not self.policy.redact:
-            return b""
+        return self._masked[place]
+
+    @cached_property
+    def _masked(self) -> dict[Place, bytes]:
+        return {place: self._rules(place) for place in get_args(Place)}
+
+    def _rules(self, place: Place) -> bytes:
         rules = [rule for rule in self.policy.redact if place in rule.places]
+        if place == "recorded" and self.policy.record.mask_keys:
+            used = {rule.use for rule in rules}
+            rules += [rule for rule in _KNOWN if rule.use not in used]
         return msgspec.json.encode(rules) if rules else b""
 
     @cached_property

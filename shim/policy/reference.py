@@ -40,6 +40,7 @@ _ORDER = (
     "Candidate",
     "Limit",
     "RedactRule",
+    "Recording",
     "Agent",
     "Read",
 )

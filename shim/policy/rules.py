@@ -295,6 +295,15 @@ class RedactRule(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     ] = msgspec.field(name="in", default_factory=lambda: ["sent", "recorded", "logged"])
 
 
+class Recording(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """What recordings hold."""
+
+    mask_keys: Annotated[
+        bool,
+        Meta(description="Keys of known form, private keys, passwords are masked in them."),
+    ] = True
+
+
 class Capabilities(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """How much of Codex a provider's turns keep or get; the defaults are a transparent proxy's.
 

@@ -19,6 +19,7 @@ from .rules import (
     CatchRule,
     Dedup,
     Limit,
+    Recording,
     RedactRule,
     Repair,
     RouteRule,
@@ -132,6 +133,7 @@ class Policy(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     ] = None
     limits: Annotated[list[Limit], Meta(description="What may be spent, and what then.")] = []
     redact: Annotated[list[RedactRule], Meta(description="What is masked, and where.")] = []
+    record: Annotated[Recording, Meta(description="What recordings hold.")] = Recording()
     apply: Annotated[
         Literal["new_threads", "now"],
         Meta(description="Whether edits of what is done to prompts reach threads under way."),

@@ -66,6 +66,13 @@ class PolicyStore:
         return any(version.decides for version in self._versions)
 
     @property
+    def keys(self) -> frozenset[str]:
+        """The keys of all of them: a thread under way may stand under an older one."""
+        newest = self.in_force().keys
+        older = self._versions[:-1]
+        return newest.union(*(version.keys for version in older)) if older else newest
+
+    @property
     def asks_project(self) -> bool:
         """Whether one of them is about the folder an agent works in."""
         return any(version.asks_project for version in self._versions)
@@ -114,7 +121,7 @@ class PolicyStore:
             return e
         made = InForce(policy)
         # Compiled where it was read: no turn waits for it.
-        _ = made.catch, made.routes
+        _ = made.catch, made.routes, made.keys
         return made, files
 
     def _take(self, stamp: _Stamp, read: tuple[InForce, list[Path]] | PolicyError) -> None:

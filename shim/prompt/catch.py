@@ -34,7 +34,10 @@ class Rule:
         self._least = None if when.larger_than is None else size(when.larger_than)
         self.limit = None if rule.cap is None else size(rule.cap)
         self._position = when.position if isinstance(when.position, int) else None
-        self.newest = when.position == "newest"
+        #: What was refused once stands in the history of the turns that follow, and is looked for
+        #: there: nothing has to be remembered for that.
+        self._in_messages = when.position == "newest" and rule.refuse is not None
+        self.newest = when.position == "newest" and not self._in_messages
         self._cheap = self._position is None and self._least is None and self._most is None
         source = rule.replace.pattern if rule.replace else when.pattern
         self.pattern = re2.compile(source, pattern_options()) if source else None
@@ -42,6 +45,8 @@ class Rule:
     def concerns(self, role: str, item: str, tool: str | None) -> bool:
         """Whether the rule is about such pieces at all."""
         when = self.rule.when
+        if self._in_messages and (role, item) != ("user", "message"):
+            return False
         if self._roles and role not in self._roles:
             return False
         return fits(when.item, item) and fits(when.tool, tool)

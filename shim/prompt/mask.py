@@ -93,17 +93,19 @@ class Masks:
             at = end
         return b"".join([*out, data[at:]]) if out else data
 
-    def hide_json(self, raw: msgspec.Raw, place: str = "") -> msgspec.Raw:
+    def hide_json(
+        self, raw: msgspec.Raw, place: str = "", *, values: frozenset[str] = frozenset()
+    ) -> msgspec.Raw:
         """One element of a request without secrets; the same object when it held none. Unmaskable
         where one stands in ``place`` as what may not be changed, such as the name of a tool.
 
-        Only strings that held one differ; ids, kinds and data never do.
+        Only strings that held one differ; ids, kinds and data never do, but below ``values``.
         """
         value, has_surrogates = readable_value(raw, place)
         if has_duplicate_keys(bytes(raw), value):
             raw = without_duplicate_keys(raw, place)
         changes: dict[Path, str] = {}
-        for leaf in string_leaves(value):
+        for leaf in string_leaves(value, values=values):
             text = leaf.text
             special = leaf.field in _SPECIAL or leaf.path[:1] == _STATE_OF_CHAT
             hidden = self._hidden(leaf, place) if special else self.hide(text)

@@ -13,6 +13,7 @@ from typing import Protocol
 import msgspec
 
 from ..json_text import members
+from ..strings import VALUES
 from ..turn import Turn
 from .act import Acts
 from .catch import Catch
@@ -75,9 +76,11 @@ class Hide(Protocol):
     def clean(self, elements: Sequence[Sequence[Piece] | None]) -> list[bool]:
         """Which of ``elements``, by their pieces, surely hold nothing to be masked."""
 
-    def hide_json(self, raw: msgspec.Raw, place: str = "") -> msgspec.Raw:
+    def hide_json(
+        self, raw: msgspec.Raw, place: str = "", *, values: frozenset[str] = frozenset()
+    ) -> msgspec.Raw:
         """``raw``, which stands at ``place``, without secrets; the same object when it held none.
-        Unmaskable where one may not be changed."""
+        All below a field of ``values`` is looked at. Unmaskable where one may not be changed."""
 
 
 class TopLevel:
@@ -136,5 +139,5 @@ class TopLevel:
     def _masked(self, name: str, raw: msgspec.Raw, hide: Hide) -> dict[str, msgspec.Raw]:
         known = self._tools.get(name)
         if known is None or known[0] != raw:
-            known = self._tools[name] = (raw, hide.hide_json(raw, name))
+            known = self._tools[name] = (raw, hide.hide_json(raw, name, values=VALUES))
         return {} if known[1] is known[0] else {name: known[1]}

@@ -7,6 +7,7 @@ from __future__ import annotations
 import mmap
 import os
 import re
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,9 +18,11 @@ from typing import Any, BinaryIO
 
 import zstandard
 
+from ..system import private_folder
+
 PACKED = ".zst"
 #: The files that are ours to pack and to drop: those that the chain has named.
-_OURS = re.compile(r"\d{8}-\d{6}-\d+(-\d+)?\.flow(\.zst)?")
+_OURS = re.compile(r"\d{8}-\d{6}-(\d+(?:-[0-9a-f]{8})?)(?:-\d+)?\.flow(?:\.zst)?")
 _DAY = 86_400.0
 _PIECE = 1 << 20
 _PROBE = 64 * 1024
@@ -32,6 +35,13 @@ _MAPPED = 1 << 30
 _APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
 #: Seconds between the two clocks from which on the wall clock has been set, not just corrected.
 _JUMP = 3600.0
+
+
+def new_name(pid: int, now: float) -> str:
+    """The name of a flow file that nobody else has: in containers over one folder two chains may
+    have one ``pid`` and begin in one second. ``now`` in seconds since 1970."""
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
+    return f"{stamp}-{pid}-{secrets.token_hex(4)}.flow"
 
 
 class FlowFiles:
@@ -52,7 +62,8 @@ class FlowFiles:
         self._rotate, self._days, self._size = rotate, days, size
         self._clock = clock
         self._offset = clock() - time.monotonic()
-        self._pid = path.stem.split("-")[2] if _OURS.fullmatch(path.name) else str(os.getpid())
+        named = _OURS.fullmatch(path.name)
+        self._owner = named[1] if named else f"{os.getpid()}-{secrets.token_hex(4)}"
         #: How long the file is up to the end of its last whole flow; None: not looked at yet.
         self._whole: int | None = None
 
@@ -94,15 +105,15 @@ class FlowFiles:
         try:
             return os.open(self.path, _APPEND, 0o600)
         except FileNotFoundError:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            private_folder(self.path.parent)
             return os.open(self.path, _APPEND, 0o600)
 
     def probe(self) -> None:
         """OSError when there is no room for another exchange."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(self.path.parent)
         path = self.path.with_suffix(".probe")
         try:
-            with path.open("wb") as file:
+            with open(path, "wb", opener=_private) as file:
                 file.write(bytes(_PROBE))
         finally:
             path.unlink(missing_ok=True)
@@ -172,10 +183,10 @@ class FlowFiles:
 
     def _another(self) -> Path:
         stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(self._clock()))
-        name, n = f"{stamp}-{self._pid}", 1
+        name, n = f"{stamp}-{self._owner}", 1
         while any((self.path.parent / f"{name}.flow{end}").exists() for end in ("", PACKED)):
             n += 1
-            name = f"{stamp}-{self._pid}-{n}"
+            name = f"{stamp}-{self._owner}-{n}"
         return self.path.parent / f"{name}.flow"
 
     def _mend(self, descriptor: int) -> int:
@@ -209,7 +220,7 @@ def whole(path: Path) -> int:
 def pack(path: Path) -> Path:
     """Compress ``path``; the file that it has become. OSError when it cannot be."""
     packed = path.with_name(path.name + PACKED)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.packing")
+    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.packing")
     found = path.stat()
     settings = zstandard.ZstdCompressionParameters.from_level(
         _LEVEL, window_log=_WINDOW, enable_ldm=True, write_checksum=True

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import msgspec
 
+from ..system import private_folder
 from . import processes
 from .events import CLOSED, END, LOST, SCHEMA, START, VIEW, End, Event, Opening, link, root
 from .retire import retire
@@ -179,7 +180,7 @@ class Journal:
             self._let_go()
             if self._at:
                 self._at = msgspec.structs.replace(self._at, open=False)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(self._path.parent)
         # SQLite gives its own journals the rights of the file.
         os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
         file = sqlite3.connect(

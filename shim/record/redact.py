@@ -41,6 +41,11 @@ class Redactor:
         self._values = list(dict.fromkeys(form for s in found for form in _forms(s)))
         self._plain = [s.encode() for s in found]
 
+    @property
+    def forms(self) -> list[bytes]:
+        """What its secrets look like where they are written."""
+        return self._values
+
     @cached_property
     def _mark(self) -> Any:
         """Finds what cannot be missing where a known secret hides. What rules find, and what is to

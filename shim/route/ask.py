@@ -15,6 +15,7 @@ from ..wire.paths import PATHS
 from ..wire.protocols import codec
 from ..wire.translate import Translation
 from . import choose
+from .keys import keys_of
 
 #: A score is a few words; what a model thinks before may be many.
 _LARGEST = Limit(4 * 1024 * 1024, "4m")
@@ -58,7 +59,7 @@ async def ask(
         content = translation.request()
         scheme, host, port, path = choose.address(provider, PATHS[route.protocol])
         headers = choose.headers(provider)
-        secrets = Redactor(choose.secrets(provider, headers))
+        secrets = Redactor(choose.secrets(provider, headers) | keys_of(policy))
     except WireError as e:
         raise AskError(f"{name}: {e}") from None
     except MissingVariable as e:

@@ -12,6 +12,7 @@ from ..codex import login
 from ..codex.login import backend, offered, uses_login
 from ..policy.load import expand, nearest
 from ..policy.schema import Model, Policy, Protocol, Provider
+from .keys import address_keys
 
 #: An old name of the model that a ChatGPT login gives, and all that begin with it.
 _ALIAS = "openai-gpt-5-5"
@@ -168,12 +169,12 @@ def secrets(
     provider: Provider, sent: Mapping[str, str], environ: Mapping[str, str] | None = None
 ) -> set[str]:
     """What must be written nowhere: the credentials among the headers that a provider is ``sent``,
-    and of its entry credential headers and query parameters, and every value that comes from the
-    environment."""
+    of its entry credential headers and query parameters, every value that comes from the
+    environment, and what its address holds."""
     found = client.secrets(sent.items())
     for name, value in (*provider.headers.items(), *provider.query.items()):
         if "${" in value:
             found.add(expand(value, environ))
         elif client.is_credential(name):
             found |= client.secrets([(name, value)])
-    return found
+    return found | address_keys(provider.base_url, environ)

@@ -12,6 +12,8 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Protocol
 
+from ..system import private_folder
+
 MOST_ENTRIES = 10_000
 MOST_BYTES = 256 * 1024 * 1024
 
@@ -145,18 +147,27 @@ class SQLite:
     """Keeps at most ``entries`` values of ``size`` bytes together in the file ``path``.
 
     Only the user may read the file. It is made with the first value; several chains may share it.
+    What is in the file ``former``, where earlier versions kept it, moves there.
     Raises sqlite3.Error or OSError where the file cannot be used.
     """
 
-    def __init__(self, path: Path, entries: int = MOST_ENTRIES, size: int = MOST_BYTES) -> None:
+    def __init__(
+        self,
+        path: Path,
+        entries: int = MOST_ENTRIES,
+        size: int = MOST_BYTES,
+        *,
+        former: Path | None = None,
+    ) -> None:
         self._path = path
+        self._former = former
         self._most = (entries, size)
         self._opened: sqlite3.Connection | None = None
         self._lock = threading.Lock()
 
     def get(self, key: str) -> bytes | None:
         with self._lock:
-            if self._opened is None and not self._path.exists():
+            if not self._is_there:
                 return None
             with self._open() as file:
                 row = file.execute("SELECT value FROM kept WHERE key = ?", (key,)).fetchone()
@@ -173,7 +184,7 @@ class SQLite:
 
     def delete(self, key: str) -> bool:
         with self._lock:
-            if self._opened is None and not self._path.exists():
+            if not self._is_there:
                 return False
             with self._open() as file:
                 return bool(file.execute("DELETE FROM kept WHERE key = ?", (key,)).rowcount)
@@ -187,7 +198,7 @@ class SQLite:
 
     def total(self, key: str, now: float) -> float:
         with self._lock:
-            if self._opened is None and not self._path.exists():
+            if not self._is_there:
                 return 0.0
             with self._open() as file:
                 row = file.execute(
@@ -214,9 +225,29 @@ class SQLite:
             file.execute("DELETE FROM kept WHERE key = ?", (key,))
             count, total = count - 1, total - freed
 
+    @property
+    def _is_there(self) -> bool:
+        former = self._former is not None and self._former.exists()
+        return self._opened is not None or self._path.exists() or former
+
+    def _move(self, file: sqlite3.Connection) -> None:
+        """Take over what is in the former file, then take that away."""
+        former = self._former
+        if former is None or not former.exists():
+            return
+        file.execute("ATTACH ? AS former", (str(former),))
+        try:
+            with file:
+                for table in ("kept", "counted"):
+                    file.execute(f"INSERT OR IGNORE INTO {table} SELECT * FROM former.{table}")
+        finally:
+            file.execute("DETACH former")
+        for end in ("", "-wal", "-shm"):
+            former.with_name(former.name + end).unlink(missing_ok=True)
+
     def _open(self) -> sqlite3.Connection:
         if self._opened is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            private_folder(self._path.parent)
             # SQLite gives its journals the rights of the file.
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
             file = sqlite3.connect(self._path, timeout=5, check_same_thread=False)
@@ -225,5 +256,6 @@ class SQLite:
             # What was deleted is overwritten: these are prompts.
             file.execute("PRAGMA secure_delete = ON")
             file.executescript(_SCHEMA)
+            self._move(file)
             self._opened = file
         return self._opened

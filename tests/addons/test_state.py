@@ -14,6 +14,7 @@ from mitmproxy import ctx, http
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.test import taddons
 
+from shim.codex.where import state_folder
 from shim.policy.load import parse_policy
 from tests.addons.harness import Stages
 from tests.unit.fixtures import DONE, chunk
@@ -154,7 +155,9 @@ def test_compaction_by_the_reverse_target(stages: Stages, upstream: str) -> None
 def test_where_it_is_written(stages: Stages, tmp_path: Path) -> None:
     talk(stages, turn("one"))
     stages.loop.run_until_complete(stages.state.kept.settle())
-    assert (tmp_path / "responses.db").exists()
+    assert not (tmp_path / "responses.db").exists()
+    (path,) = state_folder().glob("responses/*/responses.db")
+    assert path.stat().st_mode & 0o777 == 0o600 and path.parent.stat().st_mode & 0o777 == 0o700
     elsewhere = tmp_path / "elsewhere"
     for state, folder in (("", str(elsewhere)), ("responses.db", "")):
         ctx.options.update(state=state, record_dir=folder)

@@ -98,7 +98,7 @@ class Chain:
         self.web_port = int(self._command[self._command.index("--web-port") + 1]) if web else 0
         for key in keys:
             self._command += ["--set", f"client_keys={key}"]
-        self._env = chain_env(env)
+        self._env = {"INTERPOSE_HOME": str(self.folder / "state"), **chain_env(env)}
         self._log = self.folder / "output.txt"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -136,6 +136,12 @@ class Chain:
     def health(self) -> dict[str, Any]:
         answer = httpx.get(f"{self.origin}/health", timeout=5, trust_env=False)
         return dict(answer.json())
+
+    @property
+    def stored(self) -> Path:
+        """Where its stored responses and counters are."""
+        (path,) = (self.folder / "state").glob("responses/*/responses.db")
+        return path
 
     def get(self, path: str, **more: Any) -> httpx.Response:
         return httpx.get(f"{self.origin}{path}", timeout=10, trust_env=False, **more)

@@ -196,6 +196,6 @@ def test_the_budget_is_settled(ordinary: Run) -> None:
     used = [row["usage"] for row in page["exchanges"] if row["usage"]]
     assert len(page["exchanges"]) == len(ordinary.ended) + 1 and len(used) > 50
     total = sum(usage["input_tokens"] + usage["output_tokens"] for usage in used)
-    store = SQLite(ordinary.chain.record_dir / "responses.db")
+    store = SQLite(ordinary.chain.stored)
     assert store.total("limit|all|tokens", time.time()) == total
     assert "crashed" not in ordinary.chain.log() and "Traceback" not in ordinary.chain.log()

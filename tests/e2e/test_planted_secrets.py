@@ -89,7 +89,7 @@ def test_no_kind_is_written_or_shown(
         search = Search(planter.planted)
         assert search.told(*pages) == []
         # Stored responses are to come back as they were: only credentials may not be in there.
-        stored = chain.record_dir / "responses.db"
+        stored = chain.stored
         assert search.folder(chain.folder, chain.policy_file, stored) == []
         assert Search(always(planter)).folder(stored.parent) == []
         audit = command("audit", "--json", "--journal", chain.record_dir)

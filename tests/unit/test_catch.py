@@ -289,3 +289,20 @@ def test_odd_contents_are_no_piece_and_no_error(content: Any) -> None:
     items: list[dict[str, Any]] = [{"role": "user", "content": content}, *call(1, content)]
     turn = responses(*items, "foo")
     assert sent(caught("- {replace: {text: foo, with: x}}", turn))[-1]["content"] == "x"
+
+
+@pytest.mark.parametrize("protocol", ["responses", "chat", "messages"])
+def test_a_text_that_was_refused_does_not_leave_in_a_later_history(protocol: str) -> None:
+    catch = compiled("- {when: {position: newest, text: launch code}, refuse: not that}")
+    talk = [("user", "the launch code is 7"), ("assistant", "launch code?"), ("user", "and now?")]
+    for count in (1, 2, 3):
+        said = [{"role": role, "content": text} for role, text in talk[:count]]
+        name = "input" if protocol == "responses" else "messages"
+        body = {"model": "m", name: said, "max_tokens": 9}
+        turn = codec(protocol).read_request(msgspec.json.encode(body))
+        # A fresh editor, as after a restart.
+        assert Editors().edit(turn, catch, Facts()).refused
+    quoted = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "launch code"}]
+    body = {"model": "m", name: quoted, "max_tokens": 9}
+    turn = codec(protocol).read_request(msgspec.json.encode(body))
+    assert not Editors().edit(turn, catch, Facts()).refused

@@ -14,7 +14,10 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shim.record.files import FlowFiles, opened, pack, recordings, whole
+from shim.record.events import Event
+from shim.record.files import FlowFiles, new_name, opened, pack, recordings, whole
+from shim.record.journal import Journal
+from shim.state.store import SQLite
 
 DAY = 86_400.0
 #: A flow as far as this module knows it.
@@ -186,3 +189,37 @@ def test_a_damaged_packed_file_is_an_error_like_any_other(tmp_path: Path) -> Non
     path.write_bytes(b"no zstandard")
     with opened(path) as file, pytest.raises(OSError, match="unpacked"):
         file.read()
+
+
+def test_two_chains_with_one_pid_that_begin_in_one_second_have_files_of_their_own(
+    tmp_path: Path,
+) -> None:
+    """Containers over one volume: each has a process 7."""
+    made = [FlowFiles(tmp_path / new_name(7, 1e9), rotate=60) for _ in range(2)]
+    paths = {chain.append(FLOW) for chain in made * 4}
+    packed()
+    assert len(paths) == 4
+    assert len(list(recordings(tmp_path))) == 4
+    owners = [{path.name.split("-")[3][:8] for path in paths if chain._owner in path.name} for chain in made]
+    assert [len(owner) for owner in owners] == [1, 1] and owners[0] != owners[1]
+
+
+def test_what_is_made_is_for_the_user_only(tmp_path: Path) -> None:
+    former = os.umask(0)
+    try:
+        made = files(tmp_path / "a" / "b")
+        made.probe()
+        path = made.append(FLOW)
+        pack(path)
+        store = SQLite(tmp_path / "c" / "d" / "stored.db")
+        store.put("key", b"value")
+        journal = Journal(tmp_path / "e" / "f" / "journal.db")
+        assert journal.add([Event("start", 1.0, "x", "{}")]) is None
+        modes = {p: p.stat().st_mode & 0o777 for p in tmp_path.rglob("*")}
+        store.close()
+        journal.close()
+    finally:
+        os.umask(former)
+    assert len(modes) >= 9
+    assert {mode for path, mode in modes.items() if path.is_dir()} == {0o700}
+    assert {mode for path, mode in modes.items() if path.is_file()} == {0o600}

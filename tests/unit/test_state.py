@@ -269,3 +269,24 @@ def test_pages_of_items() -> None:
         with pytest.raises(WireError) as e:
             page.items_page("resp_7", pieces, bad)
         assert e.value.param in bad
+
+
+def test_what_an_earlier_version_kept_beside_the_recordings_moves(tmp_path: Path) -> None:
+    former = tmp_path / "flows" / "responses.db"
+    old = SQLite(former)
+    old.put("a", b"old")
+    old.put("b", b"old")
+    old.add("count", 3.0, 1e12, 1.0)
+    old.close()
+    path = tmp_path / "state" / "responses.db"
+    made = SQLite(path)
+    made.put("b", b"new")
+    made.close()
+    store = SQLite(path, former=former)
+    assert store.get("a") == b"old" and store.get("b") == b"new"
+    assert store.total("count", 2.0) == 3.0
+    store.close()
+    assert not list(former.parent.iterdir())
+    again = SQLite(path, former=former)
+    assert again.get("a") == b"old"
+    again.close()
