@@ -224,4 +224,4 @@ def is_stream(body: bytes) -> bool:
 
 def encode(event: str, data: bytes) -> bytes:
     """One event on the wire; ``data`` must be JSON on one line."""
-    return b"event: %b\ndata: %b\n\n" % (event.encode(), data)
+    return b"event: %b\ndata: %b\n\n" % (event.encode("utf-8", "replace"), data)

@@ -131,7 +131,7 @@ def test_a_key_in_an_event_that_comes_in_pieces_does_not_reach_the_client(
 
 
 def test_a_refused_request_keeps_no_client_key(planted: Stages) -> None:
-    planted.services.client_keys = (CLIENT,)
+    planted.services.client_keys.use((CLIENT,))
     planted.access(keys=(CLIENT,))
     flow = planted.flow({"model": CLIENT, "input": OTHER}, f"/v1/nothing/{CLIENT}")
     planted.send(flow)

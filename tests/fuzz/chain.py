@@ -29,7 +29,7 @@ from addons.access import Access
 from addons.duplicates import Duplicates
 from addons.quotas import Quotas
 from addons.route import Router
-from addons.runs import _runs, open_turns, run_of
+from addons.runs import _runs, run_of
 from addons.services import Services
 from shim.policy.inforce import InForce
 from shim.policy.schema import Provider
@@ -297,8 +297,7 @@ class Chain:
             self.loop.run_until_complete(settle())  # type: ignore[arg-type]
         evidence.rows = list(services.rows)
         flows = {trace.flow for trace in (*evidence.traces, *evidence.pages)}
-        evidence.left = [f"open: {run.intake.request.id}" for run in open_turns()]
-        evidence.left += [f"run: {one.id}" for one in _runs if one in flows]
+        evidence.left = [f"run: {one.id}" for one in _runs if one in flows]
         evidence.left += [f"under way: {who}" for who in self.one(Duplicates)._under_way]
         evidence.counted = dict(getattr(services.store._store, "_counted", {}))
         evidence.stored = dict(getattr(services.store._store, "_kept", {}))
