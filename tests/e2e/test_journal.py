@@ -219,10 +219,13 @@ def works(chain: Chain) -> httpx.Response:
     return chain.post("/v1/responses", json={**TURN, "input": "long " * 4000}, headers=HEADERS)
 
 
-def fill(chain: Chain, most: int = 60) -> int:
+def fill(chain: Chain, most: int = 60, *, required: bool = False) -> int:
     """Turns until the chain says that it cannot record; how many were answered in full."""
     for n in range(most):
         got = works(chain)
+        if required and b"could not be recorded" in got.content:
+            # The row with which the turn begins has no room.
+            return n
         assert b"response.completed" in got.content
         chain.get("/health?exchanges=1")
         if chain.health()["status"] == "degraded":
@@ -256,7 +259,7 @@ def test_where_recording_is_required_a_full_disk_refuses_turns(tmp_path: Path) -
     options = {**CHAT, "record_required": "true"}
     with Upstream([ANSWER]) as upstream, mounted(tmp_path / "disk") as disk:
         with Chain(upstream.url, options={**options, "record_dir": str(disk)}) as chain:
-            fill(chain)
+            fill(chain, required=True)
             sent = len(upstream.posts())
             got = chain.post("/v1/responses", json=TURN, headers=HEADERS)
             assert "could not be recorded" in got.text and len(upstream.posts()) == sent
