@@ -154,7 +154,7 @@ class Answering:
     def _too_large(self, run: Run, limit: Limit) -> WireError:
         route = run.decision.route if run.decision else None
         named = f"{route.provider}: " if route else ""
-        return WireError(f"{named}{limit.told('the answer has')}", status=502)
+        return WireError(f"{named}{limit.sentence('the answer has')}", status=502)
 
     def too_large(self, run: Run) -> Reply:
         """What the client gets in the place of an answer that is too large."""

@@ -315,7 +315,7 @@ class Runner:
 
     def request_too_large(self, flow: http.HTTPFlow, run: Run) -> None:
         """Refuse a request of which more has come than is taken."""
-        why = self._services.body_limit.told("the request body has")
+        why = self._services.body_limit.sentence("the request body has")
         self._reply(flow, run, refusal(run.access.request.path, 413, why))
 
     def answer_too_large(self, flow: http.HTTPFlow, run: Run) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from io import BytesIO
-from typing import Any
+from typing import Any, Protocol
 
 import brotli
 import msgspec
@@ -18,9 +18,11 @@ import zstandard
 
 #: Bytes that are unpacked in one step, and taken in for one.
 _STEP, _PIECE = 256 * 1024, 64 * 1024
+#: The same of zstd, where a few bytes may stand for a block of 128 KB.
+_SLICE = 256
 #: Encodings on top of each other: each may unpack to the limit.
 _MOST_CODINGS = 3
-#: Members of gzip, which cost time even where there is nothing in them.
+#: Members of gzip and frames of zstd, which cost time even where there is nothing in them.
 _MOST_MEMBERS = 10_000
 
 _FIELD = b"content-encoding"
@@ -53,7 +55,7 @@ class Limit(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         return self.written or f"{self.most} bytes"
 
-    def told(self, what: str) -> str:
+    def sentence(self, what: str) -> str:
         """Why ``what`` is refused."""
         return f"{what} more than {self}"
 
@@ -75,7 +77,7 @@ def codings(header: str) -> list[str]:
     names = [name.strip().lower() for name in header.split(",")]
     names = [name for name in names if name and name != "identity"]
     for name in names:
-        if name not in _UNPACK:
+        if name not in _FORMS:
             raise EncodingError(
                 415, f"the content-encoding {name[:40]!r} is not understood; use {_KNOWN}"
             )
@@ -97,15 +99,8 @@ def decode(body: bytes, header: str, limit: Limit = NO_LIMIT) -> bytes:
         return body
     # Other than a list that is joined, this needs the room of the body only once.
     whole = BytesIO()
-    whole.writelines(_pieces(body, header, limit))
+    whole.writelines(Unpacker(header, limit).whole(body))
     return whole.getvalue()
-
-
-def _pieces(body: bytes, header: str, limit: Limit) -> Pieces:
-    pieces: Pieces = _cut(body)
-    for name in reversed(codings(header)):
-        pieces = _unpacked(name, pieces, limit)
-    return pieces
 
 
 def readable(body: bytes, header: str, limit: Limit = RECORDED) -> tuple[bytes, bool]:
@@ -114,16 +109,16 @@ def readable(body: bytes, header: str, limit: Limit = RECORDED) -> tuple[bytes, 
     ``header`` names another encoding that is known."""
     whole = BytesIO()
     try:
-        whole.writelines(_pieces(body, header, limit))
+        whole.writelines(Unpacker(header, limit).whole(body))
         return whole.getvalue(), True
     except EncodingError as e:
-        if e.status != 415 and not whole.tell() and is_text(body):
+        if e.status != 415 and not whole.tell() and _is_text(body):
             return body, True
         whole.write(f"[not recorded from here, of {len(body)} bytes: {e}]".encode())
         return whole.getvalue(), False
 
 
-def is_text(body: bytes) -> bool:
+def _is_text(body: bytes) -> bool:
     """Whether ``body`` is UTF-8."""
     try:
         body.decode()
@@ -139,207 +134,171 @@ async def received(answer: Any, limit: Limit) -> bytes:
     async for piece in answer.aiter_raw():
         body += piece
         if limit.exceeded(len(body)):
-            raise EncodingError(413, limit.told("the answer has"))
+            raise EncodingError(413, limit.sentence("the answer has"))
     return decode(bytes(body), answer.headers.get("content-encoding", ""), limit)
 
 
-class StreamUnpacker:
-    """A body that comes in pieces, without the encodings that its header names. Each piece is
-    unpacked step by step, so that whoever reads can stop. EncodingError as in `decode`."""
+class Unpacker:
+    """A body that comes in pieces, without the encodings that its header names, step by step, so
+    that whoever reads can stop. Neither it nor what is between two encodings may exceed ``limit``.
+    EncodingError as in `decode`."""
 
     def __init__(self, header: str, limit: Limit = NO_LIMIT) -> None:
-        self._limit, self._size = limit, 0
-        self._names = codings(header)
-        self._stages = [_STREAMED[name]() for name in reversed(self._names)]
+        self._stages = [_Stage(name, limit) for name in reversed(codings(header))]
 
     def __bool__(self) -> bool:
         return bool(self._stages)
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """What ``data`` unpacks to, in bounded pieces."""
-        for part in self._through(data, 0):
-            self._size += len(part)
-            if self._limit.exceeded(self._size):
-                raise EncodingError(413, self._limit.told("the body unpacks to"))
-            yield part
+        """What the next ``data`` unpacks to, in bounded pieces."""
+        pieces: Pieces = (data,)
+        for stage in self._stages:
+            pieces = stage.feed(pieces)
+        yield from pieces
 
-    def _through(self, data: bytes, stage: int) -> Iterator[bytes]:
-        if stage == len(self._stages):
-            yield data
-            return
+    def whole(self, body: bytes) -> Iterator[bytes]:
+        """The same of all there is: EncodingError (400) where ``body`` breaks off."""
+        pieces: Pieces = (body[at : at + _PIECE] for at in range(0, len(body), _PIECE))
+        for stage in self._stages:
+            pieces = stage.feed(pieces, last=True)
+        yield from pieces
+
+
+class _Stage:
+    """One encoding of a body."""
+
+    def __init__(self, name: str, limit: Limit) -> None:
+        self._name, self._limit = name, limit
+        self._form: _Form = _FORMS[name]()
+        self._size = 0
+
+    def feed(self, pieces: Pieces, *, last: bool = False) -> Iterator[bytes]:
+        """What ``pieces`` hold; behind the ``last`` it must be whole."""
         try:
-            for part in self._stages[stage](data):
-                if part:
-                    yield from self._through(part, stage + 1)
-        except (zlib.error, brotli.error, zstandard.ZstdError) as e:
-            name = self._names[-1 - stage]
-            raise EncodingError(400, f"the body is not {name} as its header says: {e}") from None
+            for piece in pieces:
+                for part in self._form.feed(piece) if piece else ():
+                    self._size += len(part)
+                    if self._limit.exceeded(self._size):
+                        raise EncodingError(413, self._limit.sentence("the body unpacks to"))
+                    if part:
+                        yield part
+            if last and not self._form.ended:
+                raise EOFError("it breaks off")
+        except (zlib.error, brotli.error, zstandard.ZstdError, EOFError) as e:
+            message = f"the body is not {self._name} as its header says: {e}"
+            raise EncodingError(400, message) from None
 
 
-def _inflating(wbits: int) -> Callable[[bytes], Iterator[bytes]]:
-    stream = zlib.decompressobj(wbits)
+class _Form(Protocol):
+    """How an encoding is undone. ``ended``: what came so far may be all."""
 
-    def unpack(data: bytes) -> Iterator[bytes]:
-        while data and not stream.eof:
-            yield stream.decompress(data, _STEP)
-            data = stream.unconsumed_tail
+    ended: bool
 
-    return unpack
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """What ``data`` unpacks to. An error of the encoding's library, or EOFError."""
 
 
-def _unbrotli() -> Callable[[bytes], Iterator[bytes]]:
-    stream = brotli.Decompressor()
+class _Gzip:
+    """Several members may follow each other (RFC 1952, section 2.2), with zeros behind the last."""
 
-    def unpack(data: bytes) -> Iterator[bytes]:
-        yield stream.process(data, output_buffer_limit=_STEP)
-        while not (stream.can_accept_more_data() or stream.is_finished()):
-            yield stream.process(b"", output_buffer_limit=_STEP)
+    ended = True
 
-    return unpack
+    def __init__(self) -> None:
+        self._members = 0
+        self._member: zlib._Decompress | None = None
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        while data := data if self._member else data.lstrip(b"\0"):
+            if self._member is None:
+                self._members = _one_more(self._members)
+                self._member, self.ended = zlib.decompressobj(wbits=31), False
+            yield from _inflated(self._member, data)
+            data = b""
+            if self._member.eof:
+                data, self._member, self.ended = self._member.unused_data, None, True
 
 
-def _unzstd() -> Callable[[bytes], Iterator[bytes]]:
-    stream = zstandard.ZstdDecompressor(max_window_size=8 * 1024 * 1024).decompressobj()
+def _one_more(members: int) -> int:
+    if members >= _MOST_MEMBERS:
+        raise EOFError(f"it has more than {_MOST_MEMBERS} members")
+    return members + 1
 
-    def unpack(data: bytes) -> Iterator[bytes]:
-        # A few bytes may stand for a block of 128 KB each.
-        for at in range(0, len(data), 256):
-            if stream.eof:
+
+class _Deflate:
+    """Some senders leave out the zlib header (RFC 9110, section 8.4.1.2)."""
+
+    ended = True
+
+    def __init__(self) -> None:
+        self._begin = b""
+        self._stream: zlib._Decompress | None = None
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        if self._stream is None:
+            data = self._begin = self._begin + data
+            self.ended = False
+            if len(data) < 2:
                 return
-            yield stream.decompress(data[at : at + 256])
-
-    return unpack
-
-
-def _cut(body: bytes) -> Iterator[bytes]:
-    for at in range(0, len(body), _PIECE):
-        yield body[at : at + _PIECE]
+            wrapped = data[0] & 0x0F == 8 and int.from_bytes(data[:2]) % 31 == 0
+            self._stream = zlib.decompressobj(wbits=15 if wrapped else -15)
+        yield from _inflated(self._stream, data)
+        self.ended = self._stream.eof
 
 
-def _unpacked(name: str, pieces: Pieces, limit: Limit) -> Iterator[bytes]:
-    """What ``pieces`` hold, step by step."""
-    size = 0
-    try:
-        for part in _UNPACK[name](pieces):
-            size += len(part)
-            if limit.exceeded(size):
-                raise EncodingError(413, limit.told("the body unpacks to"))
-            yield part
-    except (zlib.error, brotli.error, zstandard.ZstdError, EOFError) as e:
-        raise EncodingError(400, f"the body is not {name} as its header says: {e}") from None
-
-
-def _gzip(pieces: Pieces) -> Iterator[bytes]:
-    # Several members may follow each other (RFC 1952, section 2.2), with zeros behind the last.
-    member: zlib._Decompress | None = None
-    count = 0
-    for piece in pieces:
-        rest = piece
-        while rest := rest if member else rest.lstrip(b"\0"):
-            if member is None:
-                count += 1
-                if count > _MOST_MEMBERS:
-                    raise EOFError(f"it has more than {_MOST_MEMBERS} members")
-                member = zlib.decompressobj(wbits=31)
-            yield from _inflated(member, rest)
-            rest, member = (member.unused_data, None) if member.eof else (b"", member)
-    if member:
-        raise EOFError(_BROKEN_OFF)
-
-
-def _deflate(pieces: Pieces) -> Iterator[bytes]:
-    # Some senders leave out the zlib header (RFC 9110, section 8.4.1.2).
-    source = iter(pieces)
-    first = b""
-    while len(first) < 2 and (piece := next(source, b"")):
-        first += piece
-    if not first:
-        return
-    wrapped = len(first) > 1 and first[0] & 0x0F == 8 and int.from_bytes(first[:2]) % 31 == 0
-    stream = zlib.decompressobj(wbits=15 if wrapped else -15)
-    yield from _inflated(stream, first)
-    for piece in source:
-        if stream.eof:
-            return
-        yield from _inflated(stream, piece)
-    if not stream.eof:
-        raise EOFError(_BROKEN_OFF)
-
-
-def _inflated(stream: zlib._Decompress, piece: bytes) -> Iterator[bytes]:
-    while piece and not stream.eof:
-        yield stream.decompress(piece, _STEP)
-        piece = stream.unconsumed_tail
-    # As with brotli below.
+def _inflated(stream: zlib._Decompress, data: bytes) -> Iterator[bytes]:
+    while data and not stream.eof:
+        yield stream.decompress(data, _STEP)
+        data = stream.unconsumed_tail
+    # The output may have been full when the last of the input was taken.
     while not stream.eof and (part := stream.decompress(b"", _STEP)):
         yield part
 
 
-def _brotli(pieces: Pieces) -> Iterator[bytes]:
-    stream = brotli.Decompressor()
-    empty = True
-    for piece in pieces:
-        empty = False
-        if stream.is_finished():
-            return
-        yield stream.process(piece, output_buffer_limit=_STEP)
-        # The output may have been full when the last of the input was taken.
+class _Brotli:
+    ended = True
+
+    def __init__(self) -> None:
+        self._stream = brotli.Decompressor()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        stream = self._stream
+        if not stream.is_finished():
+            yield stream.process(data, output_buffer_limit=_STEP)
+        # As above.
         while not stream.is_finished() and (part := stream.process(b"", output_buffer_limit=_STEP)):
             yield part
-    if not (empty or stream.is_finished()):
-        raise EOFError(_BROKEN_OFF)
+        self.ended = stream.is_finished()
 
 
-def _zstd(pieces: Pieces) -> Iterator[bytes]:
-    # The window is memory, too (RFC 9659, section 3).
-    unpacker = zstandard.ZstdDecompressor(max_window_size=8 * 1024 * 1024)
-    source: Any = _Source(pieces)
-    with unpacker.stream_reader(source, read_across_frames=True) as reader:
-        held = b""
-        while part := reader.read(_STEP):
-            held += part
-            yield held[: -len(_END)]
-            held = held[-len(_END) :]
-    if held != _END:
-        raise EOFError(_BROKEN_OFF)
+class _Zstd:
+    """Several frames may follow each other (RFC 8878, section 3.1)."""
+
+    ended = True
+
+    def __init__(self) -> None:
+        # The window is memory, too (RFC 9659, section 3).
+        self._frames = zstandard.ZstdDecompressor(max_window_size=8 * 1024 * 1024)
+        self._members = 0
+        self._frame: zstandard.ZstdDecompressionObj | None = None
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        for at in range(0, len(data), _SLICE):
+            piece = data[at : at + _SLICE]
+            while piece:
+                if self._frame is None:
+                    self._members = _one_more(self._members)
+                    self._frame, self.ended = self._frames.decompressobj(), False
+                yield self._frame.decompress(piece)
+                piece = b""
+                if self._frame.eof:
+                    piece, self._frame, self.ended = self._frame.unused_data, None, True
 
 
-#: Unpacked behind a body whose last frame is whole, and only there: the reader takes a frame that
-#: breaks off for the end.
-_END = b"end of the body!"
-_END_FRAME = zstandard.ZstdCompressor(write_checksum=True).compress(_END)
-
-
-class _Source:
-    """A body as a file, with `_END_FRAME` behind it."""
-
-    def __init__(self, pieces: Pieces) -> None:
-        self._pieces = iter(pieces)
-        self._rest = b""
-        self._over = False
-
-    def read(self, size: int) -> bytes:
-        """At most ``size`` bytes; none at the end."""
-        while not self._rest and not self._over:
-            piece = next(self._pieces, None)
-            self._rest, self._over = (_END_FRAME, True) if piece is None else (piece, False)
-        part, self._rest = self._rest[:size], self._rest[size:]
-        return part
-
-
-_BROKEN_OFF = "it breaks off"
-_UNPACK: dict[str, Callable[[Pieces], Iterator[bytes]]] = {
-    "gzip": _gzip,
-    "x-gzip": _gzip,
-    "deflate": _deflate,
-    "br": _brotli,
-    "zstd": _zstd,
+_FORMS: dict[str, Callable[[], _Form]] = {
+    "gzip": _Gzip,
+    "x-gzip": _Gzip,
+    "deflate": _Deflate,
+    "br": _Brotli,
+    "zstd": _Zstd,
 }
 _KNOWN = "gzip, deflate, br or zstd"
-_STREAMED: dict[str, Callable[[], Callable[[bytes], Iterator[bytes]]]] = {
-    "gzip": lambda: _inflating(31),
-    "x-gzip": lambda: _inflating(31),
-    "deflate": lambda: _inflating(15),
-    "br": _unbrotli,
-    "zstd": _unzstd,
-}

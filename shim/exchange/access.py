@@ -139,7 +139,7 @@ class Door(msgspec.Struct, frozen=True):
 
     def refuse_size(self, request: ClientRequest) -> Reply:
         """The refusal of a body that is too large."""
-        return refusal(request.path, 413, self.limit.told("the request body has"))
+        return refusal(request.path, 413, self.limit.sentence("the request body has"))
 
     def _with_key(self, request: ClientRequest) -> ClientRequest | None:
         """``request`` without the client key that it holds, and its owner; None where it holds

@@ -9,7 +9,7 @@ import msgspec
 
 from ..client import facts_of
 from ..codex.login import brings_login
-from ..encodings import EncodingError, Limit, StreamUnpacker, coding_of, decode
+from ..encodings import EncodingError, Limit, Unpacker, coding_of, decode
 from ..policy.schema import Policy
 from ..prompt import capabilities
 from ..repair.turn import rules_for
@@ -102,7 +102,7 @@ def feeder(passage: Passage, upstream: str, limit: Limit) -> Callable[[bytes], b
     transcoder = passage.transcoder
     assert transcoder
     try:
-        unpacker = StreamUnpacker(passage.encoding, limit)
+        unpacker = Unpacker(passage.encoding, limit)
     except EncodingError as e:
         raise WireError(f"{upstream}: {e}", status=502) from None
     if not unpacker:

@@ -14,7 +14,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shim.encodings import EncodingError, Limit, codings, decode
+from shim.encodings import EncodingError, Limit, Unpacker, codings, decode
 
 MB = 1024 * 1024
 
@@ -40,6 +40,27 @@ def test_there_and_back(data: bytes, names: list[str]) -> None:
     for name in names:
         packed = PACK[name](packed)
     assert decode(packed, ", ".join(names)) == data
+
+
+SEVERAL = {
+    "gzip": [gzip.compress, gzip.compress],
+    "zstd": [zstandard.compress, zstandard.ZstdCompressor(write_content_size=False).compress],
+    "deflate": [_raw_deflate],
+    "br": [PACK["br"]],
+}
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+@given(parts=st.lists(st.binary(max_size=300), min_size=2, max_size=2), size=st.integers(1, 40))
+def test_a_stream_unpacks_as_a_body_does_however_it_is_cut(
+    name: str, parts: list[bytes], size: int
+) -> None:
+    pairs = list(zip(SEVERAL[name], parts, strict=False))
+    packed = b"".join(pack(part) for pack, part in pairs)
+    unpacker = Unpacker(name)
+    pieces = [packed[at : at + size] for at in range(0, len(packed), size)]
+    out = b"".join(part for piece in pieces for part in unpacker.feed(piece))
+    assert out == decode(packed, name) == b"".join(part for _, part in pairs)
 
 
 @pytest.mark.parametrize("name", NAMES)
