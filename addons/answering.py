@@ -107,24 +107,21 @@ class Answering:
         received, sent = run.received.append, run.sent.append
         clock = time.perf_counter
         stores = run.decision.plan is not None
-        broken, size = False, 0
+        size = 0
 
         def tap(data: bytes) -> list[bytes]:
-            nonlocal broken, stores, size
-            begun = clock()
+            nonlocal stores, size
             if run.cut:
                 return []
+            begun = clock()
             if data:
                 received(data)
                 size += len(data)
                 if run.first_byte is None:
                     run.first_byte = time.time()
                     gather(flow)
-            if broken:
-                return []
             try:
                 if limit.exceeded(size):
-                    run.cut = True
                     raise self._too_large(run, limit)
                 out = feed(data) if data else transcoder.close()
                 out = shown(out, last=not data)
@@ -132,8 +129,8 @@ class Answering:
                     stores = False
                     self._complete(run, finished)
             except Exception as e:
-                # The client must not hang: it gets a readable end.
-                broken = True
+                # The client must not hang: it gets a readable end, and the upstream is left.
+                run.cut = True
                 reply = faults.response_reply(run, e, self.patience)
                 failure = reply.failure or Failure(str(e), 502)
                 run.notes.append(Note("stream", "broken", failure.message))
@@ -289,11 +286,7 @@ class Answering:
                 row = row_of(run.intake, run.decision, outcome, policy.version)
             # Ids, and the names that a client gives a model, are its own words, too.
             hide = hider(run.secrets, run.decision, policy, "logged")
-            return dict(
-                msgspec.json.decode(
-                    hide.deep(msgspec.json.encode(legible(dict(msgspec.to_builtins(row)))))
-                )
-            )
+            return msgspec.json.decode(hide.deep(legible(row)), type=dict[str, Any])
         except Exception as e:
             faults.log(run, e)
             return last_row(run.access.request.id, outcome)
@@ -349,7 +342,7 @@ def _stream_fields(run: Run, fields: Fields) -> http.Headers:
 
 def _whole_fields(answer: http.Response) -> http.Headers:
     """The fields of an answer that passes, without those of the upstream's connection."""
-    headers = clean(kept_fields(answer.headers.fields))
+    headers = http.Headers(kept_fields(answer.headers.fields))
     if answer.status_code not in (204, 304):
         headers["content-length"] = str(len(answer.raw_content or b""))
     return headers

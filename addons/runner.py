@@ -34,7 +34,7 @@ from addons.runs import Run, admit, begin, forget, owned_by, run_of, with_body
 from addons.services import Services
 from addons.stage import Stage
 from shim.exchange.access import bare
-from shim.exchange.replies import refusal
+from shim.exchange.replies import refusal, refusal_of_size
 from shim.exchange.values import Access, Decision, Reply, UpstreamRequest
 from shim.record.redact import redactor
 from shim.shown import line
@@ -315,8 +315,8 @@ class Runner:
 
     def request_too_large(self, flow: http.HTTPFlow, run: Run) -> None:
         """Refuse a request of which more has come than is taken."""
-        why = self._services.body_limit.sentence("the request body has")
-        self._reply(flow, run, refusal(run.access.request.path, 413, why))
+        limit = self._services.body_limit
+        self._reply(flow, run, refusal_of_size(run.access.request.path, limit))
 
     def answer_too_large(self, flow: http.HTTPFlow, run: Run) -> None:
         """Answer in the place of an upstream of which more has come than is taken."""

@@ -12,7 +12,8 @@ _ODD = re.compile(
     "\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f]"
 )
 _BLANK, _UNKNOWN = dict.fromkeys("\t\n\v\f\r", " "), "\N{REPLACEMENT CHARACTER}"
-#: What no header field may hold but tab (RFC 9110, section 5.5).
+#: What no header field and no path may hold: whoever reads them next may take it for a line's end
+#: (RFC 9110, section 5.5).
 _CONTROL = re.compile(rb"[\0-\x08\x0a-\x1f\x7f]+")
 #: Characters of a line.
 _LONGEST = 4000
@@ -52,6 +53,11 @@ def _escape(match: re.Match[str]) -> str:
         return match[0]
     units = match[0].encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
+
+
+def has_control(value: bytes) -> bool:
+    """Whether ``value`` holds what no header field and no path may hold."""
+    return bool(_CONTROL.search(value))
 
 
 def field_value(value: bytes) -> bytes:

@@ -38,6 +38,9 @@ class Part(msgspec.Struct, gc=False):
     encrypted_content: msgspec.Raw = msgspec.Raw()
 
 
+_parts = msgspec.json.Decoder(list[Part]).decode
+
+
 class Item(msgspec.Struct, gc=False):
     """One item of a turn's input. What may be long stays undecoded JSON until somebody needs it.
 
@@ -232,6 +235,16 @@ class Turn:
         if is_text(self.fields.get("input", msgspec.Raw())):
             return "input"
         return f"input[{next(n for n, other in enumerate(self.items) if other is item)}]"
+
+    def parts(self, item: Item, content: msgspec.Raw) -> list[Part]:
+        """The parts of ``content``, which is the content or the output of ``item``. WireError that
+        names the place where it is no list of them."""
+        try:
+            return _parts(content)
+        except (msgspec.DecodeError, RecursionError):
+            field = "content" if content is item.content else "output"
+            parts: list[Part] = load(content, f"{self.place(item)}.{field}", _parts)
+            return parts
 
     @cached_property
     def tools(self) -> list[Tool]:

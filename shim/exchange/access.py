@@ -11,12 +11,13 @@ import msgspec
 from .. import client
 from ..encodings import Limit
 from ..policy.schema import Policy
+from ..shown import has_control
 from ..state.expand import is_compact, stored
 from ..wire.paths import protocol_of
 from .client_keys import matching, owner_of
 from .cookies import signed_in, without_ours
 from .forwarded import Network, forwarded
-from .replies import refusal
+from .replies import refusal, refusal_of_size
 from .values import Access, ClientRequest, Fields, Kind, Reply, headers_of
 
 _GET = ("GET",)
@@ -47,9 +48,6 @@ PAGES = {
     "/login": Page(("GET", "POST"), open=True),
     "/api/login-code": Page(_TURN, cookie=False),
 }
-#: What no header field and no path may hold: whoever reads them next may take it for a line's end
-#: (RFC 9110, section 5.5).
-CONTROL = re.compile(rb"[\0-\x08\x0a-\x1f\x7f]")
 #: What stands between the words of a header field.
 _BETWEEN = re.compile(r"[\s,;=\"]+")
 
@@ -139,7 +137,7 @@ class Door(msgspec.Struct, frozen=True):
 
     def refuse_size(self, request: ClientRequest) -> Reply:
         """The refusal of a body that is too large."""
-        return refusal(request.path, 413, self.limit.sentence("the request body has"))
+        return refusal_of_size(request.path, self.limit)
 
     def _with_key(self, request: ClientRequest) -> ClientRequest | None:
         """``request`` without the client key that it holds, and its owner; None where it holds
@@ -278,10 +276,10 @@ def _garbled(request: ClientRequest) -> str:
     if not request.path.startswith("/"):
         # By HTTP/2 it may be anything, and by HTTP/1 it would be another host's address.
         return "the path must begin with a slash"
-    if CONTROL.search(request.path.encode("utf-8", "surrogateescape")):
+    if has_control(request.path.encode("utf-8", "surrogateescape")):
         return "the path holds a control character"
-    if CONTROL.search(b"\t".join(value for _, value in request.fields)):
-        names = (name for name, value in request.fields if CONTROL.search(value))
+    if has_control(b"\t".join(value for _, value in request.fields)):
+        names = (name for name, value in request.fields if has_control(value))
         return f"the header field {next(names).decode('latin-1')} holds a control character"
     return ""
 

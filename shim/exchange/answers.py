@@ -66,12 +66,6 @@ def counted(decision: Decision) -> Reply:
     return Reply(200, JSON, count_answer(decision.turn))
 
 
-def request_body(decision: Decision) -> bytes:
-    """The turn in its upstream's protocol. WireError when an item cannot be understood."""
-    assert decision.translation
-    return decision.translation.request()
-
-
 def passage(intake: Intake, decision: Decision, head: Head) -> Passage:
     """How the answer with this head goes on to the client."""
     translation = decision.translation

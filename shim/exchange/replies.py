@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 import msgspec
 
+from ..encodings import Limit
 from ..record.redact import redactor
 from ..shown import line, plain
 from ..state.expand import is_compact
@@ -25,6 +26,11 @@ def refusal(path: str, status: int, message: str, *, param: str | None = None) -
     shape = codec(protocol_of(path) or "responses")
     body = shape.error_body(message, status=status, param=param)
     return Reply(status, JSON, body, Failure(message, status))
+
+
+def refusal_of_size(path: str, limit: Limit) -> Reply:
+    """A request to ``path`` whose body exceeds ``limit``."""
+    return refusal(path, 413, limit.sentence("the request body has"))
 
 
 def for_anybody(message: str, status: int) -> bytes:

@@ -98,13 +98,12 @@ def unread_row(access: Access, outcome: Outcome, policy: str) -> summary.Row:
     )
 
 
-def legible(row: dict[str, Any]) -> dict[str, Any]:
-    """``row`` as JSON can say it: half a surrogate pair in a client's words is no text."""
+def legible(row: summary.Row) -> bytes:
+    """``row`` as JSON, which cannot say half a surrogate pair of a client's words."""
     try:
-        msgspec.json.encode(row)
+        return msgspec.json.encode(row)
     except UnicodeEncodeError:
-        return {name: _legible(value) for name, value in row.items()}
-    return row
+        return msgspec.json.encode(_legible(msgspec.to_builtins(row)))
 
 
 def _legible(value: Any) -> Any:

@@ -5,6 +5,7 @@ A turn passes or ends with an error that its client can read; nobody waits for e
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import json
 from collections.abc import Iterable, Iterator
@@ -248,6 +249,17 @@ def test_a_streamed_answer_without_end(odd: Odd, protocol: str) -> None:
     assert b"more than 4 times 1m" in body
     # In the words of the Responses API the last event says everything again.
     assert 3 * 2**20 < len(body) < 10 * 2**20
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_packed_stream_that_breaks_and_goes_on(odd: Odd, protocol: str) -> None:
+    """The client is told, and nothing more is waited for, and kept."""
+    chain, says, _ = odd
+    head = OK + SSE + CHUNKED + b"content-encoding: gzip\r\n\r\n"
+    first, broken = gzip.compress(EVENTS[0]), itertools.repeat(b"no gzip " * 8000)
+    says.pieces = itertools.chain([head], chunked(itertools.chain([first], broken)))
+    status, _, body = split(talk(chain.port, [turn(protocol, stream=True)]))
+    assert status == 200 and b"not gzip as its header says" in body
 
 
 def _error(said: bytes, status: int = 502) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from ...json_text import is_object, load
+from ...json_text import is_object
 from ...tools.bridge import Bridge
 from ...tools.hosted import CALLS, NAMES, OUTPUTS, SERVED, arguments_of, output_of
 from ...turn import Item, Part, Turn, WireError, is_absent, is_text, text_of, value_of
@@ -31,7 +31,6 @@ _TEXT_PARTS = frozenset({"input_text", "output_text", "text", "summary_text", "r
 #: A string, or the JSON of one that nobody had to look into.
 Text = str | msgspec.Raw
 Fragment = bytes | memoryview
-_parts = msgspec.json.Decoder(list[Part]).decode
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _string = msgspec.json.Decoder(str).decode
 _encode = msgspec.json.encode
@@ -284,21 +283,13 @@ class Messages:
             return content
         if is_absent(content):
             return ""
-        parts = [self._part(p) for p in self._read(item, content)]
+        parts = [self._part(p) for p in self._turn.parts(item, content)]
         if len(parts) == 1 and parts[0]["type"] == "text":
             only: Text = parts[0]["text"]
             return only
         if any(p["type"] != "text" for p in parts):
             return parts
         return "\n".join(plain(p["text"]) for p in parts)
-
-    def _read(self, item: Item, content: msgspec.Raw) -> list[Part]:
-        try:
-            return _parts(content)
-        except (msgspec.DecodeError, RecursionError):
-            field = "content" if content is item.content else "output"
-            parts: list[Part] = load(content, f"{self._turn.place(item)}.{field}", _parts)
-            return parts
 
     def _part(self, part: Part) -> dict[str, Any]:
         kind = part.type

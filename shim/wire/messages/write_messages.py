@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from ...json_text import is_object, load
+from ...json_text import is_object
 from ...tools.bridge import Bridge
 from ...tools.hosted import CALLS, NAMES, OUTPUTS, SERVED, arguments_of, output_of
 from ...turn import Item, Part, Turn, WireError, is_absent, is_text, text_of, value_of
@@ -29,7 +29,6 @@ Block = tuple[Fragment, ...]
 
 _SILENT = frozenset({"additional_tools", "configuration_update"})
 _TEXT_PARTS = frozenset({"input_text", "output_text", "text", "summary_text", "reasoning_text"})
-_parts = msgspec.json.Decoder(list[Part]).decode
 _encode = msgspec.json.encode
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _string = msgspec.json.Decoder(str).decode
@@ -273,14 +272,7 @@ class Messages:
         return [text_of(p.text) for p in parts if p.type in _TEXT_PARTS]
 
     def _read(self, item: Item, content: msgspec.Raw) -> list[Part]:
-        if is_absent(content):
-            return []
-        try:
-            return _parts(content)
-        except (msgspec.DecodeError, RecursionError):
-            field = "content" if content is item.content else "output"
-            parts: list[Part] = load(content, f"{self._turn.place(item)}.{field}", _parts)
-            return parts
+        return [] if is_absent(content) else self._turn.parts(item, content)
 
     def _part(self, part: Part) -> Block | None:
         kind = part.type
