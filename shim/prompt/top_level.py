@@ -20,33 +20,14 @@ from .catch import Catch
 from .elements import FIELDS, Element
 from .pieces import Piece
 
-#: Settings in whose values nobody says anything, and what only concerns the client's provider.
+#: Settings with words of the protocols and ids, and what only concerns the client's provider.
 _SILENT = frozenset(
     {
         "model",
-        "stream",
-        "stream_options",
-        "temperature",
-        "top_p",
-        "top_k",
-        "max_tokens",
-        "max_completion_tokens",
-        "max_output_tokens",
-        "max_tool_calls",
-        "n",
-        "seed",
-        "presence_penalty",
-        "frequency_penalty",
-        "logit_bias",
-        "logprobs",
-        "top_logprobs",
-        "parallel_tool_calls",
         "tool_choice",
         "function_call",
-        "store",
         "include",
         "truncation",
-        "background",
         "service_tier",
         "previous_response_id",
         "conversation",
@@ -98,7 +79,8 @@ class TopLevel:
 
     def edited(self, turn: Turn) -> tuple[dict[str, msgspec.Raw], Acts]:
         """The top-level fields that become something else, and what was done."""
-        given = {name: turn.own[name] for name in turn.own.keys() - self._read}
+        unread = turn.own.keys() - self._read
+        given = {name: raw for name in unread if _speaks(raw := turn.own[name])}
         tools = {name: turn.own[name] for name in _TOOLS if name in turn.own}
         if (given, tools) != self._given:
             # Known only when it has been looked at: a retry of what is refused is refused, too.
@@ -141,3 +123,8 @@ class TopLevel:
         if known is None or known[0] != raw:
             known = self._tools[name] = (raw, hide.hide_json(raw, name, values=VALUES))
         return {} if known[1] is known[0] else {name: known[1]}
+
+
+def _speaks(raw: msgspec.Raw) -> bool:
+    """Whether a setting may hold words, as numbers and the like do not, whatever it is called."""
+    return bytes(memoryview(raw)[:1]) in (b'"', b"[", b"{")

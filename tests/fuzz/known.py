@@ -36,29 +36,11 @@ FREE = ("arguments", "input")
 #: Fields of data and of addresses: what is data there is no text.
 _DATA = frozenset({"data", "file_data", "image_url", "url"})
 _IS_DATA = re.compile(r"data:.*|[A-Za-z0-9+/=_-]*", re.DOTALL)
-#: Settings in whose values nobody says anything: rules do not look at them.
+#: Settings with words of the protocols and ids: rules do not look at them.
 _SILENT = frozenset(
     {
         "model",
-        "stream",
-        "stream_options",
-        "temperature",
-        "top_p",
-        "top_k",
-        "max_tokens",
-        "max_completion_tokens",
-        "max_output_tokens",
-        "n",
-        "seed",
-        "logit_bias",
-        # A fault that is left: words in the place of these numbers pass unmasked.
-        "frequency_penalty",
-        "presence_penalty",
-        "top_logprobs",
-        "max_tool_calls",
-        "parallel_tool_calls",
         "tool_choice",
-        "store",
         "include",
         "truncation",
         "previous_response_id",
@@ -72,7 +54,6 @@ _SILENT = frozenset(
         "service_tier",
         "verbosity",
         "modalities",
-        "logprobs",
         "prompt_cache_retention",
         "safety_identifier",
         "context_management",
@@ -102,4 +83,4 @@ def is_overlooked(path: Path, text: str, *, masked: bool = False, changed: bool 
     if "reasoning_details" in path or "signature" in path or (masked and "thinking" in path[-1:]):
         return True
     is_name = isinstance(path[-1], tuple)
-    return not masked and (path[0] in _TOOLS or (changed and is_name))
+    return changed and (path[0] in _TOOLS or is_name)

@@ -271,3 +271,32 @@ def test_what_is_refused_is_refused_again(protocol: str, again: str) -> None:
         turn = codec(protocol).read_request(body)  # type: ignore[arg-type]
         out = editors.edit(turn, catch, FACTS, masks)
         assert out.refused and "may not be masked" in out.refused[1]
+
+
+WORDS = {"frequency_penalty": SECRET, "seed": [SECRET], "logit_bias": {SECRET: 1}, "unknown": SECRET}
+
+
+@pytest.mark.parametrize("protocol", ["responses", "chat", "messages"])
+@pytest.mark.parametrize("name", WORDS)
+def test_words_in_the_place_of_a_number_are_looked_at(protocol: str, name: str) -> None:
+    conversation = "input" if protocol == "responses" else "messages"
+    said = {"role": "user", "content": "hi"}
+    body = json.dumps({"model": "m", conversation: [said], name: WORDS[name], "top_p": 0.5}).encode()
+    assert edited(protocol, body, REFUSE).refused
+    out = edited(protocol, body, Catch([]), Masks(FINDER, b"key"))
+    assert not out.refused and SECRET.encode() not in out.turn.body and b"MASKED_" in out.turn.body
+
+
+@pytest.mark.parametrize("protocol", ["responses", "chat", "messages"])
+def test_what_is_refused_is_refused_in_a_tool_too_and_nothing_else_is_done_there(
+    protocol: str,
+) -> None:
+    conversation = "input" if protocol == "responses" else "messages"
+    tool = {"name": "f", "description": f"about {SECRET}", "input_schema": {}, "parameters": {}}
+    tools = [{"type": "function", **({"function": tool} if protocol == "chat" else tool)}]
+    said = {"role": "user", "content": "hi"}
+    body = json.dumps({"model": "m", conversation: [said], "tools": tools}).encode()
+    assert edited(protocol, body, REFUSE).refused
+    for catch in (REPLACE, DROP, TAG):
+        out = edited(protocol, body, catch)
+        assert not out.refused and not out.tags and SECRET.encode() in out.turn.body
