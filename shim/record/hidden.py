@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ import msgspec
 import re2
 
 from ..policy.match import pattern_options
+from ..wire.sse import PADDING, is_stream
 from .deltas import cut, pieces_of, said
 from .pictures import BEGINNINGS, stripped
 from .sanitise import written
@@ -37,6 +39,8 @@ def _pattern(source: bytes) -> Any:
 #: Base64, broken into lines or not; the breaks are escapes in JSON, and in JSON inside it.
 _RUN = _pattern(rb"[A-Za-z0-9+/_-]{20,}(?:(?:\\{1,8}[rn]|[\r\n])+[A-Za-z0-9+/_-]{2,})*")
 _BROKEN = _pattern(rb"[A-Za-z0-9+/_-]{40,}(?:(?:\\{1,8}[rn]|[\r\n])+[A-Za-z0-9+/_-]{2,})+")
+#: A line may end with it alone.
+_LONE_CR = re.compile(rb"\r(?!\n)")
 _BREAK = _pattern(rb"\\{1,8}[rn]|[\r\n]+")
 _PICTURE = _pattern(
     rb"(^|[^A-Za-z0-9+/_-])((?:%b)[A-Za-z0-9+/_-]{20,}={0,2})"
@@ -51,8 +55,6 @@ _FROM_URLS = bytes.maketrans(b"-_", b"+/")
 _TO_URLS = bytes.maketrans(b"+/", b"-_")
 #: In longer runs only what is aligned with their beginning is read.
 _LONG = 8192
-#: How a body begins is seen in so many bytes.
-_HEAD = 64
 
 
 def pictures(data: bytes) -> bytes:
@@ -220,10 +222,14 @@ def _plain(match: Any) -> bytes:
     return match[0] if char in b'"\\\x7f' else char
 
 
-def is_stream(data: bytes) -> bool:
-    """Whether ``data`` is a stream of events, by how it begins."""
-    head = data[:_HEAD].lstrip() or data.lstrip()
-    return head.startswith((b"data:", b"event:", b"id:", b"retry:", b":"))
+def as_stream(data: bytes) -> bytes | None:
+    """``data`` as events on lines, without what is before the first; None where it holds none. One
+    that is damaged where it begins says the rest all the same."""
+    if b"\r" in data:
+        data = _LONE_CR.sub(b"\n", data)
+    if is_stream(data):
+        return data.lstrip(PADDING + b"\r\n")
+    return data if b"\ndata:" in data else None
 
 
 def in_pieces(data: bytes, hide: Hide) -> bytes:
@@ -231,12 +237,12 @@ def in_pieces(data: bytes, hide: Hide) -> bytes:
 
     What an event says as a whole is left alone.
     """
-    if not is_stream(data):
+    if (events := as_stream(data)) is None:
         return data
-    told = said(data)
+    told = said(events)
     if told is not None and all(_text(text, hide) == text for text in told):
         return data
-    lines = data.split(b"\n")
+    lines = events.split(b"\n")
     values = [_event(line) for line in lines]
     changed = {id(box) for box, _ in cut(values, lambda t: _text(t, hide))}
     if not changed:

@@ -61,8 +61,8 @@ class Redactor:
             return self
         found: list[bytes] = []
         for text in texts:
-            if hidden.is_stream(text):
-                text = deltas.shortened(text)
+            if (events := hidden.as_stream(text)) is not None:
+                text = deltas.shortened(events)
                 if (said := deltas.said(text)) is None:
                     return self
                 found += [piece.encode("utf-8", "surrogatepass") for piece in said]

@@ -90,6 +90,20 @@ def test_in_pieces_of_a_stream(sizes: list[int], protocol: str) -> None:
     assert made.count(b"\r\n") == 2 * len(pieces) + 2
 
 
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r"])
+@pytest.mark.parametrize("begin", [b"", b"\xef\xbb\xbf", b"\r\n", b"\x08ata: [DONE]\n\n", b"{}\n\n"])
+def test_in_pieces_of_a_stream_however_its_lines_end(begin: bytes, end: bytes) -> None:
+    pieces = (f"see {KEY[:5]}", KEY[5:], " known-va", "lue-1234")
+    events = [json.dumps({"choices": [{"index": 0, "delta": {"content": p}}]}) for p in pieces]
+    body = begin + b"".join(b"data: %b%b" % (event.encode(), end) for event in events)
+    lines = REDACT.deep(body).replace(b"\xef\xbb\xbf", b"").splitlines()
+    assert "".join(_said(json.loads(line[5:])) for line in lines if line[:7] == b"data: {") == (
+        f"see {hidden(KEY)} [redacted]"
+    )
+    searched = REDACT.about([body])
+    assert searched.deep(body) == REDACT.deep(body)
+
+
 def _said(event: dict) -> str:  # type: ignore[type-arg]
     delta = event["choices"][0]["delta"] if "choices" in event else event["delta"]
     return (
