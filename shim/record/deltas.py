@@ -13,6 +13,8 @@ from typing import Any
 
 import msgspec
 
+from ..wire.sse import PADDING, is_stream
+
 _THINKS = ("content", "reasoning_content", "reasoning", "refusal")
 _PIECES = ("text", "thinking", "partial_json")
 _DETAILS = ("text", "summary")
@@ -22,11 +24,23 @@ _NUMBER = re.compile(rb'"sequence_number":\d+,')
 #: What may stand between a string's quotes.
 _TEXT = re.compile(rb'[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+')
 _END = b"\n\n"
+#: A line may end with it alone.
+_LONE_CR = re.compile(rb"\r(?!\n)")
 #: So many runs of like events are looked for: a thought, a text, a call; each from so many events.
 _RUNS, _TRIES = 4, 4
 
 type Text = Callable[[str], str]
 type Place = tuple[Any, Any]
+
+
+def as_stream(data: bytes) -> bytes | None:
+    """``data`` as events on lines, without what is before the first; None where it holds none. One
+    that is damaged where it begins says the rest all the same."""
+    if b"\r" in data:
+        data = _LONE_CR.sub(b"\n", data)
+    if is_stream(data):
+        return data.lstrip(PADDING + b"\r\n")
+    return data if b"\ndata:" in data else None
 
 
 def pieces_of(value: Any) -> Iterator[tuple[object, Place]]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -20,8 +19,7 @@ import msgspec
 import re2
 
 from ..policy.match import pattern_options
-from ..wire.sse import PADDING, is_stream
-from .deltas import cut, pieces_of, said
+from .deltas import as_stream, cut, pieces_of, said
 from .pictures import BEGINNINGS, stripped
 from .sanitise import written
 
@@ -39,8 +37,6 @@ def _pattern(source: bytes) -> Any:
 #: Base64, broken into lines or not; the breaks are escapes in JSON, and in JSON inside it.
 _RUN = _pattern(rb"[A-Za-z0-9+/_-]{20,}(?:(?:\\{1,8}[rn]|[\r\n])+[A-Za-z0-9+/_-]{2,})*")
 _BROKEN = _pattern(rb"[A-Za-z0-9+/_-]{40,}(?:(?:\\{1,8}[rn]|[\r\n])+[A-Za-z0-9+/_-]{2,})+")
-#: A line may end with it alone.
-_LONE_CR = re.compile(rb"\r(?!\n)")
 _BREAK = _pattern(rb"\\{1,8}[rn]|[\r\n]+")
 _PICTURE = _pattern(
     rb"(^|[^A-Za-z0-9+/_-])((?:%b)[A-Za-z0-9+/_-]{20,}={0,2})"
@@ -220,16 +216,6 @@ def in_escapes(data: bytes, hide: Hide) -> bytes:
 def _plain(match: Any) -> bytes:
     char = bytes([int(match[1], 16)]) if match[1] else b"/"
     return match[0] if char in b'"\\\x7f' else char
-
-
-def as_stream(data: bytes) -> bytes | None:
-    """``data`` as events on lines, without what is before the first; None where it holds none. One
-    that is damaged where it begins says the rest all the same."""
-    if b"\r" in data:
-        data = _LONE_CR.sub(b"\n", data)
-    if is_stream(data):
-        return data.lstrip(PADDING + b"\r\n")
-    return data if b"\ndata:" in data else None
 
 
 def in_pieces(data: bytes, hide: Hide) -> bytes:

@@ -61,7 +61,7 @@ class Redactor:
             return self
         found: list[bytes] = []
         for text in texts:
-            if (events := hidden.as_stream(text)) is not None:
+            if (events := deltas.as_stream(text)) is not None:
                 text = deltas.shortened(events)
                 if (said := deltas.said(text)) is None:
                     return self

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from .deltas import Place, Text, cut, pieces_of
+from .deltas import Place, Text, as_stream, cut, pieces_of
 
 _PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
@@ -30,8 +30,8 @@ def body(data: bytes, text: Text, *, prompt: Text | None = None) -> bytes:
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):
-        if data.startswith((b"data:", b"event:", b":")):
-            return stream(data, text)
+        if (events := as_stream(data)) is not None:
+            return stream(events, text)
         made = text(data.decode("utf-8", "surrogateescape"))
         return made.encode("utf-8", "surrogateescape")
     if isinstance(value, str):

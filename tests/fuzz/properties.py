@@ -294,13 +294,19 @@ def _counters(evidence: Evidence) -> Iterator[Complaint]:
 # ---- what the client gets ----
 
 
+def _is_own(body: bytes, raw: bytes) -> bool:
+    """Whether ``body`` is an upstream's ``raw`` one, but for the keys in it."""
+    pieces = map(re.escape, body.split(b"[redacted]"))
+    return re.fullmatch(b".*".join(pieces), raw, re.DOTALL) is not None
+
+
 def _answers(evidence: Evidence) -> Iterator[Complaint]:
     for trace in evidence.traces:
         got, intake = trace.got, trace.intake
         if got is None or not got.complete or trace.flow.request.method != "POST":
             continue
         protocol = intake.turn.protocol if intake else _protocol(trace.path)
-        if protocol is None or (not got.streamed and trace.sent and got.body == trace.raw):
+        if protocol is None or (not got.streamed and trace.sent and _is_own(got.body, trace.raw)):
             # An upstream's own answer, which passes as it is.
             continue
         length = headers_of(got.fields).get("content-length")
