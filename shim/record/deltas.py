@@ -165,7 +165,7 @@ def said(data: bytes) -> list[str] | None:
             continue
         try:
             event = _decode(line[5:])
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             if line.strip() == b"data: [DONE]":
                 continue
             return None

@@ -104,6 +104,11 @@ def test_in_pieces_of_a_stream_however_its_lines_end(begin: bytes, end: bytes) -
     assert searched.deep(body) == REDACT.deep(body)
 
 
+def test_a_stream_with_bytes_that_are_no_text_is_searched() -> None:
+    body = b'data: {"type":"mes\xffsage"}\n\ndata: {"delta":{"text":"known-value-1234"}}\n\n'
+    assert b"known-value" not in REDACT.about([body]).deep(body)
+
+
 def _said(event: dict) -> str:  # type: ignore[type-arg]
     delta = event["choices"][0]["delta"] if "choices" in event else event["delta"]
     return (
