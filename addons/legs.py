@@ -27,6 +27,7 @@ from shim.record import netstring, packed, summary
 from shim.record.bodies import Bodies, Body
 from shim.record.redact import CLEAN, Redactor
 from shim.record.redact import redactor as plain_redactor
+from shim.strings import string_leaves
 
 #: Encoded bodies are unpacked, searched and written up to so many bytes.
 _MOST_BYTES = 64 * 1024 * 1024
@@ -130,7 +131,11 @@ def _texts(
         for fields in (message["headers"], message["trailers"] or ()):
             yield from (value for _, value in fields)
         yield message.get("path", b"")
-    yield msgspec.json.encode((job.row, job.error))
+    told = (job.row, job.error)
+    yield msgspec.json.encode(told)
+    yield from (
+        leaf.text.encode("utf-8", "surrogatepass") for leaf in string_leaves(told, free=True)
+    )
     for at, body in enumerate(bodies):
         if at < 3 or body is not bodies[1]:
             yield body.unsearched(_stamp(job)) if isinstance(body, Body) else body

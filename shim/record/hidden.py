@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import string
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -34,6 +35,7 @@ def _pattern(source: bytes) -> Any:
     return re2.compile(source, pattern_options())
 
 
+_ALPHABET = string.ascii_letters + string.digits + "+/-_"
 #: Base64, broken into lines or not; the breaks are escapes in JSON, and in JSON inside it.
 _RUN = _pattern(rb"[A-Za-z0-9+/_-]{20,}(?:(?:\\{1,8}[rn]|[\r\n])+[A-Za-z0-9+/_-]{2,})*")
 _BROKEN = _pattern(rb"[A-Za-z0-9+/_-]{40,}(?:(?:\\{1,8}[rn]|[\r\n])+[A-Za-z0-9+/_-]{2,})+")
@@ -47,8 +49,14 @@ _QUOTED = _pattern(rb"[^\s\"'<>\\]*%[0-9A-Fa-f]{2}[^\s\"'<>\\]*")
 #: Escapes of characters that need none: \u0026 for &, \/ for /.
 _NEEDLESS = _pattern(rb"\\+(?:u00([2-7][0-9a-fA-F])|/)")
 _ESCAPE = _pattern(rb"%[0-9A-Fa-f]{2}")
+#: What is Base64 as one letter, all else as a blank.
+_FLAT = bytes(97 if chr(n) in _ALPHABET else 32 for n in range(256))
+_SHORT_RUN = b"a" * 20
+_BREAKS = (b"\\", b"\r", b"\n")
 _FROM_URLS = bytes.maketrans(b"-_", b"+/")
 _TO_URLS = bytes.maketrans(b"+/", b"-_")
+#: Ends what one run of Base64 says, and says a new line before what the next one does.
+_BETWEEN = b"AAAACgoK"
 #: In longer runs only what is aligned with their beginning is read.
 _LONG = 8192
 
@@ -116,14 +124,16 @@ def _cores(value: bytes) -> Iterator[bytes]:
 
 def in_base64(data: bytes, fill: Fill) -> bytes:
     """``data`` with ``fill`` put through what its Base64 says; its length stays."""
-    places = list(_base64(data))
-    if not places:
+    runs = list(_runs(data))
+    if not runs:
         return data
-    said = b"\n".join(raw for _, raw in places)
+    # Read from each of four places on, one of them fits, however a run is aligned.
+    joined = _BETWEEN.join([b"", *runs, b""])
+    said = b"\n".join([_decoded(joined[shift:]) for shift in range(4)])
     if fill(said) == said:
         return data
     made = bytearray(data)
-    for stands, raw in places:
+    for stands, raw in _base64(data):
         filled = fill(raw)
         if filled != raw:
             # Only at the edges of stars there may be a character that one of the alphabets lacks.
@@ -139,6 +149,21 @@ def in_base64(data: bytes, fill: Fill) -> bytes:
 def _differ(a: bytes, b: bytes) -> Iterator[tuple[int, int]]:
     """Where ``a`` and ``b``, of one length, are not the same: groups of three bytes."""
     return ((n, n + 3) for n in range(0, len(a), 3) if a[n : n + 3] != b[n : n + 3])
+
+
+def _runs(data: bytes) -> Iterator[bytes]:
+    """The runs of Base64 in ``data``, without breaks: `_RUN` finds the same, at six times the time
+    where they are many."""
+    flat = data.translate(_FLAT) + b" "
+    at = flat.find(_SHORT_RUN)
+    while at >= 0:
+        end = flat.find(b" ", at)
+        if data[end : end + 1] in _BREAKS and (match := _RUN.match(data, at)):
+            end = match.end()
+            yield _BREAK.sub(b"", match[0])
+        else:
+            yield data[at:end]
+        at = flat.find(_SHORT_RUN, end)
 
 
 def _base64(data: bytes) -> Iterator[tuple[Sequence[int], bytes]]:

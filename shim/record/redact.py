@@ -57,17 +57,23 @@ class Redactor:
     def about(self, texts: Iterable[bytes]) -> Redactor:
         """This one, or where nothing can hide in any of ``texts`` one that does not look at what
         they say again: what their names tell is always taken out."""
-        if self._mark is None:
+        if self._blobs is not None or (self._masks and self._masks.finder.anchored):
             return self
         found: list[bytes] = []
         for text in texts:
             if (events := deltas.as_stream(text)) is not None:
-                text = deltas.shortened(events)
-                if (said := deltas.said(text)) is None:
+                # A rule may ask what stands around a piece.
+                text = text if self._masks else deltas.shortened(events)
+                if (said := deltas.said(events if self._masks else text)) is None:
                     return self
                 found += [piece.encode("utf-8", "surrogatepass") for piece in said]
             found.append(text)
-        return self if hidden.may_hide(b"\0".join(found), self._mark) else CLEAN
+        return self if self._may_hide(b"\0".join(found)) else CLEAN
+
+    def _may_hide(self, data: bytes) -> bool:
+        if self._mark:
+            return hidden.may_hide(data, self._mark)
+        return hidden.in_escapes(data, self._whole) != data
 
     def headers(self, fields: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """``fields`` with the values of credential headers replaced."""
@@ -94,7 +100,7 @@ class Redactor:
     def deep(self, data: bytes) -> bytes:
         """The same, and those that hide: in Base64, URLs, needless escapes, what pictures tell
         besides, and pieces of a stream. The same object where there is nothing."""
-        if self._mark and not hidden.may_hide(data, self._mark):
+        if self._mark and not self._may_hide(data):
             return self._pieces(data)
         return self._pieces(hidden.in_escapes(data, self._whole))
 

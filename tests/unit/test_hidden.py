@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from shim.policy.rules import RedactRule
 from shim.prompt.mask import Masks
 from shim.prompt.secrets import Finder
+from shim.record.hidden import _BREAK, _RUN, _runs
 from shim.record.pictures import stripped
-from shim.record.redact import Redactor
+from shim.record.redact import CLEAN, Redactor
 from tests.e2e.record_sessions import png
 from tests.planted import SECRETS, core
 
@@ -107,6 +108,59 @@ def test_in_pieces_of_a_stream_however_its_lines_end(begin: bytes, end: bytes) -
 def test_a_stream_with_bytes_that_are_no_text_is_searched() -> None:
     body = b'data: {"type":"mes\xffsage"}\n\ndata: {"delta":{"text":"known-value-1234"}}\n\n'
     assert b"known-value" not in REDACT.about([body]).deep(body)
+
+
+HIDDEN = {
+    "plain": lambda text: text,
+    "base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "wrapped": lambda text: json.dumps(base64.encodebytes(text.encode()).decode()),
+    "of URLs": lambda text: base64.urlsafe_b64encode(text.encode()).decode().rstrip("="),
+    "twice": lambda text: base64.b64encode(base64.b64encode(text.encode())).decode(),
+    "URL": lambda text: quote(text, safe=""),
+    "escapes": lambda text: json.dumps(text).replace("_", "\\u005f").replace("-", "\\u002d"),
+    "stream": lambda text: "".join(
+        f"data: {json.dumps({'delta': {'text': piece}})}\n\n" for piece in (text[:9], text[9:])
+    ),
+}
+MASKS = Redactor((), Masks(FINDER, b"k", as_json=True))
+
+
+@pytest.mark.parametrize("redact", [REDACT, MASKS, Redactor(["known-value-1234"])])
+@given(
+    st.lists(st.tuples(st.sampled_from(sorted(HIDDEN)), st.text(max_size=30), st.booleans())),
+    st.sampled_from(sorted(SECRETS)),
+    st.integers(0, 99),
+)
+def test_what_is_searched_at_once_is_what_each_text_says(
+    redact: Redactor, texts: list[tuple[str, str, bool]], kind: str, seed: int
+) -> None:
+    rng = random.Random(seed)
+    secret = f"{SECRETS[kind](rng)} known-value-1234"
+    made = [
+        HIDDEN[how](f"{before} {secret if tells else 'nothing'} and so on").encode(
+            "utf-8", "surrogatepass"
+        )
+        for how, before, tells in texts
+    ]
+    found = redact.about(made)
+    assert [found.deep(text) for text in made] == [redact.deep(text) for text in made]
+
+
+@pytest.mark.parametrize("redact", [REDACT, MASKS])
+def test_where_nothing_hides_nothing_is_searched_again(redact: Redactor) -> None:
+    assert redact.about([how("an ordinary text").encode() for how in HIDDEN.values()]) is CLEAN
+
+
+@given(
+    st.lists(
+        st.from_regex(r"[A-Za-z0-9+/_-]{15,45}", fullmatch=True)
+        | st.sampled_from(["\n", "\\n", "\\\\r", " ", "=", "\\", "é", '"'])
+    )
+)
+def test_runs_of_base64_are_found_at_once(pieces: list[str]) -> None:
+    data = "".join(pieces).encode()
+    slow = [_BREAK.sub(b"", match[0]) for match in _RUN.finditer(data)]
+    assert list(_runs(data)) == slow
 
 
 def _said(event: dict) -> str:  # type: ignore[type-arg]
