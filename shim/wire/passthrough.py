@@ -148,7 +148,7 @@ class Passthrough:
             return None
         try:
             value, mended = whole(body)
-            if not isinstance(value, dict) or value.get("error") or value.get("type") == "error":
+            if says_error(value) or not self._translation.upstream.is_answer(value):
                 return None
         except Unreadable:
             return None
@@ -223,6 +223,11 @@ class Passthrough:
         )
         encoder.encode(events)
         return {**(encoder.response or {}), "id": decoder.started.id}
+
+
+def says_error(value: Any) -> bool:
+    """Whether decoded JSON says, in any protocol's words, why there is no answer."""
+    return isinstance(value, dict) and bool(value.get("error") or value.get("type") == "error")
 
 
 def _written(log: list[LoggedEvent]) -> bytes:

@@ -25,7 +25,7 @@ from .characters import whole
 from .errors import http_failure
 from .fields import pass_on
 from .lenient import Unreadable
-from .passthrough import Passthrough
+from .passthrough import Passthrough, says_error
 from .protocols import Caching, Codec, Target, codec
 from .quirks import CODEX, quirks
 from .responses.errors import CONTEXT, failed_stream
@@ -235,6 +235,8 @@ class Translation:
                 said = f"{failure.message}; {RENEW}"
                 return self.error(msgspec.structs.replace(failure, message=said))
             if refused or not (self.codex or self.translates):
+                if status == 200 and not says_error(_value(body)):
+                    return self.error(failure)
                 return Answer(status, {}, None, failure)
         elif not self.translates:
             kind = headers.get("content-type", "application/json")

@@ -228,4 +228,7 @@ _HANDLERS: dict[str, Any] = {
 
 def is_answer(data: Any) -> bool:
     """Whether decoded JSON is a whole message."""
-    return isinstance(data, dict) and data.get("type") == "message" and "content" in data
+    if not isinstance(data, dict) or data.get("type") == "error":
+        return False
+    content = data.get("content")
+    return isinstance(content, list) or (data.get("type") == "message" and "content" in data)

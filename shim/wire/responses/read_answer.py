@@ -334,4 +334,6 @@ _HANDLERS: dict[str, Any] = {
 
 def is_answer(data: Any) -> bool:
     """Whether decoded JSON is a response; one that failed is an answer too: it says why."""
-    return isinstance(data, dict) and data.get("object") == "response"
+    if not isinstance(data, dict):
+        return False
+    return data.get("object") == "response" or isinstance(data.get("output"), list)
