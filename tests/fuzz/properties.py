@@ -208,7 +208,7 @@ def _secrets_of_others(evidence: Evidence) -> Iterator[Complaint]:
     known: dict[tuple[str, ...], set[str]] = {}
     for trace in evidence.traces:
         whose = known.setdefault(identity(case, trace.exchange.who), set())
-        whose |= _told(unpacked(trace.body)) | _told(unpacked(trace.raw))
+        whose |= _told(unpacked(trace.body)) | _told(unpacked(trace.raw)) | _read(trace)
         whose |= _WRITTEN_SECRETS.found(trace.path.encode())
         for _, value in trace.exchange.fields:
             whose |= _WRITTEN_SECRETS.found(value.encode())
@@ -228,6 +228,22 @@ def _secrets_of_others(evidence: Evidence) -> Iterator[Complaint]:
 def _told(body: bytes) -> set[str]:
     texts = (text.encode("utf-8", "surrogatepass") for text in said_in_pieces(body))
     return _WRITTEN_SECRETS.found(body).union(*map(_WRITTEN_SECRETS.found, texts))
+
+
+def _read(trace: Trace) -> set[str]:
+    """What is told in an upstream's answer that is damaged, and mended."""
+    translation = trace.decision.translation if trace.decision else None
+    if translation is None:
+        return set()
+    decoder = translation.upstream.decoder(lambda: "seed", "upstream", set)
+    texts: dict[tuple[type, str], str] = {}
+    for event in [*decoder.feed(unpacked(trace.raw)), *decoder.close()]:
+        for name in event.__struct_fields__:
+            if isinstance(piece := getattr(event, name), str):
+                key = (type(event), name)
+                texts[key] = texts.get(key, "") + piece
+    told = (text.encode("utf-8", "surrogatepass") for text in texts.values())
+    return set().union(*map(_WRITTEN_SECRETS.found, told))
 
 
 # ---- one end ----
@@ -314,9 +330,9 @@ def _answers(evidence: Evidence) -> Iterator[Complaint]:
             yield Complaint("answer", f"content-length {length} before {len(got.body)} bytes")
         if got.header("content-encoding"):
             got = replace(got, body=unpacked(got.body))
-        if wrong := wrong_with(protocol, got, counts=COUNT in trace.path):
-            translation = trace.decision.translation if trace.decision else None
-            passes = translation and not translation.translates
+        translation = trace.decision.translation if trace.decision else None
+        passes = translation is not None and not translation.translates
+        if wrong := wrong_with(protocol, got, counts=COUNT in trace.path, passes=passes):
             kind = "passing answer" if passes else "answer"
             yield Complaint(kind, f"{protocol}, {got.status}: {wrong}")
 

@@ -13,15 +13,16 @@ _DONE = "[DONE]"
 _FAILED = {"response.failed", "error", "response.incomplete"}
 
 
-def wrong_with(protocol: str, got: Got, *, counts: bool = False) -> str:
-    """What is wrong with an answer to a turn; empty where nothing is."""
+def wrong_with(protocol: str, got: Got, *, counts: bool = False, passes: bool = False) -> str:
+    """What is wrong with an answer to a turn; empty where nothing is. In one that ``passes``, which
+    items and blocks begin and end is the provider's word."""
     kind = got.header("content-type").partition(";")[0].strip().lower()
     if not 200 <= got.status < 600:
         return f"the status {got.status}"
     if got.status == 307:
         return "" if got.header("location").startswith("/") else "a 307 to nowhere"
     if (kind == "text/event-stream" or got.streamed) and got.status == 200:
-        return _stream(protocol, got.body)
+        return _stream(protocol, got.body, passes)
     value = json_of(got.body)
     if not isinstance(value, dict):
         return f"{got.status} {kind!r} with no JSON object: {got.body[:80]!r}"
@@ -74,7 +75,7 @@ def stream_events(body: bytes) -> Iterator[tuple[str, str]]:
         yield name, "\n".join(data)
 
 
-def _stream(protocol: str, body: bytes) -> str:
+def _stream(protocol: str, body: bytes, passes: bool) -> str:
     if body and not body.endswith((b"\n\n", b"\r\n\r\n", b"\r\r")):
         return f"its last event has no blank line behind it: {body[-60:]!r}"
     events: list[Any] = []
@@ -93,7 +94,9 @@ def _stream(protocol: str, body: bytes) -> str:
         events.append(value)
     if not events:
         return "a stream without an event"
-    return _ENDS[protocol](events)
+    if wrong := _ENDS[protocol](events):
+        return wrong
+    return "" if passes else _PARTS[protocol]([event for event in events if event != _DONE])
 
 
 def _responses_end(events: list[Any]) -> str:
@@ -103,13 +106,17 @@ def _responses_end(events: list[Any]) -> str:
         return f"a stream that ends with {kinds[-1] if kinds else 'nothing'!r}"
     if len(ends) != 1:
         return f"a stream with the ends {ends}"
+    return ""
+
+
+def _responses_parts(events: list[Any]) -> str:
     open_items: dict[Any, Any] = {}
     for event in events:
-        if event != _DONE and event.get("type") == "response.output_item.added":
+        if event.get("type") == "response.output_item.added":
             open_items[event.get("output_index")] = event
-        elif event != _DONE and event.get("type") == "response.output_item.done":
+        elif event.get("type") == "response.output_item.done":
             open_items.pop(event.get("output_index"), None)
-    if open_items and ends == ["response.completed"]:
+    if open_items and events[-1].get("type") == "response.completed":
         return f"items that are never done: {list(open_items)}"
     return ""
 
@@ -127,7 +134,12 @@ def _messages_end(events: list[Any]) -> str:
         return f"a stream that ends with {kinds[-1]!r}"
     if len(ends) != 1:
         return f"a stream with the ends {ends}"
-    if ends == ["message_stop"]:
+    return ""
+
+
+def _messages_parts(events: list[Any]) -> str:
+    kinds = [event.get("type") for event in events]
+    if kinds[-1] == "message_stop":
         if kinds[0] != "message_start" or kinds.count("message_start") != 1:
             return f"a stream that begins with {kinds[0]!r}"
         begun = [e.get("index") for e in events if e.get("type") == "content_block_start"]
@@ -138,3 +150,8 @@ def _messages_end(events: list[Any]) -> str:
 
 
 _ENDS = {"responses": _responses_end, "chat": _chat_end, "messages": _messages_end}
+_PARTS = {
+    "responses": _responses_parts,
+    "chat": lambda events: "",
+    "messages": _messages_parts,
+}
