@@ -18,7 +18,7 @@ import msgspec
 
 from ..policy.rules import RedactRule
 from ..prompt.secrets import Finder
-from . import hidden
+from . import hidden, machines
 
 #: A user's name that tells nothing of anybody.
 USER = "user"
@@ -53,48 +53,84 @@ PRIVATE_ADDRESS = re.compile(
 BASE64 = re.compile(r"[A-Za-z0-9+/_-]{24,}={0,2}")
 #: A word in which URLs have escapes.
 QUOTED = re.compile(r"[^\s\"'<>\\]*%[0-9A-Fa-f]{2}[^\s\"'<>\\]*")
+#: Users of e-mail addresses that are nobody's, and the hosts of those that are made up (RFC 2606).
+_PROGRAMS = frozenset({"git", "noreply", "no-reply"})
+_EXAMPLES = frozenset({"example", "example.com", "example.net", "example.org"})
 #: Hosts that everybody knows; all names under them, too.
 _KNOWN = (
     "localhost",
     "anthropic.com",
     "apache.org",
+    "bitbucket.org",
     "chatgpt.com",
+    "claude.ai",
+    "claude.com",
+    "cloudflare.com",
     "cohere.com",
     "crates.io",
+    "creativecommons.org",
     "debian.org",
     "deepseek.com",
+    "djangoproject.com",
     "docker.com",
     "docker.io",
+    "example",
     "example.com",
     "example.net",
     "example.org",
-    "example",
+    "freedesktop.org",
     "github.com",
     "githubusercontent.com",
     "gitlab.com",
+    "gnu.org",
+    "go.dev",
     "golang.org",
     "google.com",
     "googleapis.com",
     "groq.com",
     "huggingface.co",
+    "iana.org",
+    "ietf.org",
+    "jetbrains.com",
+    "jsdelivr.net",
     "json-schema.org",
+    "k8s.io",
+    "kernel.org",
+    "kubernetes.io",
+    "maven.org",
     "microsoft.com",
     "mistral.ai",
+    "mitmproxy.org",
     "mozilla.org",
     "nodejs.org",
     "npmjs.com",
     "npmjs.org",
     "openai.com",
     "openrouter.ai",
+    "opensource.org",
+    "php.net",
+    "postgresql.org",
+    "pydantic.dev",
     "pypi.org",
     "python.org",
+    "pythonhosted.org",
+    "readthedocs.io",
+    "readthedocs.org",
+    "rfc-editor.org",
     "rust-lang.org",
     "schema.org",
+    "sourceforge.net",
+    "spdx.org",
+    "sqlite.org",
     "stackoverflow.com",
     "ubuntu.com",
+    "unicode.org",
+    "unpkg.com",
     "w3.org",
+    "whatwg.org",
     "wikipedia.org",
     "x.ai",
+    "yaml.org",
 )
 _LOOPBACK = re.compile(r"127(?:\.\d{1,3}){3}|0\.0\.0\.0|\[?::1\]?")
 #: Documentation addresses (RFC 5737), from which pseudonyms are made.
@@ -123,16 +159,21 @@ def keys(text: str) -> list[Finding]:
 
 
 def findings(text: str) -> list[Finding]:
-    """Everything in ``text`` that must not be shared; ids and hosts are no more than a nuisance."""
+    """Everything in ``text`` that must not be shared; ids are no more than a nuisance."""
     found = keys(text)
     found += [Finding("home folder", *m.span()) for m in HOME.finditer(text) if tells_a_name(m[2])]
     found += [
-        Finding("e-mail address", *m.span())
-        for m in EMAIL.finditer(text)
-        if not is_known_host(m[0].rpartition("@")[2])
+        Finding("e-mail address", *m.span()) for m in EMAIL.finditer(text) if not is_nobodys(m[0])
     ]
     found += [Finding("private address", *m.span()) for m in PRIVATE_ADDRESS.finditer(text)]
+    found += [Finding("host name", *m.span(1)) for m in host_names(text)]
+    found += [Finding("public address", *m.span(1)) for m in machines.addresses(text)]
     return found
+
+
+def host_names(text: str) -> Iterator[re.Match[str]]:
+    """Where hosts that not everybody knows stand in ``text`` by name; group 1."""
+    return (m for m in machines.names(text) if not is_known_host(m[1]))
 
 
 def cleared(text: str) -> str:
@@ -163,6 +204,12 @@ def _stars(data: bytes) -> bytes:
 def tells_a_name(name: str) -> bool:
     """Whether a folder under /home is somebody's."""
     return name not in _TELLS_NOTHING
+
+
+def is_nobodys(address: str) -> bool:
+    """Whether an e-mail address is made up, or a program's."""
+    user, _, host = address.lower().rpartition("@")
+    return user in _PROGRAMS or re.sub(r".*\bexample\b", "example", host) in _EXAMPLES
 
 
 def is_known_host(host: str) -> bool:

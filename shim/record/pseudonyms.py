@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from urllib.parse import quote, unquote
 
 from . import findings as find
-from . import hidden
+from . import hidden, machines
 
 _SHORTEST_NAME = 3
 #: Users' names that are words of programs as well.
@@ -64,6 +64,8 @@ class Pseudonyms:
                 self._names.setdefault(name, find.USER)
         for match in find.URL_HOST.finditer(text):
             self.host(match[1])
+        for match in (*find.host_names(text), *machines.addresses(text)):
+            self.host(match[1])
         for match in find.ID.finditer(text):
             core = match[1]
             if not _MADE.match(core) and not any(core.startswith(k[:8]) for k in self._keep):
@@ -76,7 +78,7 @@ class Pseudonyms:
             return host
         if host not in self._hosts:
             number = len(self._hosts) + 1
-            is_address = re.fullmatch(r"[\d.]+|\[.*\]", host)
+            is_address = re.fullmatch(r"[\d.]+|.*:.*", host)
             made = f"192.0.2.{number % 256}" if is_address else f"host-{number}.example"
             self._hosts[host] = made
         return self._hosts[host]
@@ -128,7 +130,10 @@ class Pseudonyms:
         words = [
             *(re.escape(p) + r"(?![\w.-]*\w)" for p in _longest(self._projects)),
             *(re.escape(c) for c in _longest(self._ids)),
-            *(rf"(?<![\w.-]){re.escape(h)}(?![\w-])" for h in _longest(self._hosts)),
+            *(
+                rf"(?:(?<=\\[nrtbf])|(?<![\w.-])){re.escape(h)}(?![\w-])"
+                for h in _longest(self._hosts)
+            ),
             *(rf"{find.START}{re.escape(n)}(?![A-Za-z0-9])" for n in _longest(self._names)),
         ]
         return re.compile("|".join(words) or r"(?!)")
@@ -148,7 +153,7 @@ class Pseudonyms:
         return match[1] + self._made("folder", match[2])
 
     def _email(self, match: re.Match[str]) -> str:
-        if find.is_known_host(match[0].rpartition("@")[2]):
+        if find.is_nobodys(match[0]):
             return match[0]
         return f"{self._made('user', match[0])}@example.com"
 

@@ -250,6 +250,43 @@ def test_ordinary_text_holds_nothing() -> None:
         assert findings(text) == [], text
 
 
+MACHINES = {
+    "db1.corp.acme-robotics.com": "host name",
+    "acmerobotics.de": "host name",
+    "build-7.internal": "host name",
+    "db.prod.internal": "host name",
+    "printer3.local": "host name",
+    "acme-app.fly.dev": "host name",
+    "81.169.145.77": "public address",
+    "2a01:4f8:c0c:9ab1::2": "public address",
+}
+
+
+@pytest.mark.parametrize("machine", list(MACHINES))
+@pytest.mark.parametrize("around", ["connect to {} now", "see `{}`.", "a\\n{}", "({}:8443)", '"{}"', "{}/x"])
+def test_machines_in_prompts_get_pseudonyms(
+    machine: str, around: str, tmp_path: Path, capsys: Out
+) -> None:
+    flows = loaded(around.format(machine))
+    write(tmp_path / "seen.flow", flows)
+    assert main(["--check", str(tmp_path / "seen.flow")]) == 1
+    assert f"{MACHINES[machine]}: {machine}" in capsys.readouterr().out
+    out = sanitised(tmp_path, flows)
+    assert machine not in everything(out)
+    assert main(["--check", str(out)]) == 0
+
+
+def test_names_of_programs_and_versions_are_no_machines() -> None:
+    for text in (
+        "logger.info and self.net and threading.local()", "np.int8, a.b.c, app.config.dev = 1",
+        "com.example.Main", "main.py README.md foo.rs run.sh", "google.golang.org/protobuf",
+        "Chrome/120.0.0.0 Safari/537.36", "version 81.2.3.4", "1.3.6.1.4.1.311", "id-at 2.5.4.3",
+        "torch.nn.Module", "192.0.2.7 and 8.8.8.8", "std::net::TcpStream", "a[0].org", "x.com = 3",
+        "2024:05:01 12:30:00", "me@example.org and git@github.com", "dist/app.io.js",
+    ):  # fmt: skip
+        assert findings(text) == [], text
+
+
 def test_streams_of_every_protocol_are_put_together() -> None:
     text = Pseudonyms()
     text.learn("/home/alice")
