@@ -12,25 +12,39 @@ from typing import Any
 
 #: Seconds without a word after which a process on another machine counts as gone.
 _SILENT = 86_400.0
+#: The same for one in another container of this machine, which may have been started again.
+_SILENT_BESIDE = 3600.0
 # Of Windows' own header: to ask about a process, and to wait for it.
 _ASK, _WAIT = 0x1000, 0x00100000
 
 
 def describe(pids: Sequence[int]) -> dict[str, Any]:
     """These processes of this machine, so that they are known again."""
-    return {"host": socket.gethostname(), "boot": _boot(), "pids": [[p, _began(p)] for p in pids]}
+    pids_began = [[pid, _began(pid)] for pid in pids]
+    return {"host": socket.gethostname(), "boot": _boot(), "space": _space(), "pids": pids_began}
 
 
 def gone(who: Mapping[str, Any], last: float, now: float) -> bool:
     """Whether all processes that ``who`` describes have ended.
 
-    Those of another machine cannot be asked: they are gone a day after their ``last`` event.
+    Those of another machine or container cannot be asked: they are gone a day, or an hour, after
+    their ``last`` event.
     """
     if who.get("host") != socket.gethostname():
         return now - last > _SILENT
     if who.get("boot") != _boot():
         return True
+    if who.get("space", space := _space()) != space:
+        return now - last > _SILENT_BESIDE
     return not any(_runs(int(pid), str(began)) for pid, began in who.get("pids", ()))
+
+
+def _space() -> str:
+    """In which namespace of process numbers this process is; empty where there are none."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
 
 
 def _runs(pid: int, began: str) -> bool:

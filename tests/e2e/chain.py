@@ -76,6 +76,7 @@ class Chain:
         listen_host: str | None = "127.0.0.1",
         mode: str = "",
         port: int = 0,
+        inside: Sequence[str] = (),
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="interpose-chain-"))
         self.record_dir = self.folder / "flows"
@@ -92,7 +93,9 @@ class Chain:
             self.policy_file.write_text(policy)
             chosen["policy"] = str(self.policy_file)
         mode = mode or f"reverse:{upstream}"
-        self._command = chain_command(self.port, mode, chosen, tool, listen_host)
+        #: What the chain is started by, such as in a container; it hears of signals, too.
+        self._inside = bool(inside)
+        self._command = [*inside, *chain_command(self.port, mode, chosen, tool, listen_host)]
         web = "--web-port" in self._command
         #: Where mitmweb shows its own pages.
         self.web_port = int(self._command[self._command.index("--web-port") + 1]) if web else 0
@@ -154,7 +157,10 @@ class Chain:
         if self._process is None:
             return None
         if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
+            if self._inside:
+                os.killpg(self._process.pid, signal.SIGINT)
+            else:
+                self._process.send_signal(signal.SIGINT)
             try:
                 self._process.wait(10)
             except subprocess.TimeoutExpired:

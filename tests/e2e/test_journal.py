@@ -23,7 +23,7 @@ import pytest
 from mitmproxy import http
 from mitmproxy.io import FlowReader
 
-from addons.flowfile import row_of
+from addons.flowfile import flows_of, row_of
 from shim.record import processes
 from shim.record.asked import Asked
 from shim.record.audit import NoJournal, exchanges, reading
@@ -200,6 +200,38 @@ def test_two_chains_on_one_journal(tmp_path: Path) -> None:
     assert len(json.loads(audit("--json", folder=tmp_path))) == 40
     assert audit("--csv", folder=tmp_path).count("\n") == 41
     assert "░ waits" in audit("--session", "t1", folder=tmp_path)
+
+
+#: A chain in a process namespace of its own has the same process number as any other.
+ALONE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+
+
+@pytest.mark.full
+@pytest.mark.skipif(sys.platform != "linux", reason="process namespaces are Linux's")
+def test_two_chains_of_one_process_number_on_one_folder(tmp_path: Path) -> None:
+    """As in two containers over one volume: neither cuts off or closes what the other writes."""
+    options = {**CHAT, "record_dir": str(tmp_path)}
+    for _ in range(3):
+        with (
+            Upstream([ANSWER]) as upstream,
+            Chain(upstream.url, options=options, inside=ALONE) as one,
+            Chain(upstream.url, options=options, inside=ALONE) as other,
+        ):
+
+            async def both(chains: tuple[Chain, Chain] = (one, other)) -> list[list[int]]:
+                return await asyncio.gather(*(_load(c.url, 20, -1, 0) for c in chains))
+
+            assert [len(statuses) for statuses in asyncio.run(both())] == [20, 20]
+            for chain in (one, other):
+                chain.get("/health?exchanges=1")
+                assert "lost" not in {row["state"] for row in journal(tmp_path).values()}
+    rows = journal(tmp_path)
+    assert len(rows) == 120 and {row["state"] for row in rows.values()} == {"ok"}
+    files = sorted(tmp_path.glob("*.flow"))
+    assert len(files) == 6 == len({row["file"] for row in rows.values()})
+    told = [row_of(flow)["leg"] for path in files for flow in flows_of(path)]
+    assert told.count("client") == told.count("upstream") == 120
+    assert {path.name.split("-")[2] for path in files} == {"1"}
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shim.record import processes
 from shim.record.asked import Asked
 from shim.record.audit import NoJournal, exchanges, reading
 from shim.record.events import END, START, Event, begun, ended, link
@@ -292,6 +293,18 @@ def test_a_process_that_has_ended_but_is_not_waited_for_is_gone(tmp_path: Path) 
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     assert rows(path)["x"]["state"] == "lost"
     child.wait()
+
+
+def test_a_process_of_another_container_is_gone_an_hour_after_its_last_word(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    who = processes.describe([os.getpid()])
+    assert not processes.gone(who, 0, 9 * DAY)
+    monkeypatch.setattr(processes, "_space", lambda: "pid:[1]")
+    assert not processes.gone(who, 0, 3600) and processes.gone(who, 0, 3601)
+    del who["space"]
+    # An older version has not said where it ran.
+    assert not processes.gone(who, 0, 9 * DAY)
 
 
 def test_retention_drops_whole_segments_and_says_so(tmp_path: Path) -> None:
