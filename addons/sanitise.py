@@ -53,7 +53,7 @@ class Sanitiser:
             self._names.project(_project(recorded))
         for flow in flows:
             self._names.host(flow.request.host)
-            for text in _texts(flow):
+            for text in (*_texts(flow), *_bodies(flow)):
                 self._names.learn(text)
 
     def clean(self, flow: http.HTTPFlow) -> None:
@@ -201,10 +201,12 @@ def _left(flows: Iterable[http.HTTPFlow]) -> Iterator[str]:
         yield from (f"flow {number}: key: the header {name}" for name in _open(flow))
         if flow._backup:
             yield f"flow {number}: hidden: the flow as it was before it was edited in mitmproxy"
-        texts = [text for text in _texts(flow) if text not in read]
-        read.update(texts)
-        for text in texts:
-            told = [(f.kind, _hint(f, form)) for form in forms(text) for f in findings(form)]
+        texts = [(text, True) for text in _texts(flow)] + [(text, False) for text in _bodies(flow)]
+        texts = [(text, whole) for text, whole in texts if text not in read]
+        read.update(text for text, _ in texts)
+        for text, whole in texts:
+            found = ((f, form) for form in forms(text) for f in findings(form, whole=whole))
+            told = [(finding.kind, _hint(finding, form)) for finding, form in found]
             told += [("hidden", what) for what in hides(text)]
             for kind, what in told:
                 if (kind, what) not in seen:
@@ -220,7 +222,7 @@ def _hint(finding: Finding, text: str) -> str:
 
 
 def _texts(flow: http.HTTPFlow) -> Iterator[str]:
-    """Every text in ``flow``, bodies as they stand, too."""
+    """Every text in ``flow``."""
     yield from (flow.id, flow.request.pretty_url, flow.error.msg if flow.error else "")
     yield from sanitise.texts(flow.comment.encode())
     for value in flow.metadata.values():
@@ -229,9 +231,13 @@ def _texts(flow: http.HTTPFlow) -> Iterator[str]:
         if message is None:
             continue
         yield from (value.decode("latin-1") for _, value in message.headers.fields)
-        raw = body_of(message)
-        yield raw.decode("utf-8", "replace")
-        yield from sanitise.texts(raw)
+        yield from sanitise.texts(body_of(message))
+
+
+def _bodies(flow: http.HTTPFlow) -> Iterator[str]:
+    """The bodies of ``flow`` as they stand: in a stream, a name may be cut anywhere."""
+    messages = (message for message in (flow.request, flow.response) if message)
+    yield from (body_of(message).decode("utf-8", "replace") for message in messages)
 
 
 def _open(flow: http.HTTPFlow) -> Iterator[str]:

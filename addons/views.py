@@ -22,7 +22,7 @@ from shim.encodings import RECORDED, EncodingError, decode
 from shim.record import show, summary
 from shim.record.differ import differences
 from shim.record.pieces import request_pieces
-from shim.shown import line
+from shim.shown import line, short
 from shim.wire.paths import protocol_of
 
 #: What mitmweb's list shows. Beside a path, which takes all the room, no comment can be read.
@@ -127,7 +127,7 @@ def _unpacked(data: Any, name: str, errors: str = "strict") -> Any:
     except LookupError:
         is_text = False
     if not is_text:
-        raise ValueError(f"no encoding of bodies: {name[:40]!r}")
+        raise ValueError(f"no encoding of bodies: {short(name, 40)!r}")
     return _decode(data, name, errors)
 
 

@@ -16,6 +16,8 @@ import brotli
 import msgspec
 import zstandard
 
+from .shown import short
+
 #: Bytes that are unpacked in one step, and taken in for one.
 _STEP, _PIECE = 256 * 1024, 64 * 1024
 #: The same of zstd, where a few bytes may stand for a block of 128 KB.
@@ -79,7 +81,7 @@ def codings(header: str) -> list[str]:
     for name in names:
         if name not in _FORMS:
             raise EncodingError(
-                415, f"the content-encoding {name[:40]!r} is not understood; use {_KNOWN}"
+                415, f"the content-encoding {short(name, 40)!r} is not understood; use {_KNOWN}"
             )
     if len(names) > _MOST_CODINGS:
         raise EncodingError(

@@ -14,6 +14,8 @@ from typing import Any
 
 import msgspec
 
+from .shown import short
+
 _any = msgspec.json.Decoder().decode
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _array = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -320,9 +322,8 @@ def _read_key(token: bytes) -> str:
 def _key(key: str) -> str:
     if _WORD.fullmatch(key):
         return f".{key}"
-    shown = key if len(key) <= 40 else f"{key[:39]}…"
-    return f"[{_encode(shown).decode()}]"
+    return f"[{_encode(short(key, 40)).decode()}]"
 
 
 def _shortened(path: str) -> str:
-    return path if len(path) <= _LONGEST_PATH else f"{path[:_LONGEST_PATH]}…"
+    return short(path, _LONGEST_PATH)

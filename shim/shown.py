@@ -15,6 +15,9 @@ _BLANK, _UNKNOWN = dict.fromkeys("\t\n\v\f\r", " "), "\N{REPLACEMENT CHARACTER}"
 #: What no header field and no path may hold: whoever reads them next may take it for a line's end
 #: (RFC 9110, section 5.5).
 _CONTROL = re.compile(rb"[\0-\x08\x0a-\x1f\x7f]+")
+#: What no key goes on behind, and how much of a word is told that is cut off.
+_ENDS_WORD = " \t\n\r\"'<>(){}[],;"
+_TOLD = 3
 #: Characters of a line.
 _LONGEST = 4000
 
@@ -27,9 +30,21 @@ def plain(text: str, keep: str = "") -> str:
     return _ODD.sub(lambda m: m[0] if m[0] in keep else _BLANK.get(m[0], _UNKNOWN), text)
 
 
+def short(text: str, most: int) -> str:
+    """``text`` cut to ``most`` characters, with a mark. Of a word that would be cut only its
+    beginning is told: half a key is known for one by nobody who looks for keys."""
+    if len(text) <= most:
+        return text
+    kept = text[:most]
+    if text[most] not in _ENDS_WORD:
+        at = max(map(kept.rfind, _ENDS_WORD)) + 1
+        kept = kept[: at + _TOLD]
+    return f"{kept}…"
+
+
 def line(text: str) -> str:
     """The same of what may be as long as others like, cut to what one reads."""
-    return plain(text[:_LONGEST])
+    return plain(short(text, _LONGEST))
 
 
 def lines(text: str, indent: str = "    ") -> str:

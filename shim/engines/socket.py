@@ -17,6 +17,7 @@ import msgspec
 from starlette.websockets import WebSocket
 
 from ..json_text import load
+from ..shown import short
 from ..state.expand import inner
 from ..turn import WireError
 from ..wire.fields import top_level
@@ -201,7 +202,7 @@ class Connection:
         try:
             error = msgspec.json.decode(body)["error"]
         except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
-            await self._error(status, body.decode("utf-8", "replace")[:1000])
+            await self._error(status, short(body.decode("utf-8", "replace"), 1000))
             return
         await self._send_error(status, error)
 

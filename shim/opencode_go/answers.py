@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from ..shown import short
 from . import SESSION
 
 Protocol = Literal["chat", "messages"]
@@ -132,8 +133,8 @@ def error(raw: bytes) -> tuple[str, str]:
     told = told if isinstance(told, dict) else data
     kind, words = told.get("type"), told.get("message")
     text = words if isinstance(words, str) else ""
-    text = " ".join("".join(c if c.isprintable() else " " for c in text[:2000]).split())
-    return kind if isinstance(kind, str) else "", text[:_MOST_WORDS]
+    text = " ".join("".join(c if c.isprintable() else " " for c in short(text, 2000)).split())
+    return kind if isinstance(kind, str) else "", short(text, _MOST_WORDS)
 
 
 def retry_after(head: Mapping[str, str]) -> float | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from ..shown import short
 from .summary import repairs
 
 #: What happens to an exchange; then what happens to segments.
@@ -131,7 +132,7 @@ def begun(row: Mapping[str, Any]) -> dict[str, Any]:
         "reason": route.get("reason"),
         "policy": row.get("policy"),
     }
-    return {name: value[:_LONGEST] for name, value in said.items() if value}
+    return {name: short(value, _LONGEST) for name, value in said.items() if value}
 
 
 def ended(row: Mapping[str, Any], started: float, file: str | None) -> dict[str, Any]:

@@ -158,16 +158,18 @@ def keys(text: str) -> list[Finding]:
     return [Finding("key", start, end) for start, end, _ in _finder().find(text)]
 
 
-def findings(text: str) -> list[Finding]:
-    """Everything in ``text`` that must not be shared; ids are no more than a nuisance."""
+def findings(text: str, *, whole: bool = True) -> list[Finding]:
+    """Everything in ``text`` that must not be shared; ids are no more than a nuisance. In one that
+    is not ``whole`` words are cut, which then look like names of hosts."""
     found = keys(text)
     found += [Finding("home folder", *m.span()) for m in HOME.finditer(text) if tells_a_name(m[2])]
     found += [
         Finding("e-mail address", *m.span()) for m in EMAIL.finditer(text) if not is_nobodys(m[0])
     ]
     found += [Finding("private address", *m.span()) for m in PRIVATE_ADDRESS.finditer(text)]
-    found += [Finding("host name", *m.span(1)) for m in host_names(text)]
-    found += [Finding("public address", *m.span(1)) for m in machines.addresses(text)]
+    if whole:
+        found += [Finding("host name", *m.span(1)) for m in host_names(text)]
+        found += [Finding("public address", *m.span(1)) for m in machines.addresses(text)]
     return found
 
 

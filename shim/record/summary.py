@@ -9,7 +9,7 @@ import msgspec
 
 from ..notes import Note
 from ..route.choose import Route
-from ..shown import line
+from ..shown import line, short
 from ..turn import Usage
 
 #: Names come from clients and providers: so many characters of one are told.
@@ -90,7 +90,7 @@ def told(row: dict[str, Any]) -> str:
     target = f"{route.get('provider')}/{route.get('model')}" if route else "no route"
     model = str(row.get("model") or "(no model)")
     parts = [
-        f"{model[:_LONGEST_NAME]} → {target[:_LONGEST_NAME]}",
+        f"{short(model, _LONGEST_NAME)} → {short(target, _LONGEST_NAME)}",
         str(row.get("status")),
         f"{((row.get('ms') or {}).get('total') or 0) / 1000:.2f} s",
     ]

@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urljoin
 
+from ..shown import short
 from ..turn import Failure
 from . import address
 from .address import Endpoint
@@ -30,6 +31,8 @@ _LONGEST_NAMED = 100 * 365 * 86400.0
 _LONGEST_MESSAGE = 2000
 #: And of one that stands between brackets.
 _LONGEST_ASIDE = 300
+#: Characters of a body that is no JSON.
+_LONGEST_PLAIN = 500
 
 _RETRY_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
 _NO_QUOTA = ("insufficient_quota", "usage_limit_reached", "billing", "insufficient_balance")
@@ -99,7 +102,7 @@ def _astray(
 def _nowhere(
     status: int, message: str, code: str, kind: str, upstream: str, endpoint: Endpoint
 ) -> Failure:
-    words = _QUERY.sub("", _readable(message)[:_LONGEST_ASIDE])
+    words = _QUERY.sub("", short(_readable(message), _LONGEST_ASIDE))
     words = words.removeprefix(f"{status} ").strip()
     gave = f"gave {status}" if status in address.NOWHERE else f"gave {status}, but no model answer"
     sentence = f"{upstream}: POST {endpoint.url} {gave} ({words or 'no message'})"
@@ -199,18 +202,18 @@ def _is_page(body: bytes, content_type: str) -> bool:
 
 
 def _plain(body: bytes, content_type: str) -> str:
-    text = body[:20_000].decode("utf-8", "replace").strip()
+    text = short(body[:80_000].decode("utf-8", "replace").strip(), 20_000)
     if _is_page(body, content_type):
         titles = " - ".join(dict.fromkeys(m.group(2).strip() for m in _TITLE.finditer(text)))
         text = titles or text
         text = html.unescape(_TAG.sub(" ", text))
-    return " ".join(text.split())[:500]
+    return short(" ".join(text.split()), _LONGEST_PLAIN)
 
 
 def _readable(message: str) -> str:
     """``message`` without control characters, which a terminal would obey, and not without end."""
-    text = "".join(c if c.isprintable() or c == "\n" else " " for c in message[:_LONGEST_MESSAGE])
-    return text if len(message) <= _LONGEST_MESSAGE else f"{text} …"
+    text = short(message, _LONGEST_MESSAGE)
+    return "".join(c if c.isprintable() or c == "\n" else " " for c in text)
 
 
 def seconds(text: str) -> float | None:

@@ -15,6 +15,8 @@ from typing import Any
 
 import msgspec
 
+from ..shown import short
+
 #: ``[DONE]``, among the values of an event.
 DONE = object()
 _NOTHING = object()
@@ -80,9 +82,9 @@ def one(body: bytes) -> tuple[Any, bool]:
 
 def excerpt(data: bytes) -> str:
     """The beginning of ``data``, as a message can repeat it."""
-    text = data[: 4 * _EXCERPT].decode("utf-8", "replace")
+    text = short(data[: 8 * _EXCERPT].decode("utf-8", "replace"), 4 * _EXCERPT)
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return text if len(text) <= _EXCERPT else f"{text[:_EXCERPT]} …"
+    return short(text, _EXCERPT)
 
 
 def strict(text: str) -> Any:

@@ -17,6 +17,7 @@ from ..codex.login import RENEW
 from ..json_text import restore_surrogates
 from ..repair.turn import Repairs, Rules
 from ..route.choose import Route
+from ..shown import short
 from ..tools.bridge import Bridge
 from ..tools.offered import Offered
 from ..turn import Event, Failure, Text, Turn, Usage, WireError
@@ -142,8 +143,8 @@ class Translation:
         """A Warning header that names what was left out, if anything was (RFC 7234, 5.5)."""
         if not self.notes:
             return None
-        text = "; ".join(self.notes).encode("ascii", "replace").decode().replace('"', "'")
-        return f'299 interpose "{text[:1000]}"'
+        text = short("; ".join(self.notes), 1000).encode("ascii", "replace").decode()
+        return f'299 interpose "{text.replace('"', "'")}"'
 
     @cached_property
     def client(self) -> Codec:

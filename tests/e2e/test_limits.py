@@ -72,10 +72,11 @@ def test_a_pace_is_refused_with_the_time_to_wait() -> None:
 def test_counters_outlive_the_chain(tmp_path: Path) -> None:
     limits = "limits: [{ tokens: 15 }]"
     options = {"record_dir": str(tmp_path / "kept")}
+    home = {"INTERPOSE_HOME": str(tmp_path / "state")}
     with Upstream(answer) as upstream:
         policy = MODELS.format(url=upstream.url) + limits
-        with Chain(policy=policy, options=options) as chain:
+        with Chain(policy=policy, options=options, env=home) as chain:
             assert ask(chain) == ask(chain)
-        with Chain(policy=policy, options=options) as chain:
+        with Chain(policy=policy, options=options, env=home) as chain:
             with pytest.raises(openai.PermissionDeniedError, match="20 of 15 tokens"):
                 ask(chain)

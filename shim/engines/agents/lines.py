@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from ...policy.agents import Agent, Read
+from ...shown import short
 from ...turn import Failure, Finish, Reasoning, Text, Usage
 from .keeper import GRACE, SIGNALLED
 from .process import FAILED, AgentError, Child, environment
@@ -138,7 +139,7 @@ class Heard:
         self._count(found, said)
         if errors := _texts(said, found.error):
             self.ended = True
-            yield Failure(errors[0][:1000], FAILED, "agent_failed")
+            yield Failure(short(errors[0], 1000), FAILED, "agent_failed")
             return
         if not self._text:
             for text in _texts(said, found.whole):
