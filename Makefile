@@ -31,8 +31,8 @@ test: setup
 	@$(PYTEST) -n 2 --dist worksteal tests/e2e -m 'not full'
 
 test-full: setup
-	@$(PYTEST) -n 2 tests/unit tests/addons tests/fuzz
-	@$(PYTEST) -n 2 --dist worksteal tests/e2e
+	@INTERPOSE_TEST_ALL=1 $(PYTEST) -n 2 tests/unit tests/addons tests/fuzz
+	@INTERPOSE_TEST_ALL=1 $(PYTEST) -n 2 --dist worksteal tests/e2e
 
 test-clients: setup
 	@$(PYTEST) tests/clients tests/conformance

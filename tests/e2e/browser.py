@@ -14,13 +14,14 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
+from tests.programs import found
+
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome", "chromium-headless-shell")
 
 
 def chromium() -> str | None:
     """The Chromium on this machine, by the variable CHROMIUM or on PATH; None without one."""
-    given = os.environ.get("CHROMIUM")
-    return given or next((path for name in _NAMES if (path := shutil.which(name))), None)
+    return os.environ.get("CHROMIUM") or found(*_NAMES)
 
 
 class BrowserError(AssertionError):

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
-import shutil
 import socket
 import ssl
 import subprocess
-import tempfile
-from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,29 +14,10 @@ import httpx
 
 from tests.e2e.chain import ROOT, free_port, poll
 from tests.e2e.tls import Authority
+from tests.programs import program
 
 #: The name under which the pages in the docs have it.
 HOST = "interpose.lan"
-_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-
-
-@cache
-def program(name: str) -> str:
-    """HAProxy or Caddy, installed from Debian where it is missing; it fails where it cannot be."""
-    with Path(tempfile.gettempdir(), "interpose-apt.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not shutil.which(name, path=_PATH):
-            env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-            install = ["apt-get", "install", "-y", "--no-install-recommends", name]
-            done = None
-            for words in (install, ["apt-get", "update"], install):
-                done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=300)
-                if words is install and done.returncode == 0:
-                    break
-            assert done and done.returncode == 0, f"{name} cannot be installed: {done}"
-    found = shutil.which(name, path=_PATH)
-    assert found, f"{name} was installed and is not on PATH"
-    return found
 
 
 def documented(kind: str) -> str:

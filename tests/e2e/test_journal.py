@@ -33,6 +33,7 @@ from shim.record.verify import verify
 from tests.e2e.chain import Chain, poll
 from tests.e2e.upstreams import Answer, Upstream
 from tests.everything import everything
+from tests.programs import ALL, install
 from tests.unit.fixtures import DONE, chunk
 
 EVENT = {"content-type": "text/event-stream"}
@@ -315,9 +316,11 @@ def test_a_read_only_folder(tmp_path: Path, required: str) -> None:
 
 @pytest.mark.full
 def test_a_clock_that_is_set_under_a_running_chain(tmp_path: Path) -> None:
+    if ALL:
+        install("libfaketime")
     library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
     if not library:
-        pytest.skip("needs libfaketime (the Debian package faketime)")
+        pytest.skip("needs libfaketime (the Debian package libfaketime)")
     clock = tmp_path / "clock"
     clock.write_text("+0d")
     env = {

@@ -6,7 +6,6 @@ import argparse
 import os
 import pty
 import select
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from shim.cli import COMMANDS, completion, main
+from tests.programs import found
 
 pytestmark = pytest.mark.slow
 
@@ -58,10 +58,10 @@ def script(shell: str, place: Path) -> Path:
 
 
 def needs(shell: str) -> str:
-    found = shutil.which(shell)
-    if not found:
+    made = found(shell)
+    if not made:
         pytest.skip(f"{shell} is not installed on this machine; the others are tried")
-    return found
+    return made
 
 
 class Terminal:
