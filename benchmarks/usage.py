@@ -50,8 +50,18 @@ def runnable(pid: int) -> bool:
 
 def peak(pid: int) -> float:
     """The largest memory that ``pid`` has held, in MB."""
+    return _status(pid, "VmHWM:")
+
+
+def resident(pid: int) -> float:
+    """The memory that ``pid`` holds now, in MB."""
+    return _status(pid, "VmRSS:")
+
+
+def _status(pid: int, name: str) -> float:
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return 0.0
-    return next((int(s.split()[1]) for s in status.splitlines() if s[:6] == "VmHWM:"), 0) / 1024
+    found = (int(line.split()[1]) for line in status.splitlines() if line.startswith(name))
+    return next(found, 0) / 1024

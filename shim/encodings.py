@@ -67,6 +67,10 @@ NO_LIMIT = Limit()
 RECORDED = Limit(64 * 1024 * 1024, "64m")
 
 
+#: As much is kept of a body that cannot be read to its end.
+_HEAD = 1 << 20
+
+
 def coding_of(fields: Iterable[tuple[bytes, bytes]]) -> str:
     """What the Content-Encoding fields of a message say; several count as one list (RFC 9110,
     section 5.3)."""
@@ -109,12 +113,18 @@ def readable(body: bytes, header: str, limit: Limit = RECORDED) -> tuple[bytes, 
     """``body`` as it reads, of what somebody recorded, and whether it could be read to its end;
     else a sentence behind what could be read says why not. What is text is read as it is where
     ``header`` names another encoding that is known."""
-    whole = BytesIO()
+    whole, size = BytesIO(), 0
     try:
-        whole.writelines(Unpacker(header, limit).whole(body))
+        for piece in Unpacker(header, limit).whole(body):
+            size += len(piece)
+            # A bomb takes no room.
+            if size <= _HEAD:
+                whole.write(piece)
+        if size > _HEAD:
+            return decode(body, header, limit), True
         return whole.getvalue(), True
     except EncodingError as e:
-        if e.status != 415 and not whole.tell() and _is_text(body):
+        if e.status != 415 and not size and _is_text(body):
             return body, True
         whole.write(f"[not recorded from here, of {len(body)} bytes: {e}]".encode())
         return whole.getvalue(), False
