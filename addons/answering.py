@@ -99,11 +99,11 @@ class Answering:
 
     def _tap(self, flow: http.HTTPFlow, run: Run) -> Callable[[bytes], list[bytes]]:
         """The stream function of a flow: the upstream's bytes in, the client's out; b"" ends it."""
-        assert run.passage and run.passage.transcoder and run.decision
+        assert run.intake and run.passage and run.passage.transcoder and run.decision
         transcoder, route = run.passage.transcoder, run.decision.route
         limit = self._services.body_limit.times(_STREAMED)
         feed = feeder(run.passage, route.provider if route else "", limit)
-        shown = ConcealedStream(_hidden(run)).feed
+        shown = ConcealedStream(run.intake.turn.protocol, _hidden(run)).feed
         received, sent = run.received.append, run.sent.append
         clock = time.perf_counter
         stores = run.decision.plan is not None

@@ -68,7 +68,7 @@ RECORDED = Limit(64 * 1024 * 1024, "64m")
 
 
 #: As much is kept of a body that cannot be read to its end.
-_HEAD = 1 << 20
+_HEAD = 4 << 20
 
 
 def coding_of(fields: Iterable[tuple[bytes, bytes]]) -> str:
@@ -103,31 +103,42 @@ def decode(body: bytes, header: str, limit: Limit = NO_LIMIT) -> bytes:
     """
     if not codings(header):
         return body
-    # Other than a list that is joined, this needs the room of the body only once.
-    whole = BytesIO()
-    whole.writelines(Unpacker(header, limit).whole(body))
-    return whole.getvalue()
+    return _whole(body, header, limit, [])
 
 
 def readable(body: bytes, header: str, limit: Limit = RECORDED) -> tuple[bytes, bool]:
     """``body`` as it reads, of what somebody recorded, and whether it could be read to its end;
     else a sentence behind what could be read says why not. What is text is read as it is where
     ``header`` names another encoding that is known."""
-    whole, size = BytesIO(), 0
+    head: list[bytes] = []
     try:
-        for piece in Unpacker(header, limit).whole(body):
-            size += len(piece)
-            # A bomb takes no room.
-            if size <= _HEAD:
-                whole.write(piece)
-        if size > _HEAD:
-            return decode(body, header, limit), True
-        return whole.getvalue(), True
+        return _whole(body, header, limit, head), True
     except EncodingError as e:
-        if e.status != 415 and not size and _is_text(body):
+        if e.status != 415 and not head and _is_text(body):
             return body, True
-        whole.write(f"[not recorded from here, of {len(body)} bytes: {e}]".encode())
-        return whole.getvalue(), False
+        said = f"[not recorded from here, of {len(body)} bytes: {e}]"
+        return b"".join([*head, said.encode()]), False
+
+
+def _whole(body: bytes, header: str, limit: Limit, head: list[bytes]) -> bytes:
+    """``body`` without its encodings; ``head`` gets the pieces of its first bytes.
+
+    What is larger than that is counted before room is made for it: a bomb gets none.
+    """
+    size = 0
+    for piece in Unpacker(header, limit).whole(body):
+        size += len(piece)
+        if size <= _HEAD:
+            head.append(piece)
+    if size <= _HEAD:
+        return b"".join(head)
+    head.clear()
+    with BytesIO() as whole:
+        whole.seek(size - 1)
+        whole.write(b"\0")
+        whole.seek(0)
+        whole.writelines(Unpacker(header, limit).whole(body))
+        return whole.getvalue()
 
 
 def _is_text(body: bytes) -> bool:

@@ -7,9 +7,13 @@ somebody took for a key (``key: lmstudio-local``) stays whole.
 
 from __future__ import annotations
 
-from ..record.redact import Redactor, redactor
+from ..record.redact import MARK, Redactor, redactor
 from ..route.keys import telling
+from ..wire.spelled import Spelled
+from ..wire.unmask import UnmaskStream
 from .values import Decision, Fields, Intake
+
+_ENDS = (b"\n\n", b"\r\n\r\n")
 
 
 def hidden_from_client(intake: Intake, decision: Decision) -> frozenset[str]:
@@ -34,33 +38,26 @@ def concealed_body(body: bytes, status: int, keys: frozenset[str]) -> bytes:
 
 
 class ConcealedStream:
-    """A stream without ``keys``, also where one is cut by the pieces in which it comes. A key that
-    a model spells in several events is not known for one."""
+    """A stream in a client's ``protocol`` without ``keys``, also where a model spells one in
+    several events of four characters or more."""
 
-    def __init__(self, keys: frozenset[str]) -> None:
-        self._redact: Redactor = redactor(telling(keys))
-        self._forms = self._redact.forms
-        self._longest = max(map(len, self._forms), default=0)
-        self._rest = b""
+    def __init__(self, protocol: str, keys: frozenset[str]) -> None:
+        told = telling(keys)
+        self._redact: Redactor = redactor(told)
+        self._spelled = Spelled(told, MARK)
+        self._stream = UnmaskStream(protocol, self._spelled)
+        begins = tuple(key[:4].encode() for key in told)
+        #: Other ways of writing them, which begin otherwise.
+        self._forms = [form for form in self._redact.forms if not form.startswith(begins)]
 
     def feed(self, data: bytes, *, last: bool = False) -> bytes:
-        """What may leave; the beginning of a key waits for the next piece, or for the ``last``."""
-        if not self._forms:
+        """What may leave; the beginning of a key waits for the next event, or for the ``last``."""
+        if not self._redact.forms:
             return data
-        if self._rest:
-            data, self._rest = self._rest + data, b""
-        data = self._redact.data(data)
+        whole = data.endswith(_ENDS) and not last and not self._stream.holds
+        if whole and not self._spelled.near(data):
+            return self._redact.data(data) if any(f in data for f in self._forms) else data
+        data = self._stream.feed(data)
         if last:
-            return data
-        if at := self._begins(data):
-            data, self._rest = data[:-at], data[-at:]
-        return data
-
-    def _begins(self, data: bytes) -> int:
-        """How many bytes at the end of ``data`` may be the beginning of a key."""
-        # No form of a key goes over a line's end, where events end.
-        tail = data[data.rfind(b"\n", -self._longest) + 1 :][1 - self._longest :]
-        for at in range(len(tail)):
-            if any(form.startswith(tail[at:]) for form in self._forms):
-                return len(tail) - at
-        return 0
+            data += self._stream.close()
+        return self._redact.data(data)

@@ -15,6 +15,8 @@ _CALLS = frozenset(
 #: Where the upstream's own state goes by, which it must get back as it was.
 _STATE = frozenset({"encrypted_content", "signature", "reasoning_details"})
 _MOST_THOUGHTS = 100
+#: A mask, or its beginning at the end of a string.
+_NEAR = re.compile(rb'MASKED_|M(?:A(?:S(?:K(?:ED?)?)?)?)?"')
 
 
 class Table(dict[str, str]):
@@ -50,12 +52,22 @@ class Unmask:
     """What leads back: ``table`` maps masks to secrets, ``names`` the tools' names upstream to the
     client's own."""
 
+    thinks = True
+
     def __init__(self, table: dict[str, str], names: dict[str, str] | None = None) -> None:
         self.table = table
         self.names = names or {}
 
     def __bool__(self) -> bool:
         return bool(self.table or self.names)
+
+    def near(self, raw: bytes) -> bool:
+        """Whether an event may hold a mask, or the beginning of one."""
+        return _NEAR.search(raw) is not None
+
+    def let_go(self, held: str) -> str:
+        """What leaves of what was ``held``, where nothing follows."""
+        return held
 
     @cached_property
     def _sorted(self) -> list[str]:

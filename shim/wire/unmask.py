@@ -7,7 +7,6 @@ it could matter, all others pass as they came.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,13 +15,12 @@ import msgspec
 
 from ..turn import CallDelta, Event, Failure, Finish, KeepAlive, Reasoning, Refusal, Text, Usage
 from .masks import Unmask
+from .spelled import Spelled
 from .sse import BLANK, split
 
 __all__ = ["Unmask", "UnmaskEvents", "UnmaskStream"]
 
 _TEXTS = (Text, Refusal, Reasoning)
-#: A mask, or its beginning at the end of a string.
-_NEAR = re.compile(rb'MASKED_|M(?:A(?:S(?:K(?:ED?)?)?)?)?"')
 
 
 class UnmaskEvents:
@@ -84,13 +82,18 @@ class _Place(NamedTuple):
 class UnmaskStream:
     """An answer that passes in its own protocol, with secrets and names put back."""
 
-    def __init__(self, protocol: str, unmask: Unmask) -> None:
+    def __init__(self, protocol: str, unmask: Unmask | Spelled) -> None:
         self._unmask = unmask
         self._deltas = _DELTAS[protocol]
         self._rest = b""
         #: Per channel what is held, the event's other lines, and how to say it.
         self._held: dict[tuple[Any, ...], tuple[str, bytes, Callable[[str], dict[str, Any]]]] = {}
         self._thoughts: dict[Any, list[str]] = {}
+
+    @property
+    def holds(self) -> bool:
+        """Whether something is held back."""
+        return bool(self._held or self._rest)
 
     def feed(self, data: bytes) -> bytes:
         """What the client gets for a piece of the stream."""
@@ -122,7 +125,7 @@ class UnmaskStream:
         return body if made is value else msgspec.json.encode(made)
 
     def _event(self, raw: bytes, *, cut: bool = False) -> bytes:
-        if not (self._held or _NEAR.search(raw) or self._matters(raw)):
+        if not (self._held or self._unmask.near(raw) or self._matters(raw)):
             return raw
         lines = raw.splitlines()
         text = b"\n".join(line[5:].strip() for line in lines if line.startswith(b"data:"))
@@ -139,7 +142,8 @@ class UnmaskStream:
     def _matters(self, raw: bytes) -> bool:
         if self._unmask.names and b'"name"' in raw:
             return True
-        return self._deltas is _MESSAGES and (bool(self._thoughts) or b'"thinking"' in raw)
+        thinks = self._unmask.thinks and self._deltas is _MESSAGES
+        return thinks and (bool(self._thoughts) or b'"thinking"' in raw)
 
     def _of(self, value: dict[str, Any], raw: bytes, other: bytes) -> bytes:
         """What becomes of an event."""
@@ -154,7 +158,7 @@ class UnmaskStream:
             held = self._held.pop(channel, ("", b"", saying))[0]
             leaves, holds = self._unmask.split(held + box[key], inside_json=inside_json)
             if holds and ends(channel):
-                leaves, holds = leaves + holds, ""
+                leaves, holds = leaves + self._unmask.let_go(holds), ""
             if holds:
                 self._held[channel] = (holds, other, saying)
             changed = changed or leaves != box[key]
@@ -171,7 +175,7 @@ class UnmaskStream:
         out = b""
         for channel in [c for c in self._held if wanted(c)]:
             text, other, saying = self._held.pop(channel)
-            out += _lines(other, saying(text))
+            out += _lines(other, saying(self._unmask.let_go(text)))
         return out
 
     def _thinking(self, value: dict[str, Any]) -> None:

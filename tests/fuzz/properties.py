@@ -313,7 +313,8 @@ def _counters(evidence: Evidence) -> Iterator[Complaint]:
 def _is_own(body: bytes, raw: bytes) -> bool:
     """Whether ``body`` is an upstream's ``raw`` one, but for the keys in it."""
     pieces = map(re.escape, body.split(b"[redacted]"))
-    return re.fullmatch(b".*".join(pieces), raw, re.DOTALL) is not None
+    pattern = re.compile(b".*".join(pieces), re.DOTALL)
+    return any(pattern.fullmatch(said) for said in (raw, unpacked(raw)))
 
 
 def _answers(evidence: Evidence) -> Iterator[Complaint]:
