@@ -203,7 +203,6 @@ async def measure(system: System, bombs: Bombs, name: str, packed: bytes, way: s
         Path(f"/proc/{process}/clear_refs").write_text("5")
     spent = [await once() for _ in range(5)]
     grown = system.peak() - before
-    print([(p, round(usage.peak(p)), round(usage.resident(p))) for p in system.processes()], round(before))
     ratios = []
     for _ in range(ROUNDS):
         quiet: list[float] = []
