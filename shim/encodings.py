@@ -130,6 +130,7 @@ def _whole(body: bytes, header: str, limit: Limit, head: list[bytes]) -> bytes:
         size += len(piece)
         if size <= _HEAD:
             head.append(piece)
+        del piece
     if size <= _HEAD:
         return b"".join(head)
     head.clear()
@@ -205,6 +206,8 @@ class _Stage:
                         raise EncodingError(413, self._limit.sentence("the body unpacks to"))
                     if part:
                         yield part
+                    # What comes next takes its room.
+                    del part
             if last and not self._form.ended:
                 raise EOFError("it breaks off")
         except (zlib.error, brotli.error, zstandard.ZstdError, EOFError) as e:
