@@ -137,6 +137,33 @@ WHOLE = json.dumps(
         "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10},
     }
 ).encode()
+_ANSWER = {"role": "assistant", "content": [{"type": "text", "text": "hello"}]}
+_ITEM = {"type": "output_text", "text": "hello", "annotations": []}
+#: The same in each protocol.
+WHOLES = {
+    "chat": WHOLE,
+    "messages": json.dumps(
+        {
+            "id": "m1",
+            "type": "message",
+            "model": "m",
+            "stop_reason": "end_turn",
+            **_ANSWER,
+            "usage": {"input_tokens": 7, "output_tokens": 3},
+        }
+    ).encode(),
+    "responses": json.dumps(
+        {
+            "id": "r1",
+            "object": "response",
+            "created_at": 1,
+            "model": "m",
+            "status": "completed",
+            "output": [{"type": "message", "id": "i1", "role": "assistant", "content": [_ITEM]}],
+            "usage": {"input_tokens": 7, "output_tokens": 3, "total_tokens": 10},
+        }
+    ).encode(),
+}
 EVENTS = list(chat_text("hello").chunks)
 
 #: A turn of each protocol: the path, and the body.

@@ -14,7 +14,7 @@ import pytest
 
 from tests.e2e.chain import Chain, free_port
 from tests.e2e.h2server import H2Server
-from tests.e2e.raw import EVENTS, TURNS, WHOLE
+from tests.e2e.raw import EVENTS, TURNS, WHOLE, WHOLES
 from tests.e2e.test_wayout import connect_proxy
 from tests.e2e.tls import Authority
 from tests.e2e.upstreams import Answer
@@ -94,7 +94,7 @@ def test_trailers_and_1xx(
     odd: tuple[Chain, Odd], client: httpx.Client, protocol: str, stream: bool
 ) -> None:
     _, upstream = odd
-    upstream.fields, upstream.pieces = ((SSE,), EVENTS) if stream else ((JSON,), [WHOLE])
+    upstream.fields, upstream.pieces = ((SSE,), EVENTS) if stream else ((JSON,), [WHOLES[protocol]])
     answer = send(client, protocol, stream=stream)
     assert answer.status_code == 200 and "hello" in answer.text
     assert "x-checksum" not in answer.headers
@@ -139,7 +139,7 @@ def test_a_request_that_is_too_large(
     assert "more than 40k" in answer.json()["error"]["message"]
     assert len(upstream.seen) == before
     # The connection goes on.
-    upstream.fields, upstream.pieces = (JSON,), [WHOLE]
+    upstream.fields, upstream.pieces = (JSON,), [WHOLES[protocol]]
     assert send(client, protocol).status_code == 200
 
 
