@@ -93,6 +93,7 @@ def chunks(answer: Any) -> tuple[str, str]:
     return text, thought
 
 
+@pytest.mark.full
 def test_three_turns_with_the_openai_sdk(tmp_path: Path, mind: Upstream) -> None:
     """Over a restart; streamed, with an image, with what it does, in the form of a schema."""
     own = {"session_id": "talk"}

@@ -253,6 +253,7 @@ def unchunked(raw: bytes) -> bytes:
     return re.sub(rb"\r\n[0-9a-f]+\r\n(?=event: )|(?<=\r\n\r\n)[0-9a-f]+\r\n", b"", raw)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("asked", ["best", "openai-gpt-5-5-codex"])
 def test_an_alias_is_the_only_thing_that_differs(
     asked: str, home: Path, standin: Upstream

@@ -55,6 +55,7 @@ def statuses(chain: Chain, key: str) -> tuple[int, int, int]:
     return *paths, chain.post("/v1/responses", json=TURN, headers=headers).status_code
 
 
+@pytest.mark.full
 def test_the_file_is_followed(upstream: Upstream, keys: Path) -> None:
     env = {"INTERPOSE_CLIENT_KEYS_FILE": str(keys)}
     with Chain(policy=POLICY.replace("URL", upstream.url), env=env) as chain:
@@ -184,6 +185,7 @@ class Updates:
         return self.told
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("tool", ["mitmdump", "mitmweb"])
 def test_nobody_sees_or_saves_a_key(upstream: Upstream, keys: Path, tool: str) -> None:
     env = {"INTERPOSE_CLIENT_KEYS_FILE": str(keys)}
@@ -249,6 +251,7 @@ def browser_at(folder: Path) -> tuple[Path, Path]:
     return program, noted
 
 
+@pytest.mark.full
 def test_commands_find_the_key_of_a_chain(keys: Path, tmp_path: Path) -> None:
     home = {"INTERPOSE_HOME": str(tmp_path / "state")}
     with Chain(
@@ -279,6 +282,7 @@ def test_commands_find_the_key_of_a_chain(keys: Path, tmp_path: Path) -> None:
         assert WRONG not in chain.log()
 
 
+@pytest.mark.full
 def test_open_starts_the_browser_or_prints(tmp_path: Path) -> None:
     program, noted = browser_at(tmp_path)
     home = {"INTERPOSE_HOME": str(tmp_path / "state")}

@@ -138,6 +138,7 @@ def test_provider_that_does_not_stream(tmp_path: Path) -> None:
     assert len(asked) == 1
 
 
+@pytest.mark.full
 def test_comments_keep_a_slow_answer_alive(tmp_path: Path) -> None:
     """A provider that only sends SSE comments while it thinks; Codex itself would give up."""
 

@@ -140,6 +140,7 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "96")
 
 
+@pytest.mark.full
 def test_the_page_shows_what_happens(daily: Daily) -> None:
     # What asks nobody on the network shall not be told of the tests' proxy.
     del daily.env["HTTP_PROXY"], daily.env["HTTPS_PROXY"]

@@ -192,6 +192,7 @@ def shown(daily: Daily) -> str:
     return re.sub(r"process \d+", "process 4711", text)
 
 
+@pytest.mark.full
 def test_the_page_shows_what_happens(daily: Daily) -> None:
     text = PAGE.read_text("utf-8")
     found = shown(daily)

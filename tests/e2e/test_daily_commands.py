@@ -20,6 +20,7 @@ def untouched(daily: Daily) -> bool:
     )
 
 
+@pytest.mark.full
 def test_codex_in_a_home_of_ours(daily: Daily) -> None:
     daily.begin()
     words = ["--", "exec", "--json", "--skip-git-repo-check", "hello"]

@@ -18,6 +18,7 @@ from tests.e2e.electron import ORIGINAL, PATCHED, Mac, backup, does, make_app, t
 from tests.unit.desktop_shapes import PICKERS, RECENTS
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("form", [plistlib.FMT_XML, plistlib.FMT_BINARY], ids=["xml", "binary"])
 def test_patched_the_app_shows_every_model_and_thread_and_is_undone(
     applications: Path, mac: Mac, codesign: Path, form: plistlib.PlistFormat

@@ -156,6 +156,7 @@ def tunnel(world: Forward, *sent: bytes) -> list[Got]:
         return [wire.ask(data) for data in sent]
 
 
+@pytest.mark.full
 def test_a_turn_in_a_tunnel_without_tls(world: Forward) -> None:
     good = request("/v1/responses", BODY, [("thread-id", "in a tunnel")], host="trap.example")
     got = tunnel(world, request("/v1/responses", BAD, host="trap.example"), good)

@@ -115,6 +115,7 @@ def test_enable_sends_plain_codex_to_the_provider(once: Daily, provider: Upstrea
     assert KEY not in (once.state / "daemon.log").read_text()
 
 
+@pytest.mark.full
 def test_a_daemon_without_the_key_says_so_everywhere(once: Daily, provider: Upstream) -> None:
     done = with_key(once).run("enable")
     assert done.returncode == 0 and "interpose enable --keep-key" in done.stdout
@@ -140,6 +141,7 @@ def test_a_daemon_without_the_key_says_so_everywhere(once: Daily, provider: Upst
     assert_answered(once.ask(), SAID)
 
 
+@pytest.mark.full
 def test_enable_never_leads_to_the_demo_unasked(once: Daily) -> None:
     before = once.config.read_bytes()
     assert once.run("stop").returncode == 0
@@ -249,6 +251,7 @@ def exports() -> list[object]:
     return [pytest.param(block, id=f"{name}-{n}") for n, (name, block) in enumerate(found)]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("block", exports())
 def test_the_exports_of_the_pages_work_when_pasted(daily: Daily, block: str) -> None:
     daily.begin()
@@ -283,6 +286,7 @@ def test_a_free_port_is_offered_where_the_daemon_has_it(daily: Daily) -> None:
     assert done.returncode == 1 and f"process {os.getpid()})" in done.stderr, done.stderr
 
 
+@pytest.mark.full
 def test_the_last_lines_of_the_tour_are_true(place: Place) -> None:
     env = {**place.env, "UPSTREAM": "demo"}
     done = Place(place.folder, env).run("tour", "--record", str(place.folder / "flows"))

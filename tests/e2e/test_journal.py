@@ -125,6 +125,7 @@ def _ended_at(moment: int) -> None:
         assert KEY.encode() not in raw
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("moment", [1, 7, 23])
 def test_a_chain_that_is_ended_at_any_moment_leaves_whole_files(moment: int) -> None:
     _ended_at(moment)
@@ -136,6 +137,7 @@ def test_a_chain_that_is_ended_at_200_moments_leaves_whole_files(seed: int) -> N
     _ended_at(random.Random(seed).randint(1, 60))
 
 
+@pytest.mark.full
 def test_what_was_in_flight_is_named_by_any_reader_and_by_the_next_chain(tmp_path: Path) -> None:
     options = {**CHAT, "record_dir": str(tmp_path)}
     until = threading.Event()
@@ -288,6 +290,7 @@ def test_a_full_disk_is_told_and_no_answer_is_lost(tmp_path: Path) -> None:
         assert len([row for row in rows.values() if row["file"]]) == before // 2 + 1
 
 
+@pytest.mark.full
 def test_where_recording_is_required_a_full_disk_refuses_turns(tmp_path: Path) -> None:
     options = {**CHAT, "record_required": "true"}
     with Upstream([ANSWER]) as upstream, mounted(tmp_path / "disk") as disk:

@@ -106,6 +106,7 @@ def test_path_tricks(chain: Chain, page: str) -> None:
     ["evil.example", "127.0.0.1.evil.example", "evil.example:80", "0.0.0.0", "169.254.169.254",
      "2130706433", "127.0.0.1@evil.example", "localhost.evil.example", ""],
 )  # fmt: skip
+@pytest.mark.full
 def test_a_foreign_name_that_leads_here(chain: Chain, page: str, host: str) -> None:
     """DNS rebinding: the browser takes the page for one of the same origin and sends no Origin."""
     line = f"{method(page)} {page} HTTP/1.1".encode()

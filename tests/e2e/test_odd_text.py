@@ -232,6 +232,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "COLUMNS": "160", "TERM": "xterm-256color"}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_commands(worked: Worked, recorded: Path, name: str) -> None:
     done = subprocess.run(

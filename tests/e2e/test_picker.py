@@ -125,6 +125,7 @@ def test_a_config_that_is_broken_is_left_alone_and_named(daily: Daily, upstream:
     assert api(daily)["chosen"] == "alpha"
 
 
+@pytest.mark.full
 def test_without_the_daemon_it_is_kept_in_memory(upstream: Upstream) -> None:
     policy = POLICY.replace("URL", upstream.url)
     with Chain(policy=policy) as chain:

@@ -105,6 +105,7 @@ def test_offline(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
             assert "main passed over: left alone" in decisions(rows(chain)[-1])[0]
 
 
+@pytest.mark.full
 def test_without_its_key_a_provider_counts_as_down(tmp_path: Path) -> None:
     with Upstream(well) as local:
         there = {"openai": "http://127.0.0.1:9", "lmstudio": local.url}
@@ -120,6 +121,7 @@ def test_without_its_key_a_provider_counts_as_down(tmp_path: Path) -> None:
             assert len(rows(chain)) == 1
 
 
+@pytest.mark.full
 def test_cheap_first(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with Upstream(well) as upstream:
         with Chain(policy=example("cheap-first", upstream.url), env=KEYS) as chain:

@@ -107,6 +107,7 @@ def thread_id(seconds: float) -> str:
 RULE = "catch: [{{ name: pin, inject: {{ text: {} }} }}]"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("now", [False, True], ids=["new-threads", "now"])
 def test_edits_of_prompts_reach_new_threads_only_unless_told(now: bool) -> None:
     more = "\napply: now" if now else ""

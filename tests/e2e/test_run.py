@@ -58,6 +58,7 @@ def test_the_exit_code_is_that_of_codex(place: Place) -> None:
     place.assert_clean()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_everything(
     place: Place, mute: tuple[str, Callable[[], bool]], number: signal.Signals
@@ -105,6 +106,7 @@ def test_the_tour_ends_with_the_bug_fixed(place: Place) -> None:
     place.assert_clean()
 
 
+@pytest.mark.full
 def test_the_tour_fails_when_the_bug_stays(place: Place) -> None:
     policy = place.folder / "policy.yaml"
     with Upstream([Answer(401, {}, [b'{"error":{"message":"who are you"}}'])]) as upstream:
@@ -127,6 +129,7 @@ default: demo
 """
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("version", [CODEX, OLD_CODEX])
 def test_codex_takes_the_home_without_a_warning(version: str, tmp_path: Path) -> None:
     home, repo = tmp_path / "codex-home", tmp_path / "repo"

@@ -80,6 +80,7 @@ def test_dead_upstream_is_a_502_with_words() -> None:
     assert "refused" in caught.value.message
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 def test_good_answer(stream: bool) -> None:
     with Upstream(script) as upstream:

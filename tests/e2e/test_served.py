@@ -45,6 +45,7 @@ def test_a_recorded_session_fixes_the_bug_again(tmp_path: Path) -> None:
     assert not [said for said in differs if "output" not in said], differs
 
 
+@pytest.mark.full
 def test_what_is_otherwise_is_told_item_by_item(tmp_path: Path) -> None:
     work = tmp_path / "work"
     work.mkdir()
@@ -75,6 +76,7 @@ def test_after_the_recording_the_user_reads_why(tmp_path: Path) -> None:
     assert "the recording ends after turn 1" in second.json()["error"]["message"]
 
 
+@pytest.mark.full
 def test_a_session_is_recorded_sanitised_checked_replayed_and_served(tmp_path: Path) -> None:
     """What a team does with a recording of its own, each by the command for it."""
     shop = tmp_path / "home" / "maryann" / "shop"

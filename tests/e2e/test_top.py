@@ -35,6 +35,7 @@ def busy() -> Iterator[tuple[Chain, Held]]:
         yield chain, held
 
 
+@pytest.mark.full
 def test_once(busy: tuple[Chain, Held]) -> None:
     chain, held = busy
     with held.streaming(chain):
