@@ -7,16 +7,19 @@ import logging
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext, suppress
+from functools import lru_cache
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
+import msgspec
 import zstandard
 from mitmproxy import exceptions, http
 from mitmproxy import flow as mflow
 from mitmproxy.io import FlowReader, FlowWriter
 
 from shim.encodings import readable
+from shim.policy.schema import Policy
 from shim.record import packed, summary
 from shim.record.files import PACKED, opened, recordings, whole
 from shim.record.replay import Message, Recorded
@@ -95,13 +98,26 @@ def recorded_of(flows: Iterable[http.HTTPFlow]) -> Iterator[Recorded]:
     """The exchanges among ``flows``: legs that the chain recorded, put together."""
     legs: dict[str, dict[str, http.HTTPFlow]] = {}
     rows: dict[str, dict[str, object]] = {}
+    policies: dict[str, Policy | None] = {}
     for flow in flows:
         if row := row_of(flow):
+            if told := flow.metadata.get(summary.POLICY):
+                policies[str(row.get("policy"))] = _policy(str(told))
             legs.setdefault(str(row["exchange"]), {})[str(row["leg"])] = flow
             rows[str(row["exchange"])] = row
     for exchange, pair in legs.items():
         if "client" in pair:
-            yield _recorded(rows[exchange], pair["client"], pair.get("upstream"))
+            policy = policies.get(str(rows[exchange].get("policy")))
+            yield _recorded(rows[exchange], pair["client"], pair.get("upstream"), policy)
+
+
+@lru_cache(maxsize=16)
+def _policy(told: str) -> Policy | None:
+    try:
+        return msgspec.json.decode(told, type=Policy)
+    except (msgspec.MsgspecError, UnicodeError):
+        # Of a later version: the recording replays as one without it.
+        return None
 
 
 def row_of(flow: object) -> dict[str, Any]:
@@ -119,7 +135,10 @@ def set_row(flow: mflow.Flow, row: dict[str, Any]) -> None:
 
 
 def _recorded(
-    row: dict[str, object], client: http.HTTPFlow, upstream: http.HTTPFlow | None
+    row: dict[str, object],
+    client: http.HTTPFlow,
+    upstream: http.HTTPFlow | None,
+    policy: Policy | None,
 ) -> Recorded:
     return Recorded(
         row=row,
@@ -129,6 +148,7 @@ def _recorded(
         upstream_response=_message(upstream.response) if upstream and upstream.response else None,
         broke=bool(client.error),
         at=client.request.timestamp_start or 0.0,
+        policy=policy,
     )
 
 

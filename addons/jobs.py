@@ -40,7 +40,8 @@ class Job(msgspec.Struct):
     and response without their bodies, the error if it broke off, the bodies beside them.
 
     ``rules`` is what the policy masks in recordings, ``session`` the key of its masks, ``used`` the
-    secrets that a model has put to use; ``times`` are when it began and ended.
+    secrets that a model has put to use, ``sent`` those in whose place masks left, each with its
+    mask; ``times`` are when it began and ended. ``policy`` is what was in force, as JSON.
     ``bodies`` are the request's and the response's of each leg in turn. The second leg, if there
     is one, is the upstream's. Without legs only the journal is told.
     """
@@ -55,6 +56,8 @@ class Job(msgspec.Struct):
     session: str = ""
     used: Used = ()
     times: tuple[float, float] = (0.0, 0.0)
+    policy: bytes = b""
+    sent: Used = ()
 
     @property
     def size(self) -> int:
@@ -101,7 +104,9 @@ class Sender:
                 told.append(how)
                 pieces.append(piece)
             parts = (job.row, job.secrets, job.connections, job.legs, job.error, told)
-            small.append((*parts, job.rules, job.session, job.used, job.times))
+            small.append(
+                (*parts, job.rules, job.session, job.used, job.times, job.policy, job.sent)
+            )
         head = pickle.dumps(small, protocol=5)
         return [len(head).to_bytes(_SIZE) + head, *filter(None, pieces)]
 

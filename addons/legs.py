@@ -37,10 +37,11 @@ _seen = Bodies()
 
 @lru_cache(maxsize=64)
 def redactor(
-    secrets: frozenset[str], rules: bytes = b"", session: str = "", used: Used = ()
+    secrets: frozenset[str], rules: bytes = b"", session: str = "", used: Used = (), sent: Used = ()
 ) -> Redactor:
     """The Redactor for ``secrets`` and a policy's ``rules`` (JSON), made once; ``used`` are secrets
-    that a model has put where no rule would find them, each with its mask."""
+    that a model has put where no rule would find them, each with its mask; ``sent`` are masks that
+    secrets have already."""
     if not rules:
         return plain_redactor(secrets)
     finder, blobs = _finder(rules)
@@ -48,6 +49,7 @@ def redactor(
     for secret, mask in used:
         written = (json.dumps(secret, ensure_ascii=ascii)[1:-1] for ascii in (True, False))
         masks.table.used |= dict.fromkeys({secret, *written}, mask)
+    masks.named = {secret.encode("utf-8", "surrogatepass"): mask for secret, mask in sent}
     return Redactor(secrets, masks, blobs)
 
 
@@ -68,7 +70,7 @@ class Legs(NamedTuple):
 def legs(job: Job, limit: Limit = RECORDED) -> Legs:
     """The legs of ``job`` without keys, each with the row as its comment. A body that cannot be
     unpacked to ``limit`` cannot be searched: a sentence stands in its place."""
-    redact = redactor(job.secrets, job.rules, job.session, job.used)
+    redact = redactor(job.secrets, job.rules, job.session, job.used, job.sent)
     job, bodies = _read(job, limit)
     states = _states(job, CLEAN)
     found = redact.about(_texts(job, bodies, states))
@@ -105,7 +107,7 @@ def _messages(states: list[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any
 
 def _stamp(job: Job) -> tuple[object, ...]:
     """What a body is searched for."""
-    return job.secrets, job.rules, job.session, job.used
+    return job.secrets, job.rules, job.session, job.used, job.sent
 
 
 def _read(job: Job, limit: Limit) -> tuple[Job, list[bytes | Body]]:
@@ -198,6 +200,16 @@ def flows(job: Job, limit: Limit = RECORDED) -> list[http.HTTPFlow]:
         assert isinstance(flow, http.HTTPFlow)
         made.append(flow)
     return made
+
+
+def policy_of(job: Job) -> str:
+    """The policy of ``job`` as recordings tell it, without keys."""
+    return _policy(job.policy, job.secrets, job.rules)
+
+
+@lru_cache(maxsize=16)
+def _policy(policy: bytes, secrets: frozenset[str], rules: bytes) -> str:
+    return redactor(secrets, rules, "", ()).deep(policy).decode("utf-8", "replace")
 
 
 def written(job: Job, legs: Legs) -> bytes:

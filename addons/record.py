@@ -16,7 +16,7 @@ from mitmproxy.utils import human
 from addons import legs, recorder
 from addons.fatal import fatal
 from addons.jobs import Begun, Job, Leg
-from addons.redaction import hider, used_in
+from addons.redaction import hider, sent_of, used_in
 from addons.services import Services
 from addons.stage import Stage
 from addons.writer import Writer
@@ -157,10 +157,10 @@ class Record(Stage):
             return None
         policy = self._services.policies.in_force()
         job = _job(ended)
-        job.rules = policy.masked("recorded")
+        job.rules, job.policy = policy.masked("recorded"), policy.recorded
         facts = ended.decision.facts if ended.decision else None
         job.session = facts.session if facts and job.rules else ""
-        job.used = used_in(ended.decision)
+        job.used, job.sent = used_in(ended.decision), sent_of(ended.decision)
         writer.put(job)
         return legs.flows(job, self._services.body_limit) if watched else None
 

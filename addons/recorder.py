@@ -26,6 +26,7 @@ from addons import legs
 from addons.jobs import Begun, Job, Receiver
 from addons.memory import keep_freed
 from shim.encodings import RECORDED, Limit
+from shim.record import summary
 from shim.record.events import END, START, Event, ended
 from shim.record.files import FlowFiles
 from shim.record.journal import NAME, Journal
@@ -79,6 +80,8 @@ class Recorder:
         self._lock, self._out = threading.Lock(), threading.Lock()
         self._ends = threading.Event()
         self._trouble = ""
+        #: The versions of policies that a file tells already.
+        self._policies: set[tuple[object, str]] = set()
         threading.Thread(target=self._files.tidy, daemon=True).start()
 
     def begins(self) -> None:
@@ -103,20 +106,26 @@ class Recorder:
     def _written(self, jobs: Sequence[Job]) -> Iterator[tuple[Path | None, str, Redactor]]:
         """Put the flows of ``jobs`` into a file; which, or why in none, and what hides the keys."""
         made: list[tuple[bytes | str, Redactor]] = []
-        for job in jobs:
-            redact = legs.redactor(job.secrets, job.rules, job.session, job.used)
+        told: list[tuple[int, str]] = []
+        for at, job in enumerate(jobs):
+            redact = legs.redactor(job.secrets, job.rules, job.session, job.used, job.sent)
             flows: bytes | str = _BEHIND
             try:
                 if job.legs:
                     found = legs.legs(job, self._limit)
+                    version = str(job.row.get("policy"))
+                    if (self._files.path, version) not in self._policies:
+                        found.states[0]["metadata"][summary.POLICY] = legs.policy_of(job)
+                        told.append((at, version))
                     flows, redact = legs.written(job, found), found.redact
             except Exception as e:
                 flows = f"{self._files.path}: an exchange could not be written: {e!r}"
             made.append((flows, redact))
         written = [flows for flows, _ in made if isinstance(flows, bytes)]
         places = iter(self._files.append_all(written) if written else ())
-        for flows, redact in made:
+        for at, (flows, redact) in enumerate(made):
             place = next(places) if isinstance(flows, bytes) else None
+            self._policies |= {(place, version) for n, version in told if n == at}
             if isinstance(place, Path):
                 yield place, "", redact
             elif isinstance(flows, str):

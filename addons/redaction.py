@@ -23,6 +23,12 @@ def hider(
     return legs.redactor(secrets | route_secrets(decision), rules, session, used)
 
 
+def sent_of(decision: Decision | None) -> Used:
+    """The secrets of a turn's session in whose place masks have left, each with its mask."""
+    table = decision.edits.masks if decision else {}
+    return tuple(sorted((secret, mask) for mask, secret in table.items()))
+
+
 def used_in(decision: Decision | None) -> Used:
     """The secrets of a turn's session that its model has put to use, each with its mask."""
     table = decision.edits.masks if decision else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -24,12 +24,12 @@ from addons.flowfile import (
     set_row,
     write,
 )
+from addons.offline import Replayer
 from shim.cli.pipe import printing
 from shim.cli.replay import add_arguments
 from shim.policy.load import PolicyError, load_policy
-from shim.policy.schema import Policy
 from shim.record import summary
-from shim.record.replay import Difference, NotReplayable, Recorded, Today, replay, today
+from shim.record.replay import Made, Recorded, Replayed
 from shim.shown import line
 from shim.wire.paths import PATHS
 
@@ -44,24 +44,30 @@ def main(argv: list[str] | None = None) -> int:
     )
     add_arguments(parser)
     args = parser.parse_args(argv)
-    total = different = left = 0
+    total = different = left = strange = 0
     try:
         policy = load_policy(args.policy) if args.policy else None
         for path in files(args.files):
-            found = [(r, replay(r, policy, default=args.default_model)) for r in _read(path)]
+            with Replayer(policy, args.default_model) as replayer:
+                found = [(r, replayer.run(r)) for r in _read(path)]
             total += len(found)
-            changed = [(r, told) for r, told in found if told]
+            changed = {r.name: replayed.made for r, replayed in found if replayed.differences}
             different += len(changed)
+            strange += sum(bool(replayed.not_compared) for _, replayed in found)
             if args.json:
-                for at, (r, told) in enumerate(found, 1):
-                    print(_line(path, at, r, told))
+                for at, (r, replayed) in enumerate(found, 1):
+                    print(_line(path, at, r, replayed))
                 continue
-            for difference in (d for _, told in changed for d in told):
-                print(f"{path}: {difference}")
-            many = sum(len(told) for _, told in changed)
+            many = 0
+            for r, replayed in found:
+                for difference in replayed.differences:
+                    print(f"{path}: {difference}")
+                many += len(replayed.differences)
+                if replayed.not_compared and (args.strict or args.policy):
+                    print(line(f"{path}: {r.name}: not compared: {replayed.not_compared}"))
             result = f"{many} differences" if many else "as recorded"
             if args.update and changed:
-                kept = update(path, {r.name for r, _ in changed}, policy, args.default_model)
+                kept = update(path, changed)
                 result += f", {len(changed) - len(kept)} exchanges written anew"
                 left += len(kept)
                 for said in kept:
@@ -74,41 +80,41 @@ def main(argv: list[str] | None = None) -> int:
         print("interpose: no flow files found", file=sys.stderr)
         return 2
     if not args.json:
-        print(f"{total} exchanges replayed, {different} different")
-    return 1 if (left if args.update else different) else 0
+        more = f", {strange} not compared" if strange else ""
+        print(f"{total} exchanges replayed, {different} different{more}")
+    return 1 if (left if args.update else different) or (args.strict and strange) else 0
 
 
-def update(path: Path, names: set[str], policy: Policy | None, default: str | None) -> list[str]:
-    """Write what today's code makes of the exchanges ``names`` into the file at ``path``; what
-    could not be written, and why."""
+def update(path: Path, made: Mapping[str, Made | None]) -> list[str]:
+    """Write what today's code makes of exchanges into the file at ``path``, each under its name;
+    what could not be written, and why."""
     flows = list(flows_of(path))
     ours = [f for f in flows if isinstance(f, http.HTTPFlow) and row_of(f)]
-    made: dict[str, Today] = {}
+    fitting: dict[str, Made] = {}
     kept: list[str] = []
     for r in recorded_of(ours):
-        if r.name not in names:
+        if r.name not in made:
             continue
-        try:
-            new = today(r, policy, default=default)
-        except NotReplayable as e:
-            kept.append(f"{r.name}: not written anew: {e}")
-            continue
-        if new and new.answer is None and r.response:
+        new = made[r.name]
+        if new is None or new.route is None or new.request is None:
+            kept.append(f"{r.name}: not written anew: today it does not leave")
+        elif new.answer is None and r.response:
             said = f"{new.route.label} answers in {new.route.protocol}: record it again"
             kept.append(f"{r.name}: not written anew: {said}")
-        elif new:
-            made[r.name] = new
+        else:
+            fitting[r.name] = new
     for flow in ours:
         row = row_of(flow)
-        if new := made.get(str(row["exchange"])):
-            _renew(flow, row, new)
-    if made:
+        if fits := fitting.get(str(row["exchange"])):
+            _renew(flow, row, fits)
+    if fitting:
         write(path, flows)
     return kept
 
 
-def _renew(flow: http.HTTPFlow, row: dict[str, object], new: Today) -> None:
+def _renew(flow: http.HTTPFlow, row: dict[str, object], new: Made) -> None:
     leg = str(row["leg"])
+    assert new.route and new.request is not None
     if leg == "client" and flow.response and new.answer is not None:
         set_body(flow.response, new.answer)
     elif leg == "upstream":
@@ -132,10 +138,11 @@ def _read(path: Path) -> Iterator[Recorded]:
         raise Unreadable(f"{path}: holds no recorded exchanges")
 
 
-def _line(path: Path, at: int, recorded: Recorded, told: list[Difference]) -> str:
+def _line(path: Path, at: int, recorded: Recorded, replayed: Replayed) -> str:
     name = f"{at}: {recorded.row.get('model') or 'no model'}"
-    differences = [str(difference) for difference in told]
-    return json.dumps({"file": str(path), "name": name, "differences": differences})
+    differences = [str(difference) for difference in replayed.differences]
+    told = {"file": str(path), "name": name, "differences": differences}
+    return json.dumps({**told, "not_compared": replayed.not_compared})
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
@@ -33,7 +34,7 @@ from shim.exchange.values import (
 )
 from shim.policy.inforce import InForce
 from shim.policy.load import MissingVariable, PolicyError
-from shim.policy.schema import Health, Policy, Protocol
+from shim.policy.schema import Health, Policy, Protocol, Provider
 from shim.policy.units import seconds
 from shim.prompt.capabilities import together
 from shim.prompt.effort import with_effort
@@ -47,7 +48,7 @@ from shim.route.probe import Probe
 from shim.route.rules import Asked
 from shim.route.tried import tried_in
 from shim.route.wayout import way_out
-from shim.turn import Failure
+from shim.turn import Failure, Turn
 from shim.wire.paths import PATHS
 
 #: What a stage gives that may end a turn.
@@ -64,6 +65,7 @@ class Router(Stage):
         self._choices = Choices()
         self.probe = Probe(_tls)
         self._upstream: Protocol = "responses"
+        self._clock = time.time
 
     @property
     def name(self) -> str:
@@ -175,7 +177,7 @@ class Router(Stage):
             return decision, [choose.choose(policy, turn.model, reverse=own)]
         thread = conversation(intake.headers)[1] or ""
         facts = decision.facts or Facts(started=began(thread) if switched else None)
-        asked = Asked(turn, intake.headers, facts, decision.edits.tags, time.time())
+        asked = Asked(turn, intake.headers, facts, decision.edits.tags, self._clock())
         choice = self._decider.decide(policy, policies.routes, asked, default, switched)
         cheaper = next((v for v in decision.verdicts if v.state == "cheaper" and v.to), None)
         if cheaper and cheaper.to and not choice.explicit:
@@ -289,7 +291,7 @@ class Router(Stage):
             return decision, Routing(route, capabilities=wanted, verbatim=verbatim)
         more = conversation_headers(intake) if agent else None
         try:
-            routing = destination(intake, turn, decision.facts, route, provider, more)
+            routing = self._destination(intake, turn, decision.facts, route, provider, more)
         except MissingVariable as e:
             text = (
                 f"{route.provider}: its key or address needs the variable {e.name}, "
@@ -316,6 +318,17 @@ class Router(Stage):
             return decision, failure
         decision = decision.with_(turn=turn)
         return decision, msgspec.structs.replace(routing, capabilities=wanted, verbatim=verbatim)
+
+    def _destination(
+        self,
+        intake: Intake,
+        turn: Turn,
+        facts: Facts | None,
+        route: Route,
+        provider: Provider | None,
+        more: Mapping[str, str] | None = None,
+    ) -> Routing:
+        return destination(intake, turn, facts, route, provider, more)
 
     def proxy_authorization(self, host: str) -> str:
         """What the proxy on the way to ``host`` wants to see; empty: nothing."""

@@ -23,13 +23,14 @@ from addons.flowfile import (
     set_body,
     write,
 )
+from addons.offline import Replayer
 from shim.cli.pipe import printing
 from shim.cli.record import add_arguments, rules
 from shim.client import facts_of, is_credential
 from shim.record import sanitise, summary
 from shim.record.findings import Finding, findings, forms, hides
 from shim.record.pseudonyms import Pseudonyms
-from shim.record.replay import NotReplayable, Recorded, replay, today
+from shim.record.replay import Recorded, Replayed
 from shim.shown import line
 from shim.turn import WireError
 from shim.wire.paths import protocol_of
@@ -65,7 +66,10 @@ class Sanitiser:
         flow.comment = sanitise.body(flow.comment.encode(), text).decode()
         # Metadata of other addons may be anything: a proxy's user and password are.
         row = str(flow.metadata.get(summary.KEY, ""))
+        policy = str(flow.metadata.get(summary.POLICY, ""))
         flow.metadata = {}
+        if policy:
+            flow.metadata[summary.POLICY] = sanitise.body(policy.encode(), text).decode()
         if row:
             flow.metadata[summary.KEY] = sanitise.body(row.encode(), text).decode()
         if flow.error:
@@ -149,12 +153,13 @@ def sanitised(
 ) -> tuple[int, int, list[str]]:
     """Make ``flows`` fit to be shared, in place: how many exchanges they are, how many replay
     otherwise than before, and what is left that must not be shared."""
-    same = [not replay(recorded) for recorded in recorded_of(flows)]
+    same = [not replayed.differences for _, replayed in _replayed(flows)]
     sanitiser = Sanitiser(args or _plain_arguments(), flows)
     for flow in flows:
         sanitiser.clean(flow)
     _renew(flows, same)
-    others = sum(bool(replay(r)) for r, before in _pairs(flows, same) if before)
+    pairs = zip(_replayed(flows), same, strict=True)
+    others = sum(bool(replayed.differences) for (_, replayed), before in pairs if before)
     return len(same), others, list(_left(flows))
 
 
@@ -167,21 +172,21 @@ def _plain_arguments() -> argparse.Namespace:
 def _renew(flows: list[http.HTTPFlow], same: list[bool]) -> None:
     """Let what the chain makes of a message be made anew, so that ids that it derives fit."""
     legs = {(row["exchange"], row["leg"]): f for f in flows if (row := row_of(f))}
-    for recorded, before in _pairs(flows, same):
-        try:
-            made = today(recorded) if before else None
-        except NotReplayable:
+    for (recorded, replayed), before in zip(list(_replayed(flows)), same, strict=True):
+        made, name = replayed.made, recorded.row["exchange"]
+        if not before or made is None:
             continue
-        if made is None:
-            continue
-        name = recorded.row["exchange"]
-        set_body(legs[name, "upstream"].request, made.request)
-        if made.answer is not None and (response := legs[name, "client"].response):
+        if made.request is not None and (name, "upstream") in legs:
+            set_body(legs[name, "upstream"].request, made.request)
+        response = legs[name, "client"].response
+        if made.answer is not None and response and not replayed.not_compared:
             set_body(response, made.answer)
 
 
-def _pairs(flows: list[http.HTTPFlow], same: list[bool]) -> Iterable[tuple[Recorded, bool]]:
-    return zip(recorded_of(flows), same, strict=True)
+def _replayed(flows: list[http.HTTPFlow]) -> Iterator[tuple[Recorded, Replayed]]:
+    with Replayer() as replayer:
+        for recorded in recorded_of(flows):
+            yield recorded, replayer.run(recorded)
 
 
 def _check(path: Path) -> int:

@@ -13,10 +13,13 @@ SCRIPT = Path(__file__).resolve().parents[2] / "addons" / "replay.py"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes to ``parser``."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="flow files, or folders of them")
-    parser.add_argument("--policy", help="policy to use instead of the recorded routes")
+    parser.add_argument("--policy", help="policy to use instead of the recorded one")
     parser.add_argument("--default-model", help="as --set default_model of the chain")
     parser.add_argument(
         "--update", action="store_true", help="write what is different today into the files"
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="fail where something could not be compared"
     )
     parser.add_argument("--json", action="store_true", help="a line of JSON per exchange")
 
@@ -28,5 +31,5 @@ def run(args: argparse.Namespace) -> int:
     for name in ("policy", "default_model"):
         if value := getattr(args, name):
             command += [f"--{name.replace('_', '-')}", value]
-    command += [f"--{name}" for name in ("update", "json") if getattr(args, name)]
+    command += [f"--{name}" for name in ("update", "strict", "json") if getattr(args, name)]
     return subprocess.run(command, check=False).returncode

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import get_args
 
 import msgspec
+from msgspec.structs import replace
 
 from ..prompt.catch import Catch
 from ..prompt.secrets import Finder
@@ -66,6 +67,16 @@ class InForce:
             used = {rule.use for rule in rules}
             rules += [rule for rule in _KNOWN if rule.use not in used]
         return msgspec.json.encode(rules) if rules else b""
+
+    @cached_property
+    def recorded(self) -> bytes:
+        """All of it, as JSON for recordings: keys are names of variables, or taken out by whoever
+        writes it; the words of rules that hide them stay away."""
+        rules = [
+            replace(rule, value="${RECORDED}") if rule.value and "${" not in rule.value else rule
+            for rule in self.policy.redact
+        ]
+        return msgspec.json.encode(replace(self.policy, redact=rules))
 
     @cached_property
     def routes(self) -> RouteRules:

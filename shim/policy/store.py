@@ -88,6 +88,11 @@ class PolicyStore:
         if self.path:
             self._take(self._look(), self._read())
 
+    def use(self, policy: Policy) -> None:
+        """Let ``policy`` alone be in force, for every thread."""
+        self._versions = [InForce(policy)]
+        self._threads.clear()
+
     def put(self, policy: Policy | InForce) -> None:
         """Put ``policy`` in force from now on."""
         made = policy if isinstance(policy, InForce) else InForce(policy)

@@ -64,6 +64,8 @@ class Masks:
         self.table = Table(self._holds)
         self._key = key
         self._as_json = as_json
+        #: Masks that secrets have already, by whatever rule.
+        self.named: dict[bytes, str] = {}
         self._used: Any = None
         self._used_count = 0
         #: Short strings without a secret in them, such as the names of tools: they come in every
@@ -210,6 +212,8 @@ class Masks:
                 secret = json.loads(b'"%b"' % secret).encode("utf-8", "surrogatepass")
             except ValueError:
                 pass
+        if (known := self.named.get(secret)) is not None:
+            return known
         mark = hmac.new(self._key, secret, hashlib.sha256).hexdigest()[: _MARK - 1]
         return f"{Table.BEGIN}{name.upper().replace('-', '_')}_{mark}"
 

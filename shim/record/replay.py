@@ -1,4 +1,4 @@
-"""Runs recorded exchanges through today's code and policy, offline, and compares byte for byte.
+"""What a recording holds, and how it compares with what today's code makes of it, byte for byte.
 
 What differs is told item by item: bytes are for machines.
 """
@@ -10,15 +10,30 @@ from typing import Any
 
 import msgspec
 
+from ..notes import Note
 from ..policy.schema import Policy
 from ..route import choose
 from ..shown import plain
-from ..turn import WireError
-from ..wire.paths import PATHS, protocol_of
-from ..wire.protocols import codec
-from ..wire.translate import Translation
+from ..wire.paths import PATHS
 from .differ import differences
 from .pieces import answer_pieces, request_pieces
+from .summary import route_fields
+
+#: What a request, a policy and an answer decide; all else comes from outside of them.
+_COMPUTED = frozenset(
+    {
+        ("catch", "rule"),
+        ("catch", "tools"),
+        ("dedup", "left_out"),
+        ("capabilities", "changed"),
+        ("route", "effort"),
+        ("route", "chosen"),
+        ("route", "left_out"),
+        ("state", "compaction"),
+        ("translate", "translated"),
+        ("repair", "repaired"),
+    }
+)
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -36,7 +51,8 @@ class Recorded(msgspec.Struct, frozen=True):
     """One recorded exchange; ``row`` is the comment that the recorder wrote (summary.Row).
 
     The upstream's half is missing where the turn never went out. ``broke`` says that a connection
-    ended before its answer did; ``at`` is when the request came, in seconds since 1970.
+    ended before its answer did; ``at`` is when the request came, in seconds since 1970; ``policy``
+    was in force, where the recording has it.
     """
 
     row: dict[str, Any]
@@ -46,11 +62,17 @@ class Recorded(msgspec.Struct, frozen=True):
     upstream_response: Message | None = None
     broke: bool = False
     at: float = 0.0
+    policy: Policy | None = None
 
     @property
     def name(self) -> str:
         """The exchange's id."""
         return str(self.row.get("exchange", "?"))
+
+    @property
+    def protocol(self) -> str:
+        """The upstream's; empty where none was asked."""
+        return str((self.row.get("route") or {}).get("protocol", ""))
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -76,86 +98,97 @@ class Difference(msgspec.Struct, frozen=True):
         )
 
 
-class Today(msgspec.Struct, frozen=True):
-    """What today's code makes of a recorded exchange: the route, the request for the upstream, and
-    the client's answer, None where the recorded upstream's cannot be translated on that route."""
+class Made(msgspec.Struct, frozen=True):
+    """What today's code makes of a recorded exchange: the route, the request for the upstream, the
+    client's answer with its status, and what was decided. No ``request``: the chain answers by
+    itself, with a ``failure``, where it is one. No ``answer``: the recorded upstream's cannot be
+    read on that route."""
 
-    route: choose.Route
-    request: bytes
-    answer: bytes | None
+    route: choose.Route | None
+    request: bytes | None
+    answer: bytes | None = None
+    status: int = 0
+    notes: list[Note] = []
+    failure: str = ""
+
+
+class Replayed(msgspec.Struct, frozen=True):
+    """What came of replaying an exchange. ``not_compared`` says why something of it was not."""
+
+    made: Made | None
+    differences: list[Difference] = []
+    not_compared: str = ""
 
 
 class NotReplayable(Exception):
     """An exchange that today's code cannot take; the sentence says why."""
 
 
-def today(
-    recorded: Recorded, policy: Policy | None = None, *, default: str | None = None
-) -> Today | None:
-    """What today's code and ``policy`` make of ``recorded``; without a policy, on the recorded
-    route. None for what never went upstream, and for what a policy had edited."""
-    row = recorded.row
-    try:
-        protocol = protocol_of(recorded.request.path) or "responses"
-        turn = codec(protocol).read_request(recorded.request.body)
-        if row.get("seed"):
-            turn.seed = row["seed"]
-        if not row.get("route"):
-            return None
-        route = was = msgspec.convert(row["route"], choose.Route)
-        if policy is not None:
-            route = choose.choose(policy, turn.model, default=default, reverse=was.protocol)
-        if recorded.upstream_request is None or row.get("edited"):
-            # What a policy made of a prompt is tried by `policy diff`.
-            return None
-        translation = Translation(turn, route, codex=bool(row.get("codex")))
-        body = translation.request()
-    except (WireError, choose.NoRoute, msgspec.ValidationError) as e:
-        raise NotReplayable(str(e)) from None
-    answer = _answer(translation, recorded) if route.protocol == was.protocol else None
-    return Today(route, body, answer)
+def compared(recorded: Recorded, made: Made, *, decisions: bool) -> Replayed:
+    """``recorded`` against what today's code made of it; ``decisions``: under the same policy."""
+    found = list(_differences(recorded, made))
+    if decisions:
+        found += _decided(recorded, made)
+    return Replayed(made, found, _left(recorded, made))
 
 
-def replay(
-    recorded: Recorded, policy: Policy | None = None, *, default: str | None = None
-) -> list[Difference]:
-    """What today's code and ``policy`` would do otherwise; without a policy, the recorded route."""
-    return list(_replay(recorded, policy, default))
+def _decided(recorded: Recorded, made: Made) -> Iterator[Difference]:
+    """Where something else was decided. What a file says is a note of this version."""
+    notes = recorded.row.get("decisions") or ()
+    was = [
+        f"{note.get('stage')}: {note.get('text')}"
+        for note in notes
+        if isinstance(note, dict) and (note.get("stage"), note.get("code")) in _COMPUTED
+    ]
+    now = [f"{n.stage}: {n.text}" for n in made.notes if (n.stage, n.code) in _COMPUTED]
+    if was != now:
+        only = [f"recorded alone: {text}" for text in was if text not in now]
+        only += [f"today alone: {text}" for text in now if text not in was]
+        items = only or ["they come in another order"]
+        yield Difference(recorded.name, "what was decided", 0, "", "", items)
+    route = recorded.row.get("route")
+    if route and made.route and route != (today := route_fields(made.route)):
+        items = [
+            f"{name}: {route.get(name)!r}, today {today.get(name)!r}"
+            for name in {*route, *today}
+            if route.get(name) != today.get(name)
+        ]
+        yield Difference(recorded.name, "the route", 0, "", "", sorted(items))
 
 
-def _replay(recorded: Recorded, policy: Policy | None, default: str | None) -> Iterator[Difference]:
-    name = recorded.name
-    try:
-        made = today(recorded, policy, default=default)
-    except NotReplayable as e:
-        yield Difference(name, "request", 0, "a turn", str(e))
+def _differences(recorded: Recorded, made: Made) -> Iterator[Difference]:
+    name, sent = recorded.name, recorded.upstream_request
+    if sent is not None and made.request is None:
+        yield Difference(name, "upstream request", 0, "a request", f"none: {made.failure}")
         return
-    if made is None or recorded.upstream_request is None:
-        return
-    sent, path = recorded.upstream_request, PATHS[made.route.protocol]
-    if sent.body != made.request:
+    if sent is not None and made.request is not None and sent.body != made.request:
+        path = PATHS[made.route.protocol] if made.route else sent.path
         was = request_pieces(sent.body, sent.path)
         items = differences(was, request_pieces(made.request, path))
         yield _difference(name, "upstream request", sent.body, made.request, items)
-    if made.answer is not None and recorded.response is not None:
-        got, path = recorded.response.body, recorded.request.path
-        if got != made.answer:
-            items = differences(answer_pieces(got, path), answer_pieces(made.answer, path))
-            yield _difference(name, "answer to the client", got, made.answer, items)
+    if _left(recorded, made) or made.answer is None or recorded.response is None:
+        return
+    got, path = recorded.response, recorded.request.path
+    if got.body != made.answer:
+        items = differences(answer_pieces(got.body, path), answer_pieces(made.answer, path))
+        yield _difference(name, "answer to the client", got.body, made.answer, items)
+    elif made.status and got.status != made.status:
+        yield Difference(name, "status of the answer", 0, str(got.status), str(made.status))
 
 
-def _answer(translation: Translation, recorded: Recorded) -> bytes | None:
-    upstream = recorded.upstream_response
-    if upstream is None:
-        return None
-    translator = translation.translator()
-    if translation.streams(upstream.status, upstream.headers):
-        out = translator.feed(upstream.body)
-        return out if recorded.broke else out + translator.close()
-    url = recorded.upstream_request.url if recorded.upstream_request else ""
-    head = upstream.status, upstream.headers
-    answer = translation.answer(translator, *head, upstream.body, url)
-    return upstream.body if answer is None or answer.body is None else answer.body
+def _left(recorded: Recorded, made: Made) -> str:
+    """What of it nothing is compared with."""
+    if recorded.response is None:
+        return "the client got no answer" if recorded.upstream_request is None else ""
+    if recorded.upstream_request is None and made.request is not None:
+        why = recorded.row.get("error") or "it was answered by the chain itself"
+        return f"it did not leave: {why}"
+    if made.request is not None and made.answer is None:
+        if recorded.upstream_response is None:
+            why = recorded.row.get("error") or "no answer came"
+            return f"no upstream answered: {why}"
+        return f"{made.route.label if made.route else 'the route'} answers in another protocol"
+    return ""
 
 
 def _difference(

@@ -49,6 +49,11 @@ class Row(msgspec.Struct, frozen=True):
     interpose: int = 2
 
 
+def stages(row: Mapping[str, Any]) -> frozenset[str]:
+    """The stages that have decided something in a row."""
+    return frozenset(text.partition(":")[0] for text in decisions(row))
+
+
 def decisions(row: Mapping[str, Any]) -> list[str]:
     """The decisions in a row as sentences, each behind its stage; older recorders wrote these."""
     texts = []
@@ -120,13 +125,13 @@ FAILED, REPAIRED, SERVED, SAVED, MOVED, CALLED = SIGNS = {
 
 def mark(row: dict[str, Any]) -> str:
     """The name of the emoji for an exchange: what was out of the ordinary, else its tool calls."""
-    stages = {text.partition(":")[0] for text in decisions(row)}
+    decided = stages(row)
     signs = (
         (bool(row.get("error")), FAILED),
         (bool(repairs(row)), REPAIRED),
-        ("replay" in stages, SERVED),
+        ("replay" in decided, SERVED),
         (bool((row.get("account") or {}).get("saved")), SAVED),
-        ("failover" in stages, MOVED),
+        ("failover" in decided, MOVED),
         (bool(row.get("calls")), CALLED),
     )
     return next((sign for holds, sign in signs if holds), "")
@@ -134,6 +139,8 @@ def mark(row: dict[str, Any]) -> str:
 
 #: The field of a flow's metadata that holds the row; mitmproxy keeps metadata in flow files.
 KEY = "interpose"
+#: The same of the policy that was in force, as JSON, in the first flow of a file under it.
+POLICY = "interpose.policy"
 
 
 def comment(leg: str, row: dict[str, Any], hide: Callable[[str], str] = str) -> str:

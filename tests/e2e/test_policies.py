@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from addons.flowfile import read
+from addons.offline import Replayer
 from shim.cli import main
-from shim.policy.load import examine
+from shim.policy.load import examine, load_policy
 from shim.record.summary import decisions
 from tests.e2e.answers import by_outputs, chat_tool, chat_turn, messages_turn
 from tests.e2e.chain import ROOT, Chain
@@ -54,9 +56,22 @@ def said(run: CodexRun) -> str:
     return run.final_text
 
 
+def replays(chain: Chain) -> None:
+    """What the chain has recorded replays, from the recordings alone and with the policy again."""
+    given = [load_policy(chain.policy_file)] if chain.policy_file.exists() else []
+    for policy in (None, *given):
+        with Replayer(policy) as replayer:
+            for path in sorted(chain.record_dir.glob("*.flow")):
+                for recorded in read(path):
+                    replayed = replayer.run(recorded)
+                    assert not replayed.differences, "\n".join(map(str, replayed.differences))
+                    assert not replayed.not_compared, replayed.not_compared
+
+
 def explained(chain: Chain, capfd: pytest.CaptureFixture[str]) -> str:
     """What ``interpose policy explain`` tells of the chain's own recordings."""
     rows(chain)
+    replays(chain)
     capfd.readouterr()
     assert main(["policy", "explain", str(chain.record_dir)]) == 0
     return capfd.readouterr().out

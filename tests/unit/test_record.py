@@ -7,11 +7,13 @@ from typing import Any
 
 import msgspec
 
+from addons.offline import Replayer
 from shim.client import hostname, is_codex, is_loopback, secrets
 from shim.policy.load import parse_policy
+from shim.policy.schema import Policy
 from shim.record import summary
 from shim.record.redact import Redactor
-from shim.record.replay import Message, Recorded, replay
+from shim.record.replay import Difference, Message, Recorded
 from shim.route.choose import Route
 from shim.wire.responses.read_request import read_request
 from shim.wire.translate import Translation
@@ -82,11 +84,16 @@ def recorded(
     comment = {"exchange": "e", "codex": True, "route": summary.route_fields(ROUTE), **row}
     return Recorded(
         comment,
-        Message({}, body),
+        Message({}, body, path="/v1/responses"),
         Message(SSE, answer, status=200),
-        Message({}, translation.request()),
+        Message({}, translation.request(), path="/v1/chat/completions"),
         Message(headers, upstream, status=status),
     )
+
+
+def replay(exchange: Recorded, policy: Policy | None = None) -> list[Difference]:
+    with Replayer(policy) as replayer:
+        return replayer.run(exchange).differences
 
 
 def test_what_was_recorded_replays_to_the_same_bytes() -> None:
@@ -122,6 +129,6 @@ def test_another_policy_makes_another_request() -> None:
 
 def test_a_recorded_request_that_is_no_turn_any_more_is_a_difference() -> None:
     exchange = recorded(chunk({"content": "x"}, "stop") + DONE)
-    bad = Message({}, b'{"model": "m", "stream": true, "input": [3]}')
+    bad = Message({}, b'{"model": "m", "stream": true, "input": [3]}', path="/v1/responses")
     found = replay(Recorded(exchange.row, bad, exchange.response, exchange.upstream_request))
-    assert [d.message for d in found] == ["request"] and "input[0]" in found[0].today
+    assert [d.message for d in found] == ["upstream request"] and "input[0]" in found[0].today

@@ -15,6 +15,7 @@ import pytest
 from mitmproxy import http
 
 from addons.flowfile import flows_of, read, recorded_of, row_of, set_body, set_row, write
+from addons.offline import Replayer
 from addons.replay import main as replay_main
 from addons.sanitise import main
 from shim.cli import UsageError
@@ -22,7 +23,6 @@ from shim.cli.record import rules
 from shim.record import sanitise
 from shim.record.findings import findings, forms
 from shim.record.pseudonyms import Pseudonyms
-from shim.record.replay import replay, today
 from tests.planted import SECRETS, core
 
 pytestmark = pytest.mark.slow
@@ -62,8 +62,9 @@ def loaded(words: str, *, path: Path = FLOWS[0]) -> list[http.HTTPFlow]:
     for recorded, (client, upstream) in zip(
         recorded_of(flows), zip(flows[::2], flows[1::2], strict=True), strict=True
     ):
-        made = today(recorded)
-        assert made and client.response and made.answer is not None
+        with Replayer() as replayer:
+            made = replayer.run(recorded).made
+        assert made and made.request and client.response and made.answer is not None
         set_body(upstream.request, made.request)
         set_body(client.response, made.answer)
     return flows
@@ -183,7 +184,8 @@ def test_a_sanitised_recording_replays_byte_for_byte(path: Path, tmp_path: Path)
     flows = [f for f in flows_of(path) if isinstance(f, http.HTTPFlow)]
     out = sanitised(tmp_path, flows, "--name", "codex_exec", "--prompts", "hide")
     recorded = list(read(out))
-    assert recorded and not [d for r in recorded for d in replay(r)]
+    with Replayer() as replayer:
+        assert recorded and not [d for r in recorded for d in replayer.run(r).differences]
     assert b"codex_exec" not in out.read_bytes()
     assert len(recorded) == len(list(read(path)))
 
