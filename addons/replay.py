@@ -45,6 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     add_arguments(parser)
     args = parser.parse_args(argv)
     total = different = left = strange = 0
+    told: list[dict[str, object]] = []
     try:
         policy = load_policy(args.policy) if args.policy else None
         for path in files(args.files):
@@ -55,8 +56,7 @@ def main(argv: list[str] | None = None) -> int:
             different += len(changed)
             strange += sum(bool(replayed.not_compared) for _, replayed in found)
             if args.json:
-                for at, (r, replayed) in enumerate(found, 1):
-                    print(_line(path, at, r, replayed))
+                told += [_told(path, at, r, replayed) for at, (r, replayed) in enumerate(found, 1)]
                 continue
             many = 0
             for r, replayed in found:
@@ -79,7 +79,9 @@ def main(argv: list[str] | None = None) -> int:
     if not total:
         print("interpose: no flow files found", file=sys.stderr)
         return 2
-    if not args.json:
+    if args.json:
+        print(json.dumps(told, indent=1, ensure_ascii=False))
+    else:
         more = f", {strange} not compared" if strange else ""
         print(f"{total} exchanges replayed, {different} different{more}")
     return 1 if (left if args.update else different) or (args.strict and strange) else 0
@@ -138,11 +140,11 @@ def _read(path: Path) -> Iterator[Recorded]:
         raise Unreadable(f"{path}: holds no recorded exchanges")
 
 
-def _line(path: Path, at: int, recorded: Recorded, replayed: Replayed) -> str:
+def _told(path: Path, at: int, recorded: Recorded, replayed: Replayed) -> dict[str, object]:
     name = f"{at}: {recorded.row.get('model') or 'no model'}"
     differences = [str(difference) for difference in replayed.differences]
     told = {"file": str(path), "name": name, "differences": differences}
-    return json.dumps({**told, "not_compared": replayed.not_compared})
+    return {**told, "not_compared": replayed.not_compared}
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strict", action="store_true", help="fail where something could not be compared"
     )
-    parser.add_argument("--json", action="store_true", help="a line of JSON per exchange")
+    parser.add_argument("--json", action="store_true", help="the exchanges as JSON")
 
 
 def run(args: argparse.Namespace) -> int:

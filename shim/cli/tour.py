@@ -144,6 +144,7 @@ def _go_on(console: Console, flow_file: str | None, more: str) -> None:
     ]
     if flow_file:
         shown, views = _near(Path(flow_file)), _near(MAIN.with_name("views.py"))
+        lines.append((f"{interpose} replay {shown}", "the same turns again, offline, and compared"))
         lines.append((f"{_tool('mitmweb')} -n -r {shown} -s {views}", "look at the recorded turns"))
     for line, what in lines:
         console.print(f"  {escape(line)}   [dim]# {what}[/]", soft_wrap=True)

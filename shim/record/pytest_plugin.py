@@ -29,7 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--interpose-policy",
         metavar="FILE",
-        help="the policy they are replayed with, instead of the recorded routes",
+        help="the policy they are replayed with, instead of the recorded one",
     )
 
 
@@ -59,21 +59,25 @@ class Recording(pytest.File):
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         if done.returncode not in (0, 1):
             raise self.CollectError(done.stderr.strip())
-        for line in done.stdout.splitlines():
-            told = json.loads(line)
-            yield RecordedTurn.from_parent(self, name=told["name"], told=told["differences"])
+        for told in json.loads(done.stdout):
+            left = told["not_compared"]
+            name, differences = told["name"], told["differences"]
+            yield RecordedTurn.from_parent(self, name=name, told=differences, left=left)
 
 
 class RecordedTurn(pytest.Item):
-    """One recorded exchange: it passes when today's bytes are the recorded ones."""
+    """One recorded exchange: it passes when today's bytes are the recorded ones, and is skipped
+    where there is something that cannot be compared."""
 
-    def __init__(self, *, told: list[str], **more: Any) -> None:
+    def __init__(self, *, told: list[str], left: str, **more: Any) -> None:
         super().__init__(**more)
-        self._told = told
+        self._told, self._left = told, left
 
     def runtest(self) -> None:
         if self._told:
             pytest.fail("\n".join(self._told), pytrace=False)
+        if self._left:
+            pytest.skip(f"not compared: {self._left}")
 
     def reportinfo(self) -> tuple[Path, None, str]:
         return self.path, None, f"recorded turn {self.name}"

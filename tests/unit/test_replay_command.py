@@ -97,7 +97,7 @@ def test_an_answer_in_another_protocol_cannot_be_made_up(
 
 def test_json(file: Path, capsys: Out) -> None:
     assert main(["--json", str(file)]) == 1
-    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    told = json.loads(capsys.readouterr().out)
     assert [len(t["differences"]) for t in told] == [0, 0, 1]
     assert told[0] == {"file": str(file), "name": "1: test-model", "differences": [], "not_compared": ""}
 
