@@ -268,6 +268,7 @@ class Answering:
             connections=(flow.client_conn.get_state(), flow.server_conn.get_state()),
             error=flow.error.get_state() if flow.error else None,
             answer=head_of(flow.response) if flow.response else None,
+            policy=run.policy,
         )
         for stage, hook in self._ended:
             try:
@@ -279,7 +280,7 @@ class Answering:
     def _row(self, run: Run, outcome: Outcome) -> dict[str, Any]:
         """The turn's row; where it cannot be summed up, one of plain fields."""
         try:
-            policy = self._services.policies.in_force()
+            policy = run.policy or self._services.policies.in_force()
             if run.intake is None or run.decision is None:
                 row = unread_row(run.access, outcome, policy.version)
             else:

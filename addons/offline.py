@@ -27,9 +27,11 @@ from shim.codex.login import LoginError
 from shim.encodings import NO_LIMIT
 from shim.exchange.answers import feeder
 from shim.exchange.intake import read_intake
+from shim.exchange.replies import refusal
 from shim.exchange.upstream_request import NoTarget, destination
 from shim.exchange.values import (
     ClientRequest,
+    Conversation,
     Decision,
     Endpoint,
     Head,
@@ -44,6 +46,7 @@ from shim.policy.load import MissingVariable
 from shim.policy.schema import Policy, Provider
 from shim.prompt.secrets import MASK
 from shim.record import summary
+from shim.record.redact import MARK
 from shim.record.replay import (
     Difference,
     Made,
@@ -55,11 +58,13 @@ from shim.record.replay import (
 )
 from shim.route.auto import Pick
 from shim.route.choose import Route
+from shim.state import expand
 from shim.state.store import Memory
 from shim.turn import Turn, WireError
 
 #: What a replay never asks.
 _NOBODY = Provider("http://127.0.0.1:9/v1", key="none")
+_KEY = "Bearer none"
 _LOCAL = ("http", "127.0.0.1", 8080)
 #: In the place of a policy that a recording does not tell: each turn takes its recorded route.
 _NONE = Policy()
@@ -78,8 +83,9 @@ class Offline:
         services.default_model = default
         services.store.use(Memory())
         services.engines.provider = _nobody  # type: ignore[method-assign]
+        services.breakers.closed = _nobody_is_left_alone  # type: ignore[method-assign]
         self._router = _Router(services, recorded)
-        state = State(services)
+        state = _State(services)
         #: As `addons.main` has them.
         self._stages: list[Any] = [
             state,
@@ -104,8 +110,15 @@ class Offline:
         try:
             intake = self._intake(recorded)
         except WireError as e:
-            raise NotReplayable(str(e)) from None
+            reply = refusal(recorded.request.path, e.status, str(e), param=e.param)
+            return Made(None, None, reply.body, reply.status, failure=str(e))
         self._router.now = recorded
+        try:
+            return await self._made(recorded, intake)
+        except faults.StageFault as e:
+            raise NotReplayable(f"{e}: {e.__cause__!r}") from e
+
+    async def _made(self, recorded: Recorded, intake: Intake) -> Made:
         decision, reply = await self._decide(intake)
         if reply:
             why = reply.failure.message if reply.failure else ""
@@ -198,6 +211,9 @@ class _Router(Router):
 
     async def request(self, intake: Intake, decision: Decision) -> Any:
         row = self.now.row.get("route")
+        if row and row.get("provider") == "reverse":
+            # An option says what its target speaks.
+            self._upstream = row["protocol"]
         if self._services.policies.current() is not _NONE:
             return await super().request(intake, decision)
         if not row:
@@ -242,7 +258,7 @@ class _Router(Router):
             return destination(intake, turn, facts, route, provider, more)
         except (MissingVariable, LoginError, NoTarget):
             # Nothing is sent, so neither a key nor an address is needed.
-            return Routing(route, provider=provider)
+            return Routing(route, provider=provider, headers={"authorization": _KEY})
 
 
 def _with_masks(intake: Intake, decision: Decision) -> Decision:
@@ -255,6 +271,22 @@ def _with_masks(intake: Intake, decision: Decision) -> Decision:
     return decision.with_(edits=msgspec.structs.replace(decision.edits, masks=made))
 
 
+class _State(State):
+    """A recorded turn holds all that it refers to."""
+
+    async def request(self, intake: Intake, decision: Decision) -> Decision | None:
+        turn = decision.turn
+        if turn.protocol != "responses":
+            return None
+        id, own = expand.previous(turn), turn.fields["input"]
+        conversation = Conversation(turn, own, parent=(id, "") if id else None)
+        return decision.with_(conversation=conversation)
+
+
+def _nobody_is_left_alone(provider: str) -> str:
+    return ""
+
+
 async def _reachable(endpoint: Endpoint) -> None:
     return None
 
@@ -265,6 +297,10 @@ async def _nobody(name: str) -> Provider:
 
 def _request(recorded: Recorded) -> ClientRequest:
     was, route = recorded.request, recorded.row.get("route") or {}
+    headers = _without_coding(was.headers)
+    if headers.get("authorization") == MARK:
+        # What became of an answer may hang on whether it was a login.
+        headers["authorization"] = _KEY
     url = urlsplit(was.url)
     host, port = url.hostname or "127.0.0.1", url.port or 80
     reverse = None
@@ -281,8 +317,8 @@ def _request(recorded: Recorded) -> ClientRequest:
         authority=url.netloc,
         path=was.path,
         http_version="HTTP/1.1",
-        fields=_fields(was.headers),
-        headers=_without_coding(was.headers),
+        fields=_fields(headers),
+        headers=headers,
         peer="127.0.0.1",
         local=_LOCAL,
         reverse=reverse,

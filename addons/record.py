@@ -157,7 +157,7 @@ class Record(Stage):
             return None
         policy = self._services.policies.in_force()
         job = _job(ended)
-        job.rules, job.policy = policy.masked("recorded"), policy.recorded
+        job.rules, job.policy = policy.masked("recorded"), (ended.policy or policy).recorded
         facts = ended.decision.facts if ended.decision else None
         job.session = facts.session if facts and job.rules else ""
         job.used, job.sent = used_in(ended.decision), sent_of(ended.decision)

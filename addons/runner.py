@@ -280,6 +280,7 @@ class Runner:
         if isinstance(intake, Reply):
             return intake
         run.intake, run.decision = intake, Decision(intake.turn)
+        run.policy = self._services.policies.in_force()
         for stage, hook in self._prepared:
             begun = time.perf_counter()
             result = await faults.call_async(stage, hook, intake, run.decision)

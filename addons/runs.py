@@ -21,6 +21,7 @@ from shim.exchange.values import (
     Reply,
 )
 from shim.notes import Note
+from shim.policy.inforce import InForce
 from shim.turn import Failure
 
 
@@ -49,6 +50,8 @@ class Run:
     notes: list[Note] = field(default_factory=list)
     first_byte: float | None = None
     overhead: float = 0.0
+    #: What was in force when it began.
+    policy: InForce | None = None
     #: The policy's keys and the chain's own.
     keys: frozenset[str] = frozenset()
 

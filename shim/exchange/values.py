@@ -15,6 +15,7 @@ import msgspec
 from ..account.bill import Account
 from ..client import Facts
 from ..notes import Note
+from ..policy.inforce import InForce
 from ..policy.rules import Capabilities
 from ..policy.schema import Provider
 from ..route.choose import Route
@@ -299,7 +300,7 @@ class Ended(msgspec.Struct, frozen=True):
     ``row`` tells of it in plain fields (`shim.record.summary.Row`), without what must not be
     logged; ``secrets`` are the client's credentials. ``connections`` are the states of its two
     connections, ``error`` that of the connection's error, as flow files have them; ``answer`` is
-    the head of what the client got.
+    the head of what the client got; ``policy`` was in force when it began.
     """
 
     access: Access
@@ -311,3 +312,4 @@ class Ended(msgspec.Struct, frozen=True):
     connections: tuple[dict[str, Any], dict[str, Any]]
     error: dict[str, Any] | None
     answer: Head | None
+    policy: InForce | None = None

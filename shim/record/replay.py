@@ -126,10 +126,10 @@ class NotReplayable(Exception):
 
 def compared(recorded: Recorded, made: Made, *, decisions: bool) -> Replayed:
     """``recorded`` against what today's code made of it; ``decisions``: under the same policy."""
-    found = list(_differences(recorded, made))
-    if decisions:
+    found, left = list(_differences(recorded, made)), _left(recorded, made)
+    if decisions and not left:
         found += _decided(recorded, made)
-    return Replayed(made, found, _left(recorded, made))
+    return Replayed(made, found, left)
 
 
 def _decided(recorded: Recorded, made: Made) -> Iterator[Difference]:
