@@ -20,11 +20,9 @@ from .pieces import answer_pieces, request_pieces
 from .summary import route_fields
 
 #: What a request, a policy and an answer decide; all else comes from outside of them.
-_COMPUTED = frozenset(
+_OF_PROMPTS = frozenset({("catch", "rule"), ("catch", "tools"), ("dedup", "left_out")})
+_COMPUTED = _OF_PROMPTS | frozenset(
     {
-        ("catch", "rule"),
-        ("catch", "tools"),
-        ("dedup", "left_out"),
         ("capabilities", "changed"),
         ("route", "effort"),
         ("route", "chosen"),
@@ -127,27 +125,35 @@ class NotReplayable(Exception):
 def compared(recorded: Recorded, made: Made, *, decisions: bool) -> Replayed:
     """``recorded`` against what today's code made of it; ``decisions``: under the same policy."""
     found, left = list(_differences(recorded, made)), _left(recorded, made)
-    if decisions and not left:
-        found += _decided(recorded, made)
+    if decisions:
+        # What did not leave may have found nobody who answers.
+        found += _decided(recorded, made, _OF_PROMPTS if left else _COMPUTED)
     return Replayed(made, found, left)
 
 
-def _decided(recorded: Recorded, made: Made) -> Iterator[Difference]:
+def _decided(
+    recorded: Recorded, made: Made, computed: frozenset[tuple[str, str]]
+) -> Iterator[Difference]:
     """Where something else was decided. What a file says is a note of this version."""
     notes = recorded.row.get("decisions") or ()
     was = [
         f"{note.get('stage')}: {note.get('text')}"
         for note in notes
-        if isinstance(note, dict) and (note.get("stage"), note.get("code")) in _COMPUTED
+        if isinstance(note, dict) and (note.get("stage"), note.get("code")) in computed
     ]
-    now = [f"{n.stage}: {n.text}" for n in made.notes if (n.stage, n.code) in _COMPUTED]
+    now = [f"{n.stage}: {n.text}" for n in made.notes if (n.stage, n.code) in computed]
     if was != now:
         only = [f"recorded alone: {text}" for text in was if text not in now]
         only += [f"today alone: {text}" for text in now if text not in was]
         items = only or ["they come in another order"]
         yield Difference(recorded.name, "what was decided", 0, "", "", items)
     route = recorded.row.get("route")
-    if route and made.route and route != (today := route_fields(made.route)):
+    if (
+        computed is _COMPUTED
+        and route
+        and made.route
+        and route != (today := route_fields(made.route))
+    ):
         items = [
             f"{name}: {route.get(name)!r}, today {today.get(name)!r}"
             for name in {*route, *today}
