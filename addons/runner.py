@@ -284,9 +284,7 @@ class Runner:
         for stage, hook in self._prepared:
             begun = time.perf_counter()
             result = await faults.call_async(stage, hook, intake, run.decision)
-            reply = None
-            if isinstance(result, tuple):
-                result, reply = result
+            result, reply = result if isinstance(result, tuple) else (result, None)
             if result is not None:
                 run.decision = _checked(stage, run.decision, result)
             if not stage.waits:
