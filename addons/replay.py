@@ -25,6 +25,7 @@ from addons.flowfile import (
     write,
 )
 from addons.offline import Replayer
+from addons.one_session import of_session
 from shim.cli.pipe import printing
 from shim.cli.replay import add_arguments
 from shim.policy.load import PolicyError, load_policy
@@ -48,9 +49,11 @@ def main(argv: list[str] | None = None) -> int:
     told: list[dict[str, object]] = []
     try:
         policy = load_policy(args.policy) if args.policy else None
-        for path in files(args.files):
+        chosen = _chosen(args)
+        for path in chosen or files(args.files):
             with Replayer(policy, args.default_model) as replayer:
-                found = [(r, replayer.run(r)) for r in _read(path)]
+                wanted = chosen[path] if args.session else _read(path)
+                found = [(r, replayer.run(r)) for r in wanted]
             total += len(found)
             changed = {r.name: replayed.made for r, replayed in found if replayed.differences}
             different += len(changed)
@@ -85,6 +88,19 @@ def main(argv: list[str] | None = None) -> int:
         more = f", {strange} not compared" if strange else ""
         print(f"{total} exchanges replayed, {different} different{more}")
     return 1 if (left if args.update else different) or (args.strict and strange) else 0
+
+
+def _chosen(args: argparse.Namespace) -> dict[Path, list[Recorded]]:
+    """The exchanges of the one session that is asked for, by their files."""
+    if not args.session:
+        return {}
+    places = [(path, recorded) for path in files(args.files) for recorded in _read(path)]
+    kept = {r.name for r in of_session([r for _, r in places], args.session)}
+    made: dict[Path, list[Recorded]] = {}
+    for path, recorded in places:
+        if recorded.name in kept:
+            made.setdefault(path, []).append(recorded)
+    return made
 
 
 def update(path: Path, made: Mapping[str, Made | None]) -> list[str]:

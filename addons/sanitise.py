@@ -24,6 +24,7 @@ from addons.flowfile import (
     write,
 )
 from addons.offline import Replayer
+from addons.one_session import of_session
 from shim.cli.pipe import printing
 from shim.cli.record import add_arguments, rules
 from shim.client import facts_of, is_credential
@@ -136,6 +137,9 @@ def _sanitise(source: Path, target: Path, args: argparse.Namespace) -> int:
     flows = [f for f in flows_of(source) if isinstance(f, http.HTTPFlow) and row_of(f)]
     if not flows:
         raise Unreadable(f"{source}: holds no recorded exchanges")
+    if args.session:
+        kept = {recorded.name for recorded in of_session(list(recorded_of(flows)), args.session)}
+        flows = _with_policies(flows, kept)
     same, others, left = sanitised(flows, args)
     if left:
         for said in left:
@@ -146,6 +150,22 @@ def _sanitise(source: Path, target: Path, args: argparse.Namespace) -> int:
     changed = f", {others} of which replay otherwise than before" if others else ""
     print(f"{target}: {same} exchanges{changed}")
     return 1 if others else 0
+
+
+def _with_policies(flows: list[http.HTTPFlow], kept: set[str]) -> list[http.HTTPFlow]:
+    """Those of ``flows`` whose exchanges are ``kept``, with the policies that others told."""
+    told: dict[str, str] = {}
+    chosen: list[http.HTTPFlow] = []
+    for flow in flows:
+        row = row_of(flow)
+        version = str(row.get("policy"))
+        if policy := flow.metadata.get(summary.POLICY):
+            told[version] = str(policy)
+        if row["exchange"] in kept:
+            chosen.append(flow)
+            if row["leg"] == "client" and version in told:
+                flow.metadata[summary.POLICY] = told[version]
+    return chosen
 
 
 def sanitised(

@@ -17,6 +17,7 @@ from addons.stage import Stage
 from shim.exchange.access import bare
 from shim.exchange.replies import failed, refusal
 from shim.exchange.values import Access, Decision, Intake, Reply
+from shim.policy.schema import Policy
 from shim.record.served import Match, Served
 from shim.turn import Failure, WireError
 
@@ -36,6 +37,7 @@ class ServerReplay(Stage):
     def __init__(self, services: Services) -> None:
         self._services = services
         self._served: Served | None = None
+        self._policy: Policy | None = None
 
     @property
     def name(self) -> str:
@@ -58,17 +60,25 @@ class ServerReplay(Stage):
     def _read(self, name: str) -> Served:
         path, running = Path(name).expanduser(), self._services.running
         try:
-            served = Served(read(path))
+            found = list(read(path))
+            served = Served(found)
         except Unreadable as e:
             fatal(f"replay: {e}", running=running)
         if not served.turns:
             fatal(f"replay: {path}: holds no recorded turns", running=running)
+        policies = [recorded.policy for recorded in found if recorded.policy]
+        self._policy = policies[-1] if policies else None
         logger.warning(
             "%d recorded turns of %s answer; the client runs their tool calls for real",
             served.turns,
             path,
         )
         return served
+
+    def running(self) -> None:
+        """The recorded policy is in force where there is no other: the client sees its models."""
+        if self._served and self._policy and not ctx.options.policy:
+            self._services.policies.use(self._policy)
 
     def server_connect(self) -> str | None:
         """Why nothing is connected to; None when it is."""

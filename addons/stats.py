@@ -9,7 +9,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import msgspec
+
 from addons.flowfile import Unreadable, files, read
+from addons.one_session import of_session
 from shim.account.sessions import as_json, sessions, summed
 from shim.cli.filters import asked_of, print_csv, print_json
 from shim.cli.pipe import printing
@@ -24,9 +27,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="interpose stats")
     add_shared(parser)
     args = parser.parse_args()
-    asked = asked_of(args, time.time())
+    session = args.session
+    asked = msgspec.structs.replace(asked_of(args, time.time()), session="")
     try:
         recorded = [found for path in files(args.flows) for found in read(path)]
+        if session and recorded:
+            recorded = of_session(recorded, session)
     except Unreadable as e:
         print(f"interpose: {e}", file=sys.stderr)
         return 2

@@ -35,6 +35,12 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
     form.add_argument("--csv", action="store_true", help="print CSV")
 
 
+def add_session(parser: argparse.ArgumentParser) -> None:
+    """Which session is meant, for commands that read recordings."""
+    about = "one session: how its id or its first prompt begins, or 'last'"
+    parser.add_argument("--session", metavar="WHICH", default="", help=about)
+
+
 def asked_of(args: argparse.Namespace, now: float) -> Asked:
     """The filters in ``args``. UsageError for a time that is none."""
     made: dict[str, Any] = {name: getattr(args, name) for name in _FILTERS}

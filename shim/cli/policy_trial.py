@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from .filters import add_session
+
 SCRIPT = Path(__file__).resolve().parents[2] / "addons" / "trial.py"
 
 
@@ -17,6 +19,7 @@ def add_explain(commands: Any) -> None:
         "explain", help="what was decided about recorded exchanges, and why"
     )
     parser.add_argument("flows", nargs="+", metavar="FLOW", help="flow files, or folders of them")
+    add_session(parser)
     parser.add_argument("--exchange", metavar="ID", help="only the exchange with this id")
     parser.add_argument("--policy", help="also what this policy would decide")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -39,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     # mitmproxy reads flow files, and nothing in shim imports it: so a process of its own.
     command = [sys.executable, str(SCRIPT), args.what]
     command += [args.old, args.new] if args.what == "diff" else []
-    for name in ("exchange", "policy", "default_model"):
+    for name in ("session", "exchange", "policy", "default_model"):
         if value := getattr(args, name, None):
             command += [f"--{name.replace('_', '-')}", value]
     command += ["--json"] if args.json else []

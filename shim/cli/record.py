@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from . import UsageError
+from .filters import add_session
 
 SCRIPT = Path(__file__).resolve().parents[2] / "addons" / "sanitise.py"
 
@@ -22,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--check", action="store_true", help="say what in the recordings must not be shared"
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help="flow files, or folders of them")
+    add_session(parser)
     parser.add_argument("-o", "--output", metavar="OUT", help="file, or folder for several")
     parser.add_argument(
         "--replace",
@@ -77,5 +79,6 @@ def run(args: argparse.Namespace) -> int:
     command += [f"--prompts={args.prompts}", f"--pictures={args.pictures}"]
     for name in ("replace", "name"):
         command += [f"--{name}={value}" for value in getattr(args, name)]
-    command += [f"--output={args.output}"] if args.output else []
+    for name in ("output", "session"):
+        command += [f"--{name}={value}"] if (value := getattr(args, name)) else []
     return subprocess.run([*command, "--", *args.files], check=False).returncode

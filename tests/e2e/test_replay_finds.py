@@ -12,6 +12,7 @@ from mitmproxy import http
 
 from addons.flowfile import body_of, flows_of, recorded_of, row_of, set_body, set_row
 from addons.offline import Replayer
+from addons.sanitise import main as sanitise
 from shim.record.replay import Replayed
 from tests.e2e.answers import chat_text, error
 from tests.e2e.chain import Chain
@@ -35,6 +36,7 @@ LOOK = {
     "name": "look",
     "parameters": {"type": "object", "properties": {"at": {"type": "string"}}},
 }
+CODEX = {"user-agent": "codex_exec/0.169.0", "originator": "codex_exec"}
 KEY = "ghp_" + "aB3" * 12
 #: Each kind of turn: the model, and what is said.
 TURNS = {
@@ -169,3 +171,28 @@ def test_garbage_is_found(
     found = replayed(flows)
     assert found.pop(kind).differences
     assert not [d for other in found.values() for d in other.differences]
+
+
+def test_a_sanitised_copy_replays_too(recording: Path, tmp_path: Path) -> None:
+    """Its policy goes along, also when only some of its exchanges do."""
+    out = tmp_path / "out.flow"
+    assert sanitise(["--sanitise", str(recording), "-o", str(out)]) == 0
+    for kind, found in replayed(loaded(out)).items():
+        assert not found.differences, f"{kind}: {'; '.join(map(str, found.differences))}"
+        assert not found.not_compared, f"{kind}: {found.not_compared}"
+    assert sanitise(["--sanitise", str(recording), "-o", str(out), "--session", "look at"]) == 0
+    (recorded,) = recorded_of(loaded(out))
+    with Replayer() as replayer:
+        found = replayer.run(recorded)
+    assert recorded.policy and not found.differences and not found.not_compared
+
+
+def test_who_is_served_is_offered_the_recorded_models(recording: Path) -> None:
+    with Chain(options={"replay": str(recording)}) as chain:
+        assert {model["id"] for model in chain.get("/v1/models").json()["data"]} >= {"plain"}
+        catalog = chain.get("/v1/models?client_version=0.169.0", headers=CODEX).json()
+        assert "plain" in {model["slug"] for model in catalog["models"]}
+        body = {"model": "plain", "stream": True, "input": TURNS["plain"][1], "tools": [LOOK]}
+        assert b"It is fine." in chain.post("/v1/responses", json=body).content
+        refused = {**body, "input": TURNS["refused"][1]}
+        assert b"not here" in chain.post("/v1/responses", json=refused).content
