@@ -21,6 +21,7 @@ from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
     RequestProtocolError,
+    ResponseHeaders,
     ResponseProtocolError,
 )
 from mitmproxy.proxy.server import ConnectionHandler
@@ -46,7 +47,13 @@ class Upstream(_http1.Http1Client):
             if why := self._passed_over():
                 yield from self._fail(why)
                 return
-        yield from super().read_headers(event)
+        for command in super().read_headers(event):
+            head = isinstance(command, ReceiveHttp) and isinstance(command.event, ResponseHeaders)
+            if head and self.response and "connection" in self.response.headers:
+                # Hooks take the field out of what they are given: a connection that the upstream
+                # closes would carry the client's next turn.
+                self.response = self.response.copy()
+            yield command
         if self.state == self.read_headers and len(self.buf) > MOST_HEAD:
             yield from self._fail("the head of the answer is too long")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -104,7 +105,13 @@ class Offline:
 
     def run(self, recorded: Recorded) -> Made:
         """What the stages make of an exchange. NotReplayable where they cannot take it."""
-        return self._loop.run_until_complete(self._run(recorded))
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return self._loop.run_until_complete(self._run(recorded))
+        # Within mitmproxy, which has a loop of its own.
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(self._loop.run_until_complete, self._run(recorded)).result()
 
     async def _run(self, recorded: Recorded) -> Made:
         try:

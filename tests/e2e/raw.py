@@ -17,10 +17,11 @@ type Script = Callable[[bytes], Iterable[bytes]]
 
 class RawUpstream:
     """Listens on the loopback; each request gets the pieces that ``script`` makes of it (head and
-    body), then the connection is closed. ``seen`` are the requests."""
+    body), then the connection is closed; where it ``lingers``, by the other end. ``seen`` are the
+    requests."""
 
-    def __init__(self, script: Script) -> None:
-        self._script = script
+    def __init__(self, script: Script, *, lingers: bool = False) -> None:
+        self._script, self._lingers = script, lingers
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -45,7 +46,8 @@ class RawUpstream:
                 self.seen.append(request)
                 for piece in self._script(request):
                     client.sendall(piece)
-                client.shutdown(socket.SHUT_WR)
+                if not self._lingers:
+                    client.shutdown(socket.SHUT_WR)
                 while client.recv(65536):
                     pass
 

@@ -292,12 +292,11 @@ def test_the_last_lines_of_the_tour_are_true(place: Place) -> None:
     done = Place(place.folder, env).run("tour", "--record", str(place.folder / "flows"))
     assert done.returncode == 0, done.stdout + done.stderr
     last = done.stdout.partition("Go on by hand\n")[2]
-    assert "replay" not in last
     lines = [shlex.split(line.partition("#")[0]) for line in last.splitlines()]
     for words in lines:
         program = Path(words[0])
         assert program.is_absolute() and os.access(program, os.X_OK), words
-    run, serve, web = lines
+    run, serve, replay, web = lines
     # The same model again, though UPSTREAM was for the tour alone.
     assert run[1:] == ["run", "--model", "demo"] and serve[1:] == ["serve", "--web", *run[2:]]
     words = ["--no-record", "--", "exec", "--skip-git-repo-check", "hello"]
@@ -306,6 +305,10 @@ def test_the_last_lines_of_the_tour_are_true(place: Place) -> None:
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert again.returncode == 0 and "offline demo model" in again.stdout, again.stderr
+    same = subprocess.run(
+        replay, cwd=place.folder / "work", env=place.env, capture_output=True, text=True, timeout=60
+    )
+    assert same.stdout.endswith("6 exchanges replayed, 0 different\n"), same.stdout + same.stderr
     dump = Path(web[0]).with_name("mitmdump")
     shown = subprocess.run(
         [str(dump), *web[1:], "--flow-detail", "1", "--set", f"confdir={place.folder}/conf"],

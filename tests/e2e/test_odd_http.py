@@ -270,6 +270,21 @@ def _error(said: bytes, status: int = 502) -> str:
     return str(json.loads(body)["error"]["message"])
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_connection_that_an_upstream_closes_carries_no_other_turn(stream: bool) -> None:
+    """Whether or not it is closed already when the client's next turn comes."""
+    kind, pieces = (SSE, EVENTS) if stream else (JSON, [WHOLE])
+    head = OK + kind + CHUNKED + b"connection: close\r\n\r\n"
+    answer = [head, *chunked(pieces), LAST]
+    with RawUpstream(lambda _: answer, lingers=True) as upstream:
+        with Chain(upstream.url, options={"upstream": "chat"}) as chain:
+            path, body = TURNS["chat"]
+            data = json.dumps({**body, "stream": stream}).encode()
+            turns = [post(path, data, close=False), post(path, data)]
+            assert talk(chain.port, turns).count(b"HTTP/1.1 200") == 2
+        assert len(upstream.seen) == 2
+
+
 def test_the_next_request_of_a_connection(odd: Odd) -> None:
     """After all that, one connection still carries several turns."""
     chain, says, _ = odd
