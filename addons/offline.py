@@ -214,7 +214,7 @@ class _Router(Router):
         super().__init__(services)
         self._recorded = recorded
         self.probe.check = _reachable  # type: ignore[method-assign]
-        self._clock = lambda: self.now.at
+        self._clock, self._destination = lambda: self.now.at, _anywhere
 
     async def request(self, intake: Intake, decision: Decision) -> Any:
         row = self.now.row.get("route")
@@ -252,21 +252,6 @@ class _Router(Router):
             candidates = candidates[first:]
         return await super()._choose(intake, decision, policy, candidates, attempted)
 
-    def _destination(
-        self,
-        intake: Intake,
-        turn: Turn,
-        facts: Facts | None,
-        route: Route,
-        provider: Provider | None,
-        more: Mapping[str, str] | None = None,
-    ) -> Routing:
-        try:
-            return destination(intake, turn, facts, route, provider, more)
-        except (MissingVariable, LoginError, NoTarget):
-            # Nothing is sent, so neither a key nor an address is needed.
-            return Routing(route, provider=provider, headers={"authorization": _KEY})
-
 
 def _with_masks(intake: Intake, decision: Decision) -> Decision:
     """In a recording masks stand where there were secrets: they lead back to themselves."""
@@ -276,6 +261,21 @@ def _with_masks(intake: Intake, decision: Decision) -> Decision:
     masks = {**dict.fromkeys(found), **decision.edits.masks}
     made = {mask: secret or mask for mask, secret in masks.items()}
     return decision.with_(edits=msgspec.structs.replace(decision.edits, masks=made))
+
+
+def _anywhere(
+    intake: Intake,
+    turn: Turn,
+    facts: Facts | None,
+    route: Route,
+    provider: Provider | None,
+    more: Mapping[str, str] | None = None,
+) -> Routing:
+    """Where a turn goes. Nothing is sent, so neither a key nor an address is needed."""
+    try:
+        return destination(intake, turn, facts, route, provider, more)
+    except (MissingVariable, LoginError, NoTarget):
+        return Routing(route, provider=provider, headers={"authorization": _KEY})
 
 
 class _State(State):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -15,6 +16,8 @@ from shim.wire.paths import protocol_of
 from shim.wire.protocols import codec
 
 _LAST = "last"
+
+type Place = tuple[Path, Recorded]
 
 
 def of_session(found: Sequence[Recorded], wanted: str) -> list[Recorded]:
@@ -31,6 +34,14 @@ def of_session(found: Sequence[Recorded], wanted: str) -> list[Recorded]:
         raise Unreadable("\n".join([f"no session {wanted!r}; there are", *told[-20:]]))
     kept = {recorded.name for name in chosen for recorded in sessions[name]}
     return [recorded for recorded in found if recorded.name in kept]
+
+
+def in_session(places: Sequence[Place], wanted: str) -> list[Place]:
+    """The same of exchanges, each with the file it is in; all of them where none is ``wanted``."""
+    if not wanted:
+        return list(places)
+    kept = {recorded.name for recorded in of_session([r for _, r in places], wanted)}
+    return [(path, recorded) for path, recorded in places if recorded.name in kept]
 
 
 def _chosen(sessions: dict[str, list[Recorded]], wanted: str) -> list[str]:

@@ -25,7 +25,7 @@ from addons.flowfile import (
     write,
 )
 from addons.offline import Replayer
-from addons.one_session import of_session
+from addons.one_session import in_session
 from shim.cli.pipe import printing
 from shim.cli.replay import add_arguments
 from shim.policy.load import PolicyError, load_policy
@@ -95,11 +95,9 @@ def _chosen(args: argparse.Namespace) -> dict[Path, list[Recorded]]:
     if not args.session:
         return {}
     places = [(path, recorded) for path in files(args.files) for recorded in _read(path)]
-    kept = {r.name for r in of_session([r for _, r in places], args.session)}
     made: dict[Path, list[Recorded]] = {}
-    for path, recorded in places:
-        if recorded.name in kept:
-            made.setdefault(path, []).append(recorded)
+    for path, recorded in in_session(places, args.session):
+        made.setdefault(path, []).append(recorded)
     return made
 
 

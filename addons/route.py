@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import ssl
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
@@ -34,7 +33,7 @@ from shim.exchange.values import (
 )
 from shim.policy.inforce import InForce
 from shim.policy.load import MissingVariable, PolicyError
-from shim.policy.schema import Health, Policy, Protocol, Provider
+from shim.policy.schema import Health, Policy, Protocol
 from shim.policy.units import seconds
 from shim.prompt.capabilities import together
 from shim.prompt.effort import with_effort
@@ -48,7 +47,7 @@ from shim.route.probe import Probe
 from shim.route.rules import Asked
 from shim.route.tried import tried_in
 from shim.route.wayout import way_out
-from shim.turn import Failure, Turn
+from shim.turn import Failure
 from shim.wire.paths import PATHS
 
 #: What a stage gives that may end a turn.
@@ -65,7 +64,7 @@ class Router(Stage):
         self._choices = Choices()
         self.probe = Probe(_tls)
         self._upstream: Protocol = "responses"
-        self._clock = time.time
+        self._clock, self._destination = time.time, destination
 
     @property
     def name(self) -> str:
@@ -318,17 +317,6 @@ class Router(Stage):
             return decision, failure
         decision = decision.with_(turn=turn)
         return decision, msgspec.structs.replace(routing, capabilities=wanted, verbatim=verbatim)
-
-    def _destination(
-        self,
-        intake: Intake,
-        turn: Turn,
-        facts: Facts | None,
-        route: Route,
-        provider: Provider | None,
-        more: Mapping[str, str] | None = None,
-    ) -> Routing:
-        return destination(intake, turn, facts, route, provider, more)
 
     def proxy_authorization(self, host: str) -> str:
         """What the proxy on the way to ``host`` wants to see; empty: nothing."""

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import msgspec
 
 from addons.flowfile import Unreadable, files, read
-from addons.one_session import of_session
+from addons.one_session import in_session
 from shim.cli.pipe import printing
 from shim.cli.policy_trial import add_diff, add_explain
 from shim.policy.load import PolicyError, load_policy
@@ -27,11 +27,7 @@ def explain(args: argparse.Namespace) -> int:
     """Print what was decided about each recorded exchange, and why."""
     trier = Trier(load_policy(args.policy)) if args.policy else None
     shown: list[dict[str, Any]] = []
-    places = _all(args.flows)
-    if args.session:
-        kept = {r.name for r in of_session([r for _, r in places], args.session)}
-        places = [(path, r) for path, r in places if r.name in kept]
-    for path, recorded in places:
+    for path, recorded in in_session(_all(args.flows), args.session):
         if args.exchange and not recorded.name.startswith(args.exchange):
             continue
         row = recorded.row

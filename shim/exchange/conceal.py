@@ -7,6 +7,8 @@ somebody took for a key (``key: lmstudio-local``) stays whole.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from ..record.redact import MARK, Redactor, redactor
 from ..route.keys import telling
 from ..wire.spelled import Spelled
@@ -42,22 +44,32 @@ class ConcealedStream:
     several events of four characters or more."""
 
     def __init__(self, protocol: str, keys: frozenset[str]) -> None:
-        told = telling(keys)
-        self._redact: Redactor = redactor(told)
-        self._spelled = Spelled(told, MARK)
+        self._redact, self._spelled, self._words = _searched(keys)
         self._stream = UnmaskStream(protocol, self._spelled)
-        begins = tuple(key[:4].encode() for key in told)
-        #: Other ways of writing them, which begin otherwise.
-        self._forms = [form for form in self._redact.forms if not form.startswith(begins)]
 
     def feed(self, data: bytes, *, last: bool = False) -> bytes:
         """What may leave; the beginning of a key waits for the next event, or for the ``last``."""
-        if not self._redact.forms:
+        if not self._words:
             return data
-        whole = data.endswith(_ENDS) and not last and not self._stream.holds
-        if whole and not self._spelled.near(data):
-            return self._redact.data(data) if any(f in data for f in self._forms) else data
+        if data.endswith(_ENDS) and not last and not self._stream.holds:
+            # Most events hold nothing, one look each.
+            for word in self._words:
+                if word in data:
+                    break
+            else:
+                return data
         data = self._stream.feed(data)
         if last:
             data += self._stream.close()
         return self._redact.data(data)
+
+
+@lru_cache(maxsize=64)
+def _searched(keys: frozenset[str]) -> tuple[Redactor, Spelled, tuple[bytes, ...]]:
+    """What takes ``keys`` out of streams, and what no event lacks that may hold one."""
+    told = telling(keys)
+    redact, spelled = redactor(told), Spelled(told, MARK)
+    begins = tuple(key[:4].encode() for key in told)
+    # Other ways of writing them, which begin otherwise.
+    others = [form for form in redact.forms if not form.startswith(begins)]
+    return redact, spelled, (*spelled.begins, *others)

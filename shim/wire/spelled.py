@@ -30,13 +30,14 @@ class Spelled:
         wholes = [re.escape(key) for key in self._keys]
         wholes += [f"^{re.escape(rest)}" for rest in self._rests]
         self._whole = re.compile("|".join(wholes) or r"(?!)")
-        self._near = [key[:_TELLING].encode() for key in self._keys]
-        self._near += [b'"' + rest[:_TELLING].encode() for rest in self._rests]
-        self._near = list(dict.fromkeys(self._near))
+        begins = [key[:_TELLING].encode() for key in self._keys]
+        begins += [b'"' + rest[:_TELLING].encode() for rest in self._rests]
+        #: What an event that may hold a key, or the beginning of one, does not lack.
+        self.begins = tuple(dict.fromkeys(begins))
 
     def near(self, raw: bytes) -> bool:
         """Whether an event may hold a key, or the beginning of one."""
-        return any(word in raw for word in self._near)
+        return any(word in raw for word in self.begins)
 
     def split(self, text: str, *, inside_json: bool) -> tuple[str, str]:
         """(what may leave, what may be the beginning of a key)."""
