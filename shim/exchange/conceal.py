@@ -7,8 +7,12 @@ somebody took for a key (``key: lmstudio-local``) stays whole.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
+import re2
+
+from ..policy.match import pattern_options
 from ..record.redact import MARK, Redactor, redactor
 from ..route.keys import telling
 from ..wire.spelled import Spelled
@@ -44,20 +48,17 @@ class ConcealedStream:
     several events of four characters or more."""
 
     def __init__(self, protocol: str, keys: frozenset[str]) -> None:
-        self._redact, self._spelled, self._words = _searched(keys)
-        self._stream = UnmaskStream(protocol, self._spelled)
+        self._redact, spelled, self._may_hold = _searched(keys)
+        self._stream = UnmaskStream(protocol, spelled)
 
     def feed(self, data: bytes, *, last: bool = False) -> bytes:
         """What may leave; the beginning of a key waits for the next event, or for the ``last``."""
-        if not self._words:
+        if not self._redact.forms:
             return data
-        if data.endswith(_ENDS) and not last and not self._stream.holds:
-            # Most events hold nothing, one look each.
-            for word in self._words:
-                if word in data:
-                    break
-            else:
-                return data
+        # Most events hold nothing, one look each.
+        whole = data.endswith(_ENDS) and not last and not self._stream.holds
+        if whole and not self._may_hold(data):
+            return data
         data = self._stream.feed(data)
         if last:
             data += self._stream.close()
@@ -65,11 +66,13 @@ class ConcealedStream:
 
 
 @lru_cache(maxsize=64)
-def _searched(keys: frozenset[str]) -> tuple[Redactor, Spelled, tuple[bytes, ...]]:
-    """What takes ``keys`` out of streams, and what no event lacks that may hold one."""
+def _searched(keys: frozenset[str]) -> tuple[Redactor, Spelled, Callable[[bytes], object]]:
+    """What takes ``keys`` out of streams, and what finds nothing in an event without one."""
     told = telling(keys)
     redact, spelled = redactor(told), Spelled(told, MARK)
     begins = tuple(key[:4].encode() for key in told)
     # Other ways of writing them, which begin otherwise.
     others = [form for form in redact.forms if not form.startswith(begins)]
-    return redact, spelled, (*spelled.begins, *others)
+    words = b"|".join(map(re2.escape, (*spelled.begins, *others)))
+    # One pass of RE2 for all of them, at a third of the time of a look for each.
+    return redact, spelled, re2.compile(words, pattern_options()).search

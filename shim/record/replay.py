@@ -124,7 +124,8 @@ class NotReplayable(Exception):
 
 def compared(recorded: Recorded, made: Made, *, decisions: bool) -> Replayed:
     """``recorded`` against what today's code made of it; ``decisions``: under the same policy."""
-    found, left = list(_differences(recorded, made)), _left(recorded, made)
+    left = _left(recorded, made)
+    found = list(_differences(recorded, made, answers=not left))
     if decisions:
         # What did not leave may have found nobody who answers.
         found += _decided(recorded, made, _OF_PROMPTS if left else _COMPUTED)
@@ -162,7 +163,7 @@ def _decided(
         yield Difference(recorded.name, "the route", 0, "", "", sorted(items))
 
 
-def _differences(recorded: Recorded, made: Made) -> Iterator[Difference]:
+def _differences(recorded: Recorded, made: Made, *, answers: bool) -> Iterator[Difference]:
     name, sent = recorded.name, recorded.upstream_request
     if sent is not None and made.request is None:
         yield Difference(name, "upstream request", 0, "a request", f"none: {made.failure}")
@@ -172,7 +173,7 @@ def _differences(recorded: Recorded, made: Made) -> Iterator[Difference]:
         was = request_pieces(sent.body, sent.path)
         items = differences(was, request_pieces(made.request, path))
         yield _difference(name, "upstream request", sent.body, made.request, items)
-    if _left(recorded, made) or made.answer is None or recorded.response is None:
+    if not answers or made.answer is None or recorded.response is None:
         return
     got, path = recorded.response, recorded.request.path
     if got.body != made.answer:
