@@ -106,7 +106,7 @@ class Recorder:
     def _written(self, jobs: Sequence[Job]) -> Iterator[tuple[Path | None, str, Redactor]]:
         """Put the flows of ``jobs`` into a file; which, or why in none, and what hides the keys."""
         made: list[tuple[bytes | str, Redactor]] = []
-        told: list[tuple[int, str]] = []
+        told: dict[str, int] = {}
         for at, job in enumerate(jobs):
             redact = legs.redactor(job.secrets, job.rules, job.session, job.used, job.sent)
             flows: bytes | str = _BEHIND
@@ -114,9 +114,10 @@ class Recorder:
                 if job.legs:
                     found = legs.legs(job, self._limit)
                     version = str(job.row.get("policy"))
-                    if (self._files.path, version) not in self._policies:
+                    known = version in told or (self._files.path, version) in self._policies
+                    if not known:
                         found.states[0]["metadata"][summary.POLICY] = legs.policy_of(job)
-                        told.append((at, version))
+                        told[version] = at
                     flows, redact = legs.written(job, found), found.redact
             except Exception as e:
                 flows = f"{self._files.path}: an exchange could not be written: {e!r}"
@@ -125,7 +126,7 @@ class Recorder:
         places = iter(self._files.append_all(written) if written else ())
         for at, (flows, redact) in enumerate(made):
             place = next(places) if isinstance(flows, bytes) else None
-            self._policies |= {(place, version) for n, version in told if n == at}
+            self._policies |= {(place, version) for version, n in told.items() if n == at}
             if isinstance(place, Path):
                 yield place, "", redact
             elif isinstance(flows, str):

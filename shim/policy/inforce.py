@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import get_args
 
 import msgspec
-from msgspec.structs import replace
 
 from ..prompt.catch import Catch
 from ..prompt.secrets import Finder
@@ -15,6 +14,7 @@ from ..route import choose
 from ..route.intercept import Intercepts
 from ..route.keys import keys_of
 from ..route.rules import RouteRules
+from .recorded import recorded
 from .rules import Place, RedactRule
 from .schema import Policy
 
@@ -70,13 +70,8 @@ class InForce:
 
     @cached_property
     def recorded(self) -> bytes:
-        """All of it, as JSON for recordings: keys are names of variables, or taken out by whoever
-        writes it; the words of rules that hide them stay away."""
-        rules = [
-            replace(rule, value="${RECORDED}") if rule.value and "${" not in rule.value else rule
-            for rule in self.policy.redact
-        ]
-        return msgspec.json.encode(replace(self.policy, redact=rules))
+        """What recordings tell of it, as JSON."""
+        return msgspec.json.encode(recorded(self.policy))
 
     @cached_property
     def routes(self) -> RouteRules:
